@@ -1,0 +1,91 @@
+"""Random numbers keyed by what they are for, not by when they are drawn.
+
+A number is a pure function of its keys, ``(stream, seed, update, global sample position, ...)``. Runs therefore repeat,
+resume and shard exactly without any generator state to save, and a grid is the same alone or in a batch, on a CPU or a
+GPU. The mixing function is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"),
+written with wrapping 64-bit integer arithmetic only, which every device does alike.
+"""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+__all__ = ["Stream", "hash_keys", "integers", "normal", "uniform"]
+
+
+class Stream(IntEnum):
+    """The first key of every draw: one per purpose, so that no two purposes share numbers."""
+
+    LAYOUT = 1
+    STATIC_WALLS = 2
+    START = 3
+    EXPERT = 4
+    BATCH = 5
+    INITIAL = 6
+    SYMMETRY = 7
+    NOISE = 8
+    EXPLORATION = 9
+    SAMPLE = 10
+    SPLIT = 11
+    RANDOM_POLICY = 12
+    PROBE = 13
+    HOLDOUT = 14
+    REPLAY = 15
+    PATH = 16
+    PHASE = 17
+    ENVIRONMENT = 18
+
+
+def _signed(value: int) -> int:
+    """The two's complement reading of the low 64 bits, since torch has no unsigned arithmetic."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_FIRST = _signed(0xBF58476D1CE4E5B9)
+_SECOND = _signed(0x94D049BB133111EB)
+
+
+def _logical_shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _logical_shift(x, 30)) * _FIRST
+    x = (x ^ _logical_shift(x, 27)) * _SECOND
+    return x ^ _logical_shift(x, 31)
+
+
+def hash_keys(*keys: int | Tensor) -> Tensor:
+    """Mixes integer keys into one 64-bit number, element by element.
+
+    Args:
+        keys: integers or int64 tensors of shapes that broadcast; their order matters.
+
+    Returns:
+        int64 tensor of the broadcast shape (0-dimensional if every key is a Python integer).
+    """
+    device = next((key.device for key in keys if isinstance(key, Tensor)), torch.device("cpu"))
+    state = torch.zeros((), dtype=torch.int64, device=device)
+    for key in keys:
+        word = key.to(torch.int64) if isinstance(key, Tensor) else torch.tensor(_signed(int(key)), device=device)
+        state = _mix((state ^ word) + _GOLDEN)
+    return state
+
+
+def uniform(*keys: int | Tensor) -> Tensor:
+    """Uniform float64 numbers in [0, 1): the top 53 bits of :func:`hash_keys`, so that every device agrees exactly."""
+    return _logical_shift(hash_keys(*keys), 11).to(torch.float64) * 2.0**-53
+
+
+def integers(*keys: int | Tensor, bound: int | Tensor) -> Tensor:
+    """Integers in [0, bound); ``bound`` may be a tensor. The bias is below bound / 2**53."""
+    return (uniform(*keys) * bound).to(torch.int64)
+
+
+def normal(*keys: int | Tensor) -> Tensor:
+    """Standard normal float64 numbers by the Box-Muller transform of two keyed uniform ones."""
+    radius = torch.sqrt(-2.0 * torch.log1p(-uniform(*keys, 0)))
+    return radius * torch.cos(2.0 * torch.pi * uniform(*keys, 1))
