@@ -1,0 +1,254 @@
+"""Thousands of GridWorlds stepped together: the game itself, batched on tensors, on any device."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float32, Int, UInt8
+from torch import Tensor
+
+from iqlightning.envs.gridworld.layouts import SPLITS, Layouts
+from iqlightning.envs.gridworld.observation import GOAL, PLAYER, WALLS, observe
+from iqlightning.envs.gridworld.planning import GOAL_REWARD, MOVE_REWARD, edge_table, shortest_moves
+from iqlightning.envs.gridworld.pool import Drawn, LayoutPool
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError, unknown
+from iqlightning.types import StepResult
+
+__all__ = ["GridWorldBatch", "MoveResult"]
+
+#: Planes and counters that make up the state, beside the configuration and the seeds.
+_STATE = ("_player", "_goal", "_start", "_moves", "_shortest", "_episodes")
+
+
+class MoveResult(NamedTuple):
+    """What one move did, before any new episode begins."""
+
+    rewards: Float32[Tensor, " num_envs"]
+    terminated: Bool[Tensor, " num_envs"]
+    truncated: Bool[Tensor, " num_envs"]
+
+
+class GridWorldBatch:
+    """N GridWorlds with the rules of :class:`GridWorldConfig`; where an episode ends, the next begins on the same step.
+
+    Environment i plays the grids of seed ``seed + i``, episode by episode; which grids these are depends on nothing
+    else, neither on the number of environments nor on the device. The observation planes are the state: a move changes
+    two cells of each grid in place, and new grids come from a pool drawn ahead.
+
+    Args:
+        config: the game.
+        num_envs: N.
+        seed: seed of environment 0, or (N,) int64, one for each.
+        split: ``any``, ``train``, ``validation`` or ``test``.
+        device: where everything lives.
+        copy_observations: whether returned observations are copies. If not, they are valid until the next step only,
+            which saves two copies of the whole batch a step.
+
+    Attributes:
+        num_envs: N.
+        observation_shape: (3, H, W).
+        num_actions: 4.
+
+    Raises:
+        UserError: if there is no such split, or no environment.
+    """
+
+    num_actions = 4
+
+    def __init__(
+        self,
+        config: GridWorldConfig,
+        num_envs: int,
+        *,
+        seed: int | Tensor = 0,
+        split: str = "any",
+        device: str | torch.device = "cpu",
+        copy_observations: bool = True,
+    ) -> None:
+        if num_envs < 1:
+            raise UserError(f"num_envs must be at least 1, not {num_envs}")
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        self.config, self.num_envs, self.split, self.copy_observations = config, num_envs, split, copy_observations
+        self.device = torch.device(device)
+        self.observation_shape = config.observation_shape
+        self._given: Drawn | None = None  # grids to play again and again instead of drawing
+        self._planes = torch.zeros((num_envs, 3, config.num_cells), dtype=torch.uint8, device=self.device)
+        self._successor = torch.empty_like(self._planes)
+        self._edges = edge_table(config.height, config.width, self.device).flatten()
+        self._envs = torch.arange(num_envs, device=self.device)
+        self._offsets = self._envs * (3 * config.num_cells)
+        self._player, self._goal, self._start, self._moves, self._shortest = torch.zeros(
+            (5, num_envs), dtype=torch.int64, device=self.device
+        ).unbind(0)
+        self._begun = False
+        seeds = self._envs + _signed(seed) if isinstance(seed, int) else seed
+        self._seeds = seeds.to(self.device, torch.int64).clone()
+        self._episodes = torch.zeros_like(self._seeds)  # the episode that comes next
+        self._pool = LayoutPool(config, self._seeds, split)
+
+    @classmethod
+    def from_layouts(cls, config: GridWorldConfig, layouts: Layouts, **options: Any) -> "GridWorldBatch":
+        """One environment for each given grid, which is played again whenever its episode ends; ready to be stepped."""
+        batch = cls(config, len(layouts.goal), **{"device": layouts.goal.device, **options})
+        layouts = layouts.to(batch.device)
+        if layouts.walls.shape[1:] != (config.height, config.width):
+            raise UserError(f"grids of shape {tuple(layouts.walls.shape[1:])} are not {config.height}x{config.width}")
+        batch._given = Drawn(layouts, shortest_moves(*layouts))
+        batch.reset()
+        return batch
+
+    def seed(self, seeds: Int[Tensor, " count"], envs: Int[Tensor, " count"] | None = None) -> None:
+        """Gives some environments (all by default) new seeds; their next episode is number 0, at the next reset."""
+        envs = self._envs if envs is None else envs
+        seeds = seeds.to(self.device, torch.int64)
+        self._seeds[envs] = seeds
+        self._episodes[envs] = 0
+        self._pool.reseed(envs, seeds)
+
+    # The present state
+
+    @property
+    def observations(self) -> UInt8[Tensor, "num_envs 3 height width"]:
+        """What to act on now."""
+        return self._shaped(self._planes.clone() if self.copy_observations else self._planes)
+
+    @property
+    def layouts(self) -> Layouts:
+        """The grids of the current episodes, as they were before the first move."""
+        walls = self._planes[:, WALLS].to(torch.bool).view(-1, self.config.height, self.config.width)
+        return Layouts(walls, self._start.clone(), self._goal.clone())
+
+    @property
+    def player(self) -> Int[Tensor, " num_envs"]:
+        """Flat cells of the players."""
+        return self._player.clone()
+
+    @property
+    def moves(self) -> Int[Tensor, " num_envs"]:
+        """Moves made in the current episodes."""
+        return self._moves.clone()
+
+    @property
+    def shortest(self) -> Int[Tensor, " num_envs"]:
+        """Moves that the shortest way from the start of the current episode to its goal takes."""
+        return self._shortest.clone()
+
+    @property
+    def manhattan(self) -> Int[Tensor, " num_envs"]:
+        """|dx| + |dy| from the start of the current episode to its goal."""
+        width = self.config.width
+        rows, columns = self._start // width - self._goal // width, self._start % width - self._goal % width
+        return rows.abs() + columns.abs()
+
+    # Playing
+
+    def reset(self) -> UInt8[Tensor, "num_envs 3 height width"]:
+        """Begins the next episode everywhere (episode 0 at first) and returns the first observations."""
+        self.restart(self._envs)
+        self._begun = True
+        return self.observations
+
+    def step(self, actions: Int[Tensor, " num_envs"]) -> StepResult:
+        """Makes one move in each grid and begins a new episode where that ended one.
+
+        Raises:
+            RuntimeError: before the first :meth:`reset`.
+            ValueError: if an action is not 0, 1, 2 or 3.
+        """
+        result = self.move(actions)
+        successor = self._planes.clone() if self.copy_observations else self._successor.copy_(self._planes)
+        ended = (result.terminated | result.truncated).nonzero().squeeze(1)
+        if len(ended):
+            self.restart(ended)
+        return StepResult(self.observations, self._shaped(successor), *result)
+
+    def move(self, actions: Int[Tensor, " num_envs"]) -> MoveResult:
+        """One move in each grid, without beginning new episodes; raises as :meth:`step` does."""
+        if not self._begun:
+            raise RuntimeError("call reset() before the first step")
+        if (actions >> 2).any():
+            raise ValueError("actions must be 0 (up), 1 (right), 2 (down) or 3 (left)")
+        planes = self._planes.view(-1)
+        target = self._edges.index_select(0, torch.add(actions, self._player, alpha=4))
+        blocked = planes.index_select(0, target + self._offsets).to(torch.bool)
+        players = self._offsets + PLAYER * self.config.num_cells
+        planes.index_fill_(0, self._player + players, 0)
+        self._player = torch.where(blocked, self._player, target)
+        planes.index_fill_(0, self._player + players, 1)
+        self._moves += 1
+        terminated = self._player == self._goal
+        truncated = (self._moves >= self.config.move_limit) & ~terminated
+        return MoveResult(torch.where(terminated, GOAL_REWARD, MOVE_REWARD), terminated, truncated)
+
+    def restart(self, envs: Int[Tensor, " count"]) -> None:
+        """Begins the next episode of some environments (indices, each at most once)."""
+        if self._given is None:
+            layouts, shortest = self._pool.take(envs, self._episodes)
+        else:
+            layouts, shortest = self._given.layouts.select(envs), self._given.shortest[envs]
+        self._episodes[envs] += 1
+        self._place(envs, layouts, shortest)
+
+    def set_state(self, layouts: Layouts, player: Int[Tensor, " num_envs"]) -> None:
+        """Puts every environment at the beginning of an episode on a given grid, the player at ``player``.
+
+        When that episode ends the environment goes on with its own grids.
+        """
+        started = Layouts(layouts.walls, player, layouts.goal).to(self.device)
+        self._place(self._envs, started, shortest_moves(*started))
+        self._begun = True
+
+    def _place(self, envs: Tensor, layouts: Layouts, shortest: Tensor) -> None:
+        self._planes[envs] = observe(layouts.walls, layouts.start, layouts.goal).flatten(2)
+        self._start[envs] = layouts.start
+        self._player[envs] = layouts.start
+        self._goal[envs] = layouts.goal
+        self._moves[envs] = 0
+        self._shortest[envs] = shortest
+
+    def _shaped(self, planes: Tensor) -> Tensor:
+        return planes.view(-1, 3, self.config.height, self.config.width)
+
+    # Saving
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to continue exactly; grids drawn ahead follow from the seeds."""
+        state: dict[str, Any] = {name.strip("_"): getattr(self, name).clone() for name in _STATE}
+        state |= {"seeds": self._seeds.clone(), "walls": self._planes[:, WALLS].clone(), "begun": self._begun}
+        state |= {"split": self.split, "config": self.config.to_dict()}
+        if self._given is not None:
+            state["given"] = {"walls": self._given.layouts.walls, "start": self._given.layouts.start}
+            state["given"] |= {"goal": self._given.layouts.goal, "shortest": self._given.shortest}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict` in an environment of the same configuration, split and size.
+
+        Raises:
+            UserError: if they differ.
+        """
+        if state["config"] != self.config.to_dict() or state["split"] != self.split:
+            raise UserError(f"the saved state is of another GridWorld: {state['config']}, split {state['split']}")
+        if len(state["seeds"]) != self.num_envs:
+            raise UserError(f"the saved state is of {len(state['seeds'])} environments, not of {self.num_envs}")
+        self.seed(state["seeds"])
+        for name in _STATE:
+            setattr(self, name, state[name.strip("_")].to(self.device).clone())
+        self._pool.skip_to(self._episodes)
+        self._begun = state["begun"]
+        given = state.get("given")
+        if given is not None:
+            given = {name: tensor.to(self.device) for name, tensor in given.items()}
+            given = Drawn(Layouts(given["walls"], given["start"], given["goal"]), given["shortest"])
+        self._given = given
+        self._planes.zero_()
+        if self._begun:
+            self._planes[:, WALLS] = state["walls"].to(self.device)
+            self._planes[:, PLAYER].scatter_(1, self._player.unsqueeze(1), 1)
+            self._planes[:, GOAL].scatter_(1, self._goal.unsqueeze(1), 1)
+
+
+def _signed(seed: int) -> int:
+    """Any Python integer as one of 64 bits."""
+    return (seed + (1 << 63)) % (1 << 64) - (1 << 63)

@@ -1,0 +1,222 @@
+"""Any Gymnasium environment with discrete actions as a batch of tensors."""
+
+import json
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+from jaxtyping import Int
+from torch import Tensor
+
+from iqlightning.envs.gridworld.layouts import SPLITS
+from iqlightning.errors import UserError, unknown
+from iqlightning.keyed import Stream, hash_keys
+from iqlightning.types import EnvConfig, StepResult
+
+__all__ = ["GymnasiumBatch", "GymnasiumConfig"]
+
+
+class _Facts(NamedTuple):
+    """What an environment's spaces say."""
+
+    shape: tuple[int, ...]
+    high: float
+    dtype: np.dtype
+    num_actions: int
+    first_action: int
+
+
+@dataclass(frozen=True)
+class GymnasiumConfig(EnvConfig):
+    """A Gymnasium environment by its id; it must be registered, its actions discrete, its observations a box.
+
+    Attributes:
+        id: for example ``CartPole-v1``.
+        kwargs: arguments of the environment, primitives only.
+
+    Raises:
+        UserError: when it is used, if there is no such environment or its spaces are of another kind.
+    """
+
+    id: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.id, json.dumps(self.kwargs, sort_keys=True)))
+
+    @property
+    def name(self) -> str:
+        """The id, fit for a file name, with a mark of the arguments if there are any."""
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.id)
+        arguments = "-".join(f"{key}_{value}" for key, value in sorted(self.kwargs.items()))
+        return f"{name}-{''.join(x for x in arguments if x.isalnum() or x in '-_.')}" if arguments else name
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """As the environment's observation space says."""
+        return self._facts.shape
+
+    @property
+    def observation_high(self) -> float:
+        """255 for bytes, 1 for anything else, which networks take as it is."""
+        return self._facts.high
+
+    @property
+    def num_actions(self) -> int:
+        """As the environment's action space says."""
+        return self._facts.num_actions
+
+    @property
+    def _facts(self) -> _Facts:
+        return _facts(self.id, json.dumps(self.kwargs, sort_keys=True))
+
+    def make_batch(
+        self, num_envs: int, *, seed: int, split: str = "any", device: str | torch.device = "cpu"
+    ) -> "GymnasiumBatch":
+        """``num_envs`` environments; splits differ in their seeds."""
+        return GymnasiumBatch(self, num_envs, seed=seed, split=split, device=device)
+
+
+@lru_cache(maxsize=64)
+def _facts(env_id: str, kwargs: str) -> _Facts:
+    """Makes the environment once to look at its spaces."""
+    env = _made(env_id, lambda: gymnasium.make(env_id, **json.loads(kwargs)))
+    actions, observations = env.action_space, env.observation_space
+    env.close()
+    if not isinstance(actions, spaces.Discrete):
+        raise UserError(
+            f"'{env_id}' has actions of the kind {type(actions).__name__}; only Discrete ones are supported"
+        )
+    if not isinstance(observations, spaces.Box):
+        raise UserError(f"'{env_id}' has observations of the kind {type(observations).__name__}; only Box is supported")
+    high = 255.0 if observations.dtype == np.uint8 and observations.high.max() > 1 else 1.0
+    return _Facts(tuple(observations.shape), high, observations.dtype, int(actions.n), int(actions.start))
+
+
+def _made(env_id: str, make: Any) -> Any:
+    if ":" in env_id:
+        # Gymnasium would import the module before the colon, and the id may come from a file.
+        raise UserError(f"the environment id '{env_id}' names a module to import; import it first and leave it out")
+    try:
+        return make()
+    except gymnasium.error.UnregisteredEnv as error:
+        raise unknown("registered Gymnasium environment", env_id, sorted(gymnasium.registry)) from error
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
+        raise UserError(f"the Gymnasium environment '{env_id}' cannot be made: {error}") from error
+
+
+class GymnasiumBatch:
+    """N copies of a Gymnasium environment; where an episode ends, the next one begins on the same step.
+
+    Environment i has seed ``seed + i`` on split ``any``; other splits use seeds hashed from seed, split and i.
+    Observations keep uint8 and become float32 otherwise. ``next_obs`` is the true successor, Gymnasium's ``final_obs``.
+
+    The inner state of an environment cannot be saved in general: after :meth:`load_state_dict` new episodes begin, with
+    seeds that follow from those saved and the number of steps made, so that a resumed run repeats.
+
+    Raises:
+        UserError: if there is no such split or environment, or its spaces are not supported.
+    """
+
+    def __init__(
+        self,
+        config: GymnasiumConfig,
+        num_envs: int,
+        *,
+        seed: int = 0,
+        split: str = "any",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if num_envs < 1:
+            raise UserError(f"num_envs must be at least 1, not {num_envs}")
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        facts = config._facts
+        self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
+        self.device = torch.device(device)
+        self.observation_shape, self.num_actions = facts.shape, facts.num_actions
+        self._first_action = facts.first_action
+        self._dtype = np.uint8 if facts.dtype == np.uint8 else np.float32
+        mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        self.envs = _made(
+            config.id,
+            lambda: gymnasium.make_vec(config.id, num_envs, "sync", vector_kwargs=mode, **config.kwargs),
+        )
+        self._steps, self._seeded = 0, False
+        self._observations = torch.empty(0)
+
+    @property
+    def observations(self) -> Tensor:
+        """What to act on now."""
+        return self._observations
+
+    def reset(self) -> Tensor:
+        """Begins new episodes everywhere and returns their first observations (N, *shape)."""
+        seeds = None if self._seeded else self._seeds()
+        self._seeded = True
+        self._observations = self._tensor(self.envs.reset(seed=seeds)[0])
+        return self._observations
+
+    def step(self, actions: Int[Tensor, " num_envs"]) -> StepResult:
+        """One action in each environment, from 0, whatever number the environment gives its first.
+
+        Raises:
+            RuntimeError: before the first :meth:`reset`.
+            ValueError: if an action is out of range.
+        """
+        if not self._seeded:
+            raise RuntimeError("call reset() before the first step")
+        chosen = actions.cpu().numpy()
+        if chosen.min() < 0 or chosen.max() >= self.num_actions:
+            raise ValueError(f"actions must be from 0 to {self.num_actions - 1}")
+        observations, rewards, terminated, truncated, infos = self.envs.step(chosen + self._first_action)
+        self._steps += 1
+        successors = observations
+        ended = np.flatnonzero(terminated | truncated)
+        if len(ended):
+            successors = observations.copy()
+            successors[ended] = np.stack(infos["final_obs"][ended])
+        self._observations = self._tensor(observations)
+        return StepResult(
+            obs=self._observations,
+            next_obs=self._tensor(successors) if len(ended) else self._observations,
+            rewards=torch.from_numpy(rewards.astype(np.float32)).to(self.device),
+            terminated=torch.from_numpy(terminated).to(self.device),
+            # An environment may say both at once; bootstrapping then stops, as it would for termination alone.
+            truncated=torch.from_numpy(truncated & ~terminated).to(self.device),
+        )
+
+    def close(self) -> None:
+        """Frees what the environments hold."""
+        self.envs.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seed and number of steps; not the inner state of the environments."""
+        return {"seed": self.seed, "split": self.split, "steps": self._steps, "num_envs": self.num_envs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Begins new episodes whose seeds follow from the saved state; ``observations`` holds their first ones.
+
+        Raises:
+            UserError: if the state is of another number of environments.
+        """
+        if state["num_envs"] != self.num_envs:
+            raise UserError(f"the saved state is of {state['num_envs']} environments, not of {self.num_envs}")
+        self.seed, self.split, self._steps = state["seed"], state["split"], state["steps"]
+        self._seeded = False
+        self.reset()
+
+    def _seeds(self) -> list[int]:
+        if self.split == "any" and self._steps == 0:
+            return [self.seed + i for i in range(self.num_envs)]
+        keys = (self.seed, list(SPLITS).index(self.split), torch.arange(self.num_envs), self._steps)
+        return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
+
+    def _tensor(self, observations: np.ndarray) -> Tensor:
+        """A copy: Gymnasium's arrays may be reused."""
+        return torch.from_numpy(observations.astype(self._dtype)).to(self.device)

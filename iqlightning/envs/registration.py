@@ -1,0 +1,46 @@
+"""Which environments there are: for Gymnasium by id, for files and checkpoints by kind; imports nothing heavy."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+from iqlightning.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from iqlightning.types import EnvConfig
+
+__all__ = ["KINDS", "env_config_from_dict", "register_environments"]
+
+#: Kind of an :class:`EnvConfig` (its class name) to the module that defines it.
+KINDS: dict[str, str] = {
+    "GridWorldConfig": "iqlightning.envs.gridworld.spec",
+    "GymnasiumConfig": "iqlightning.envs.gymnasium",
+}
+
+
+def register_environments() -> None:
+    """Tells Gymnasium of the package's own environments, by name: nothing is imported before it is used."""
+    gymnasium.register(
+        id="iqlightning/GridWorld-v0",
+        entry_point="iqlightning.envs.gridworld.env:GridWorldEnv",
+        vector_entry_point="iqlightning.envs.gridworld.vector_env:GridWorldVectorEnv",
+    )
+
+
+def env_config_from_dict(values: Any) -> "EnvConfig":
+    """Inverse of :meth:`EnvConfig.to_dict`.
+
+    Raises:
+        UserError: if there is no such kind, or the values do not make an environment of it.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"an environment is described by a dictionary with a 'kind', not by {type(values).__name__}")
+    kind = values.get("kind")
+    if kind not in KINDS:
+        raise unknown("kind of environment", kind, KINDS)
+    config = getattr(import_module(KINDS[kind]), kind)
+    try:
+        return config(**{name: value for name, value in values.items() if name != "kind"})
+    except TypeError as error:
+        raise UserError(f"not a description of a {kind}: {error}") from error

@@ -1,0 +1,106 @@
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
+
+
+def test_cartpole_has_the_facts_of_its_spaces():
+    config = GymnasiumConfig("CartPole-v1")
+    assert (config.observation_shape, config.num_actions, config.observation_high) == ((4,), 2, 1.0)
+    assert config.name == "CartPole-v1"
+
+
+def test_planes_of_zeros_and_ones_are_not_bytes_of_255():
+    config = GymnasiumConfig("iqlightning/GridWorld-v0", {"height": 4, "width": 4})
+    assert config.observation_high == 1.0
+    assert config.name == "iqlightning-GridWorld-v0-height_4-width_4"
+    assert config.make_batch(2, seed=0).reset().dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (GymnasiumConfig("CartPol-v1"), ["CartPol-v1", "did you mean 'CartPole-v"]),
+        (GymnasiumConfig("Pendulum-v1"), ["Pendulum-v1", "Box", "Discrete"]),
+        (GymnasiumConfig("FrozenLake-v1"), ["FrozenLake-v1", "Discrete", "Box"]),
+        (GymnasiumConfig("CartPole-v1", {"wheels": 4}), ["CartPole-v1", "wheels"]),
+        (GymnasiumConfig("antigravity:CartPole-v1"), ["antigravity:CartPole-v1", "import"]),
+    ],
+)
+def test_what_cannot_be_used_is_refused(config, words):
+    with pytest.raises(UserError) as error:
+        config.make_batch(1, seed=0)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_batch_plays_as_single_environments_do():
+    count, steps = 3, 120
+    batch = GymnasiumConfig("CartPole-v1").make_batch(count, seed=5)
+    envs = [gymnasium.make("CartPole-v1") for _ in range(count)]
+    first = np.stack([env.reset(seed=5 + i)[0] for i, env in enumerate(envs)])
+    assert (batch.reset().numpy() == first).all()
+    generator = torch.Generator().manual_seed(0)
+    ended = 0
+    for _ in range(steps):
+        actions = torch.randint(0, 2, (count,), generator=generator)
+        result = batch.step(actions)
+        assert torch.equal(batch.observations, result.obs)
+        for i, env in enumerate(envs):
+            successor, reward, terminated, truncated, _ = env.step(int(actions[i]))
+            assert (result.next_obs[i].numpy() == successor).all()
+            flags = float(result.rewards[i]), bool(result.terminated[i]), bool(result.truncated[i])
+            assert flags == (reward, terminated, truncated)
+            if terminated or truncated:
+                ended += 1
+                successor = env.reset()[0]
+            assert (result.obs[i].numpy() == successor).all()
+    assert ended > 5
+
+
+def test_our_own_game_through_gymnasium_is_the_native_one():
+    options: dict[str, Any] = {"height": 4, "width": 5, "max_moves": 9}
+    adapted = GymnasiumConfig("iqlightning/GridWorld-v0", options).make_batch(4, seed=3)
+    native = GridWorldConfig(**options).make_batch(4, seed=3)
+    assert torch.equal(adapted.reset(), native.reset())
+    for actions in torch.randint(0, 4, (60, 4), generator=torch.Generator().manual_seed(0)):
+        for x, y in zip(adapted.step(actions), native.step(actions), strict=True):
+            assert torch.equal(x, y)
+
+
+def test_splits_begin_differently_and_repeat():
+    config = GymnasiumConfig("CartPole-v1")
+    starts = {split: config.make_batch(2, seed=0, split=split).reset() for split in ("any", "train", "test")}
+    assert not torch.equal(starts["train"], starts["test"])
+    assert torch.equal(starts["train"], config.make_batch(5, seed=0, split="train").reset()[:2])
+    with pytest.raises(UserError, match="no split"):
+        config.make_batch(1, seed=0, split="dev")
+
+
+def test_a_resumed_batch_repeats():
+    config = GymnasiumConfig("CartPole-v1")
+    batch = config.make_batch(2, seed=0)
+    batch.reset()
+    for _ in range(10):
+        batch.step(torch.tensor([0, 1]))
+    state = batch.state_dict()
+    resumed = [config.make_batch(2, seed=0) for _ in range(2)]
+    for copy in resumed:
+        copy.load_state_dict(state)
+    for _ in range(30):
+        first, second = (copy.step(torch.tensor([1, 0])) for copy in resumed)
+        assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
+    with pytest.raises(UserError, match="2 environments, not of 3"):
+        config.make_batch(3, seed=0).load_state_dict(state)
+
+
+def test_misuse_is_refused():
+    batch = GymnasiumConfig("CartPole-v1").make_batch(2, seed=0)
+    with pytest.raises(RuntimeError, match="reset"):
+        batch.step(torch.tensor([0, 0]))
+    batch.reset()
+    with pytest.raises(ValueError, match="0 to 1"):
+        batch.step(torch.tensor([0, 2]))
