@@ -1,0 +1,152 @@
+r"""The inverse soft-Q objective (Garg et al. 2021, arXiv 2106.12142, eq. 9, 10 and 12).
+
+    maximise_Q  E_expert[phi(r)] - value term,      r = Q(s, a) - gamma (1 - terminated) V(s')
+
+The value term is (1 - gamma) E_{s0}[V(s0)] or, by telescoping along trajectories of any policy's occupancy measure,
+E_{s, s'}[V(s) - gamma (1 - terminated) V(s')] over states of the expert, or of expert and policy.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from iqlightning.losses.divergences import Divergence
+
+__all__ = [
+    "BellmanTerms",
+    "ExpertAndPolicyStates",
+    "ExpertStates",
+    "InitialStates",
+    "ValueTerm",
+    "absorbed",
+    "inverse_reward",
+    "iq_loss",
+]
+
+
+class BellmanTerms(NamedTuple):
+    """What the objective reads of a batch of transitions, each (B,)."""
+
+    q_a: Tensor
+    v: Tensor
+    next_v: Tensor
+    terminated: Tensor
+
+    def rewards(self, gamma: float) -> Tensor:
+        """R = Q(s, a) - gamma (1 - terminated) V(s')."""
+        return inverse_reward(self.q_a, self.next_v, self.terminated, gamma)
+
+    def value_drop(self, gamma: float) -> Tensor:
+        """V(s) - gamma (1 - terminated) V(s')."""
+        return inverse_reward(self.v, self.next_v, self.terminated, gamma)
+
+
+def absorbed(
+    rewards: Float[Tensor, " batch"], terminated: Bool[Tensor, " batch"], gamma: float
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Rewards per step and the number of steps they stand for, if an ended episode went on in its last state.
+
+    A terminal transition's reward is then the sum of a constant reward for ever, r_A / (1 - gamma): a divergence sees
+    r_A with weight 1 / (1 - gamma) instead of one large reward, and chi2's penalty on it shrinks by 1 - gamma, as in
+    the code of LS-IQ (Al-Hafez et al. 2023, arXiv 2303.00599). Without it, phi's bound on rewards is a bound on what
+    reaching a terminal state can be worth.
+    """
+    return (
+        torch.where(terminated, (1 - gamma) * rewards, rewards),
+        torch.where(terminated, 1 / (1 - gamma), torch.ones_like(rewards)),
+    )
+
+
+def inverse_reward(
+    q_a: Float[Tensor, " batch"], next_v: Float[Tensor, " batch"], terminated: Bool[Tensor, " batch"], gamma: float
+) -> Float[Tensor, " batch"]:
+    """The inverse soft Bellman operator, r = Q(s, a) - gamma (1 - terminated) V(s') (definition 3.1)."""
+    return q_a - gamma * next_v.masked_fill(terminated, 0.0)
+
+
+class ValueTerm(ABC):
+    """The term that is subtracted; see the module's equation."""
+
+    needs_policy_data: bool = False
+    needs_initial_states: bool = False
+
+    @abstractmethod
+    def __call__(
+        self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
+    ) -> Float[Tensor, ""]:
+        """The scalar to be minimised."""
+
+
+class InitialStates(ValueTerm):
+    """``v0``: (1 - gamma) E_{s0}[V(s0)] over true initial states (eq. 9)."""
+
+    needs_initial_states = True
+
+    def __call__(
+        self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
+    ) -> Float[Tensor, ""]:
+        """(1 - gamma) mean V(s0)."""
+        assert initial_v is not None
+        return (1 - gamma) * initial_v.mean()
+
+
+class ExpertStates(ValueTerm):
+    """``expert``: E_expert[V(s) - gamma (1 - terminated) V(s')] (eq. 10 with the expert's own states)."""
+
+    def __call__(
+        self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
+    ) -> Float[Tensor, ""]:
+        """Mean over expert transitions."""
+        return expert.value_drop(gamma).mean()
+
+
+class ExpertAndPolicyStates(ValueTerm):
+    """``expert_and_policy``: the same mean over expert and policy transitions together (eq. 12, online)."""
+
+    needs_policy_data = True
+
+    def __call__(
+        self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
+    ) -> Float[Tensor, ""]:
+        """Mean over both."""
+        assert policy is not None
+        return torch.cat([expert.value_drop(gamma), policy.value_drop(gamma)]).mean()
+
+
+def iq_loss(
+    expert: BellmanTerms,
+    policy: BellmanTerms | None,
+    initial_v: Float[Tensor, " initial"] | None,
+    divergence: Divergence,
+    value_term: ValueTerm,
+    gamma: float,
+    absorbing_states: bool = False,
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """The negated objective and its terms.
+
+    Args:
+        expert: Bellman terms of expert transitions.
+        policy: of the policy's transitions, or None offline.
+        initial_v: V of initial states, or None where the value term does not read it.
+        divergence: concave phi.
+        value_term: what is subtracted.
+        gamma: discount in [0, 1).
+        absorbing_states: see :func:`absorbed`.
+
+    Returns:
+        the scalar to minimise, value term - E[phi(r)], and ``{"expert_term", "value_term"}``.
+    """
+    expert_rewards, expert_weights = expert.rewards(gamma), None
+    policy_rewards, policy_weights = None if policy is None else policy.rewards(gamma), None
+    if absorbing_states:
+        expert_rewards, expert_weights = absorbed(expert_rewards, expert.terminated, gamma)
+        if policy is not None and policy_rewards is not None:
+            policy_rewards, policy_weights = absorbed(policy_rewards, policy.terminated, gamma)
+    expert_term = divergence(
+        expert_rewards, policy_rewards, expert_weights=expert_weights, policy_weights=policy_weights
+    )
+    subtracted = value_term(expert, policy, initial_v, gamma)
+    return subtracted - expert_term, {"expert_term": expert_term, "value_term": subtracted}
