@@ -1,0 +1,1 @@
+"""Networks: encoders, heads, Q-networks and their target copies."""

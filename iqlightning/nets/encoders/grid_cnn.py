@@ -1,0 +1,162 @@
+"""A convolutional network for grid planes: local, the same in all directions, read out at the player.
+
+What the study's networks lacked is not size but these four properties. A shortest path is found by a local rule
+applied everywhere again and again, so one small layer is applied repeatedly; the rule does not depend on the direction,
+so the layer sees its four neighbours only through their maximum; nothing passes through a wall, so walls hold nothing,
+like the cells outside; and what counts is what lies beside the player, so the features of an action are those of the
+cell it leads to. Rotating or mirroring the grid then rotates or mirrors the Q-values by construction, and nothing about
+it has to be learned from more demonstrations.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional as F
+
+from iqlightning.errors import UserError
+from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.grid_cnn_portable import portable_features
+
+__all__ = ["GridCNN", "distinct_grids"]
+
+_CELLS_IN_CACHE = 16_384
+_CLOSED = -1e4  # a pre-activation this low keeps walls and the cells outside at exactly zero
+
+
+class _NeighbourMax(torch.autograd.Function):
+    """max over the four neighbours of each cell, for cells in one line with zeros at both ends.
+
+    torch.maximum would give the same values; its backward pass makes six passes over memory for each pair where one per
+    neighbour is enough, which halves the speed of the whole network.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, cells: Tensor, stride: int) -> Tensor:
+        count = cells.shape[1] - 2 * stride
+        vertical = torch.maximum(cells[:, :count], cells[:, 2 * stride :])
+        horizontal = torch.maximum(cells[:, stride - 1 : stride - 1 + count], cells[:, stride + 1 : stride + 1 + count])
+        result = torch.maximum(vertical, horizontal)
+        ctx.save_for_backward(cells, result)
+        ctx.stride = stride  # type: ignore[attr-defined]
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        cells, result = ctx.saved_tensors
+        stride, count = ctx.stride, result.shape[1]
+        windows = [slice(offset, offset + count) for offset in (0, 2 * stride, stride - 1, stride + 1)]
+        reached = [(cells[:, window] == result).to(result.dtype) for window in windows]
+        # Neighbours that are equally large share the gradient. In open space many are, and giving each of them the
+        # whole of it would multiply it by up to four in every iteration.
+        share = gradients[0] / (reached[0] + reached[1] + reached[2] + reached[3])
+        total = torch.zeros_like(cells)
+        for window, mask in zip(windows, reached, strict=True):
+            total[:, window].addcmul_(share, mask)
+        return total, None
+
+
+def distinct_grids(planes: Float[Tensor, "batch channels height width"]) -> tuple[Tensor, Int[Tensor, " batch"]]:
+    """The distinct grids among ``planes`` and, for each element of the batch, which of them it is.
+
+    Transitions of one episode share their grid, so a batch of B transitions and their successors holds far fewer
+    grids than 2B. Grids are told apart by a random projection in float64; two different ones share a value with
+    probability about 2**-52 a pair.
+    """
+    flat = planes.flatten(1).to(torch.float64)
+    weights = torch.sin(torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=torch.float64) ** 2 * 12.9898)
+    _, which = torch.unique(flat @ weights, return_inverse=True)
+    count = int(which.max()) + 1
+    order = torch.arange(len(which), device=which.device)
+    first = order.new_full((count,), len(which)).scatter_reduce(0, which, order, "amin")
+    return planes[first], which
+
+
+class GridCNN(Encoder):
+    r"""A weight-shared convolution over the four neighbours, iterated, and read out at the player.
+
+    With x the planes walls, goal and inside at each cell, N(i) its four neighbours and C channels::
+
+        z_i     = K x_i                                            (C, 3) times (3,)
+        h_i^0   = relu(z_i)
+        h_i^k+1 = relu(z_i + A max_{j in N(i)} h_j^k + B h_i^k)    elementwise maximum
+        h_i^k   = 0 on walls and outside the grid                  nothing passes through them
+        f(s, a) = relu(M [h_p; x_p; h_p(a); x_p(a)] + m)           p the player's cell, p(a) the cell that a points at
+
+    It plays grids of any size. Each iteration carries information one cell further, so ``iterations=None`` takes
+    height + width of the grid at hand. Grids that occur several times in a batch are computed once.
+
+    Args:
+        observation_shape: (3, H, W).
+        channels: C.
+        iterations: number of applications of the layer; None for height + width.
+        hidden: width of the features of each action.
+
+    Shapes:
+        observations (B, 3, H, W) to features (B, 4, hidden).
+    """
+
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        channels: int = 16,
+        iterations: int | None = None,
+        hidden: int = 64,
+    ) -> None:
+        super().__init__()
+        if len(observation_shape) != 3 or observation_shape[0] != 3:
+            raise UserError(
+                f"GridCNN reads the planes walls, player and goal, shape (3, height, width), not {observation_shape}; "
+                "for other observations take MLP or another encoder"
+            )
+        self.channels = channels
+        self.iterations = iterations
+        self.stem = nn.Linear(3, channels)
+        # [A B] of the equation. What a neighbour says has to survive one iteration for each cell of a path, so A begins
+        # close to a rotation; a B as large would drown it in the cell's own echo, and some seeds then never learn.
+        carry, echo = torch.empty(2, channels, channels)
+        nn.init.orthogonal_(carry, gain=0.9)
+        nn.init.orthogonal_(echo, gain=0.2)
+        self.weight = nn.Parameter(torch.cat([carry, echo], dim=1))
+        self.readout = nn.Linear(2 * (channels + 3), hidden)
+        self.feature_shape = (4, hidden)
+
+    def forward(self, observations: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 4 hidden"]:
+        """Features of the four actions at the player's cell."""
+        if torch.compiler.is_exporting():
+            return portable_features(observations, self.stem, self.weight, self.readout, self.iterations)
+        height, width = observations.shape[-2:]
+        player = observations[:, 1].flatten(1).argmax(1)
+        grids, which = distinct_grids(observations[:, ::2])
+        iterations = self.iterations or height + width
+        # All grids lie in one line of cells with one border cell behind each row and one border row below each grid:
+        # a neighbour is then a shifted slice, and no convolution has to touch the borders. Parts of the line that fit
+        # in a processor's cache are worked on one after the other, which is twice as fast for thousands of grids.
+        size = (height + 1) * (width + 1)
+        part = max(1, _CELLS_IN_CACHE // size)
+        maps = [self._propagate(grids[i : i + part], iterations) for i in range(0, len(grids), part)]
+        features = torch.cat(maps) if len(maps) > 1 else maps[0]
+        stride = width + 1
+        lead = stride * (1 + 2 * (which // part))  # empty cells before this part's first and between parts
+        here = lead + which * size + player // width * stride + player % width
+        there = here[:, None] + torch.tensor([-stride, 1, stride, -1], device=here.device)
+        own = features[here][:, None].expand(-1, 4, -1)
+        return F.relu(self.readout(torch.cat([own, features[there]], dim=-1)))
+
+    def _propagate(self, grids: Tensor, iterations: int) -> Tensor:
+        """Planes (G, 2, H, W) to the last [h; x], (n + 2 stride, C + 3) with n = G (H + 1) (W + 1) cells."""
+        stride = grids.shape[-1] + 1
+        ends = (stride, stride)
+        inside = torch.ones_like(grids[:, :1])
+        x = F.pad(torch.cat([grids, inside], dim=1), (0, 1, 0, 1)).transpose(0, 1).reshape(3, -1)
+        count = x.shape[1]
+        closed = x[2] - x[0] < 0.5  # a wall or outside; observations may be noisy
+        z = torch.addmm(self.stem.bias[:, None], self.stem.weight, x).masked_fill(closed, _CLOSED)
+        h = F.pad(F.relu(z), ends)
+        for _ in range(iterations):
+            neighbours: Tensor = _NeighbourMax.apply(h, stride)  # type: ignore[assignment]
+            own = h[:, stride : stride + count]
+            h = F.pad(F.relu(torch.addmm(z, self.weight, torch.cat([neighbours, own]))), ends)
+        return torch.cat([h, F.pad(x, ends)]).t()

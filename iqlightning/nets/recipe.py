@@ -1,0 +1,78 @@
+"""Networks that remember how they were built, so that a checkpoint alone is enough to build them again.
+
+A recipe is plain data: ``{"class_path": "iqlightning.nets.encoders.mlp.MLP", "init_args": {"hidden": [150, 100]}}``.
+Reading one never imports a module: a class must belong to this package or have been imported by the caller already,
+so that a file from elsewhere cannot choose what code runs.
+"""
+
+import importlib
+import inspect
+import sys
+from abc import ABCMeta
+from typing import Any, TypedDict
+
+from torch import nn
+
+from iqlightning.errors import UserError
+
+__all__ = ["Recipe", "RecordedModule", "build"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Recipe(TypedDict):
+    """A class by its import path and the keyword arguments to call it with (primitives and lists of them)."""
+
+    class_path: str
+    init_args: dict[str, Any]
+
+
+class _RecordsArguments(ABCMeta):
+    """Keeps the arguments of each construction; a metaclass, so that no subclass has to remember to do it."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        instance = super().__call__(*args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(instance, *args, **kwargs)
+        bound.apply_defaults()
+        given = dict(list(bound.arguments.items())[1:])
+        instance.recipe = Recipe(
+            class_path=f"{cls.__module__}.{cls.__qualname__}",
+            init_args={name: list(value) if isinstance(value, tuple) else value for name, value in given.items()},
+        )
+        return instance
+
+
+class RecordedModule(nn.Module, metaclass=_RecordsArguments):
+    """A module whose attribute ``recipe`` says how to build it again (without its weights)."""
+
+    recipe: Recipe
+
+
+def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
+    """Builds the module of a recipe, its weights fresh.
+
+    Args:
+        recipe: class path and arguments.
+        kind: the class that the result must be an instance of.
+        given: arguments that take precedence over the recipe's.
+
+    Raises:
+        UserError: if the class is unknown, of another kind, or does not take the arguments.
+    """
+    path = str(recipe["class_path"])
+    module_name, _, class_name = path.rpartition(".")
+    if module_name.partition(".")[0] == _PACKAGE and module_name not in sys.modules:
+        try:
+            importlib.import_module(module_name)
+        except ModuleNotFoundError:
+            raise UserError(f"this version of {_PACKAGE} has no module '{module_name}', which '{path}' needs") from None
+    found = getattr(sys.modules.get(module_name), class_name, None)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise UserError(f"'{path}' is not a known {kind.__name__}; if it is your own, import its module first")
+    # Files know lists only; the classes are annotated with tuples and sequences.
+    stored = recipe["init_args"].items()
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored}
+    try:
+        return found(**(arguments | given))
+    except TypeError as error:
+        raise UserError(f"'{path}' cannot be built from its stored arguments: {error}") from error
