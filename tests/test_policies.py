@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from iqlightning.errors import UserError
+from iqlightning.losses.values import SoftValue
+from iqlightning.nets.encoders import MLP
+from iqlightning.nets.q_network import QNetwork
+from iqlightning.policies import QPolicy
+
+
+def policy(temperature: float = 0.5) -> QPolicy:
+    torch.manual_seed(0)
+    return QPolicy(QNetwork((4,), 3, 1.0, MLP), SoftValue(temperature), gamma=0.9)
+
+
+def test_shapes_and_dtypes_for_any_real_dtype():
+    for dtype in (torch.uint8, torch.float32, torch.float64, torch.int64):
+        observations = torch.ones(5, 4, dtype=dtype)
+        assert policy().act(observations).dtype == torch.int64
+        assert policy().q_values(observations).dtype == torch.float32
+        assert policy().q_values(observations).shape == (5, 3)
+        assert policy().values(observations).shape == (5,)
+
+
+def test_reward_is_q_minus_discounted_value():
+    p = policy()
+    obs, next_obs = torch.randn(6, 4), torch.randn(6, 4)
+    actions, terminated = torch.arange(6) % 3, torch.tensor([True, False] * 3)
+    expected = p.q_values(obs)[torch.arange(6), actions] - 0.9 * (~terminated) * p.values(next_obs)
+    torch.testing.assert_close(p.rewards(obs, actions, next_obs, terminated), expected)
+
+
+def test_drawn_actions_follow_the_softmax():
+    p = policy()
+    obs = torch.randn(1, 4)
+    torch.manual_seed(0)
+    drawn = p.act(obs.expand(40_000, -1), sample=True)
+    expected = torch.softmax(p.q_values(obs)[0] / 0.5, 0)
+    torch.testing.assert_close(torch.bincount(drawn, minlength=3) / 40_000, expected, atol=0.01, rtol=0)
+
+
+def test_a_missing_batch_dimension_is_named():
+    with pytest.raises(UserError, match="batches of observations"):
+        policy().act(torch.ones(4))
+
+
+def test_numpy_arrays_are_read_as_gymnasium_gives_them():
+    p = policy()
+    obs = torch.randn(3, 4)
+    assert torch.equal(p.act(obs.numpy()), p.act(obs))
+    actions, terminated = torch.tensor([0, 1, 2]), torch.tensor([True, False, False])
+    expected = p.rewards(obs, actions, obs, terminated)
+    assert torch.equal(p.rewards(obs.numpy(), actions.numpy(), obs.numpy(), terminated.numpy()), expected)
