@@ -1,0 +1,294 @@
+"""The datamodule of imitation: expert transitions and initial states, optionally the policy's own transitions."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from iqlightning.data.augment import Augmentation, GaussianNoise, GridSymmetry
+from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
+from iqlightning.data.demonstrations import check_fits, load_demonstrations, read_metadata
+from iqlightning.data.experience import Experience, OnlineReplay, explore
+from iqlightning.data.expert_source import ExpertSource, keep_every
+from iqlightning.data.held_out import HeldOutLoader, split_episodes
+from iqlightning.data.index_stream import IndexStream, check_batch_size
+from iqlightning.data.placement import Placement
+from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
+from iqlightning.envs import env_config_from_dict
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.keyed import Stream
+from iqlightning.types import Batch, BatchEnv, EnvConfig, Trajectories
+
+__all__ = ["ImitationData"]
+
+# The study's number of demonstrations.
+_DEFAULT_EPISODES = 450
+
+
+class ImitationData(LightningDataModule):
+    """Demonstrations on the training device, served as ``{"expert", "initial"}`` and, online, also ``"policy"``.
+
+    Without a ``path`` the demonstrations are those of the shortest-path expert, made once and kept in ``directory``.
+    Recorded rewards stay behind. The batches of update u depend on ``seed`` and ``batch_size`` only, neither on
+    ``updates_per_step``, nor on the number of processes, nor on when a run was resumed.
+
+    Args:
+        env: the environment; None means that of the file at ``path`` or, without one, GridWorld with its defaults.
+        path: a demonstrations file.
+        directory: where demonstrations are kept that had to be made.
+        episodes: demonstrations to use: the first of the file (None: all), or how many to make (None: 450).
+        demonstrations_seed: of the demonstrations to make; apart from ``seed``, so that runs can share them.
+        batch_size: transitions of a batch, over all processes together.
+        per_episode: transitions of one episode that come together in a batch; each is still uniform over all.
+        stride: every how many moves of an episode one is used, from a random phase on.
+        validation_fraction: share of the episodes that is held out.
+        noise_std: standard deviation of Gaussian noise on training states; the study used 0.01.
+        symmetries: whether training grids are turned and mirrored, actions with them; GridWorld only.
+        online: collects the policy's own transitions as well; None is offline learning.
+        updates_per_epoch: updates of an epoch, after which Lightning validates.
+        updates_per_step: updates of one ``training_step``; does not change results.
+        seed: of everything drawn here but the demonstrations.
+
+    Attributes:
+        env: the environment.
+        training_env: the one whose demonstrations are served; another one during a curriculum.
+
+    Raises:
+        UserError: if a value is out of range, a file is missing or damaged, or demonstrations do not fit.
+    """
+
+    def __init__(
+        self,
+        env: EnvConfig | None = None,
+        path: str | None = None,
+        directory: str = "data",
+        episodes: int | None = None,
+        demonstrations_seed: int = 0,
+        batch_size: int = 64,
+        per_episode: int = 1,
+        stride: int = 1,
+        validation_fraction: float = 0.1,
+        noise_std: float = 0.0,
+        symmetries: bool = False,
+        online: OnlineReplay | None = None,
+        updates_per_epoch: int = 100,
+        updates_per_step: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if env is None:
+            env = GridWorldConfig() if path is None else _env_of_file(path)
+        for name, value in (("stride", stride), ("episodes", 1 if episodes is None else episodes)):
+            if value < 1:
+                raise UserError(f"data.{name} must be at least 1, but is {value}")
+        check_batch_size(batch_size, 1, per_episode)
+        split_episodes(2, min(validation_fraction, 0.5), seed)  # the range; whether it fits is seen with the file
+        self.env: EnvConfig = env
+        self.training_env: EnvConfig = env
+        self.path = path
+        self.directory = directory
+        self.episodes = episodes
+        self.demonstrations_seed = demonstrations_seed
+        self.batch_size = batch_size
+        self.per_episode = per_episode
+        self.stride = stride
+        self.validation_fraction = validation_fraction
+        self.noise_std = noise_std
+        self.symmetries = symmetries
+        self.online = online
+        self.updates_per_epoch = updates_per_epoch
+        self.updates_per_step = updates_per_step
+        self.seed = seed
+        self._augmentations = self._make_augmentations(torch.device("cpu"))  # complains early
+        self._training: Trajectories | None = None
+        self._held_out: Trajectories | None = None
+        self._experience: Experience | None = None
+        self._source: ExpertSource | None = None
+
+    # What is served
+
+    @property
+    def source(self) -> ExpertSource:
+        """Serves the batch of any update; there is one once ``setup("fit")`` has been called."""
+        if self._source is None:
+            raise RuntimeError("call setup('fit') before asking for batches")
+        return self._source
+
+    @property
+    def training(self) -> Trajectories:
+        """The episodes that are trained on, all their transitions and rewards, on the training device."""
+        if self._training is None:
+            raise RuntimeError("call setup() before asking for demonstrations")
+        return self._training
+
+    @property
+    def held_out(self) -> Trajectories | None:
+        """The episodes that are held out; None if there are none."""
+        return self._held_out
+
+    @property
+    def demonstrations_file(self) -> str:
+        """The file in use."""
+        if self.path is not None:
+            return self.path
+        episodes = self.episodes or _DEFAULT_EPISODES
+        return str(demonstrations_path(self.env, episodes, self.demonstrations_seed, self.directory))
+
+    def batch(self, update: int) -> Batch:
+        """The batch of update ``update``, from 0."""
+        return self.source.batch(update)
+
+    def change_training_env(self, env: EnvConfig) -> None:
+        """Trains on demonstrations of another environment from now on, made by the expert if need be.
+
+        What is held out stays, as does what the policy has played itself.
+
+        Raises:
+            UserError: if demonstrations come from a file, or observations are of another shape.
+        """
+        if self.path is not None:
+            raise UserError(
+                f"the demonstrations come from the file '{self.path}' and cannot change during training; leave out "
+                "data.path and the expert makes them, or leave out the curriculum"
+            )
+        if env.observation_shape != self.env.observation_shape:
+            raise UserError(f"'{env.name}' has observations of another shape than '{self.env.name}'")
+        if env == self.training_env:
+            return
+        placement = Placement.of(self.trainer)
+        episodes = self.episodes or _DEFAULT_EPISODES
+        path = ensure_demonstrations(env, episodes, self.demonstrations_seed, self.directory)
+        self.training_env = env
+        self._training, _ = self._load(str(path), placement.device)
+        self._serve(placement)
+
+    # Lightning's hooks
+
+    def prepare_data(self) -> None:
+        """Makes the demonstrations if need be, on one process."""
+        if self.path is None:
+            episodes = self.episodes or _DEFAULT_EPISODES
+            ensure_demonstrations(self.env, episodes, self.demonstrations_seed, self.directory)
+
+    def setup(self, stage: str) -> None:
+        """Loads, checks and splits the demonstrations; for fitting also what serves them."""
+        if stage == "test":
+            return
+        placement = Placement.of(self.trainer)
+        if self._training is None:
+            self._training, self._held_out = self._load(self.demonstrations_file, placement.device)
+        if stage == "fit":
+            self._serve(placement)
+
+    def train_dataloader(self) -> UpdateLoader:
+        """Chunks of updates."""
+        assert self.trainer is not None
+        return UpdateLoader(self, self.trainer, self.updates_per_epoch, self.updates_per_step)
+
+    def val_dataloader(self) -> HeldOutLoader | EmptyBatchLoader:
+        """The held-out transitions; one empty batch if there are none, so that callbacks get their turn."""
+        if self._held_out is None:
+            return EmptyBatchLoader()
+        return HeldOutLoader(self._held_out, self.batch_size, self.seed, Placement.of(self.trainer))
+
+    def test_dataloader(self) -> EmptyBatchLoader:
+        """One empty batch: testing plays the environment."""
+        return EmptyBatchLoader()
+
+    def predict_dataloader(self) -> HeldOutLoader | EmptyBatchLoader:
+        """The held-out transitions."""
+        return self.val_dataloader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the policy has played so far and the environment of a curriculum; without both nothing."""
+        state: dict[str, Any] = {} if self._experience is None else {"experience": self._experience.state_dict()}
+        return state if self.training_env == self.env else state | {"training_env": self.training_env.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        if "training_env" in state_dict:
+            self.change_training_env(env_config_from_dict(state_dict["training_env"]))
+        if self._experience is not None and "experience" in state_dict:
+            self._experience.load_state_dict(state_dict["experience"])
+
+    # Building
+
+    def _load(self, path: str, device: torch.device) -> tuple[Trajectories, Trajectories | None]:
+        """Training and held-out demonstrations."""
+        trajectories, _ = load_demonstrations(path)
+        check_fits(path, trajectories, self.training_env)
+        if self.episodes is not None:
+            if trajectories.num_episodes < self.episodes:
+                raise UserError(
+                    f"data.episodes asks for {self.episodes} demonstrations, but '{path}' has only "
+                    f"{trajectories.num_episodes}; valid: 1 to {trajectories.num_episodes}"
+                )
+            trajectories = trajectories.select(torch.arange(self.episodes))
+        training, held_out = split_episodes(trajectories.num_episodes, self.validation_fraction, self.seed)
+        kept = trajectories.select(held_out).to(device) if len(held_out) else None
+        return trajectories.select(training).to(device), kept
+
+    def _serve(self, placement: Placement) -> None:
+        training = self.training
+        kept = keep_every(training, self.stride, self.seed)
+        if len(kept) < self.batch_size:
+            raise UserError(
+                f"{training.num_episodes} training demonstrations of '{self.demonstrations_file}' give {len(kept)} "
+                f"transitions (stride {self.stride}), fewer than batch_size {self.batch_size}; use more demonstrations "
+                f"or a batch_size of at most {len(kept)}"
+            )
+        common: dict[str, Any] = {
+            "rank": placement.rank,
+            "world_size": placement.world_size,
+            "device": placement.device,
+        }
+        if self.online is not None and self._experience is not None:
+            self._experience.change_env(self._own_env(self.online, placement))
+        elif self.online is not None:
+            stream = IndexStream(1, self.batch_size, self.seed, stream=Stream.REPLAY, **common)
+            env = self._own_env(self.online, placement)
+            self._experience = Experience(env, self._explore, self.online, stream, rewards=False)
+        bounds = torch.searchsorted(kept, training.starts)
+        self._source = ExpertSource(
+            training,
+            kept,
+            IndexStream(
+                len(kept),
+                self.batch_size,
+                self.seed,
+                stream=Stream.BATCH,
+                per_group=self.per_episode,
+                episode_starts=bounds,
+                **common,
+            ),
+            IndexStream(training.num_episodes, self.batch_size, self.seed, stream=Stream.INITIAL, **common),
+            self._make_augmentations(placement.device),
+            self._experience,
+        )
+
+    def _own_env(self, online: OnlineReplay, placement: Placement) -> BatchEnv:
+        return self.training_env.make_batch(online.num_envs, seed=self.seed, split="train", device=placement.device)
+
+    def _explore(self, observations: Tensor, env_steps: int) -> Tensor:
+        return explore(self.trainer, observations, env_steps)
+
+    def _make_augmentations(self, device: torch.device) -> list[tuple[Stream, Augmentation]]:
+        augmentations: list[tuple[Stream, Augmentation]] = []
+        if self.symmetries:
+            if not isinstance(self.env, GridWorldConfig):
+                raise UserError(
+                    f"data.symmetries turns grids, but the environment is '{self.env.name}'; set it to false"
+                )
+            augmentations.append((Stream.SYMMETRY, GridSymmetry(*self.env.observation_shape, device=device)))
+        if self.noise_std != 0.0:
+            augmentations.append((Stream.NOISE, GaussianNoise(self.noise_std, self.env.observation_high)))
+        return augmentations
+
+
+def _env_of_file(path: str) -> EnvConfig:
+    env = read_metadata(path).get("env")
+    if env is None:
+        raise UserError(f"the demonstrations file '{path}' does not say which environment it is of; give data.env")
+    return env_config_from_dict(env)

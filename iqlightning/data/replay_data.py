@@ -1,0 +1,156 @@
+"""The datamodule of reinforcement learning: the policy's own transitions, with rewards."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from iqlightning.data.experience import Experience, OnlineReplay, explore
+from iqlightning.data.index_stream import IndexStream, check_batch_size
+from iqlightning.data.placement import Placement
+from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
+from iqlightning.envs import env_config_from_dict
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.keyed import Stream
+from iqlightning.types import Batch, BatchEnv, EnvConfig
+
+__all__ = ["ReplayData"]
+
+
+class ReplayData(LightningDataModule):
+    """A replay buffer that the learner fills as it goes, served as ``{"policy": Transition}`` with rewards.
+
+    Transitions are played with ``trainer.lightning_module.explore(observations, env_steps)``; see :class:`Experience`
+    for how many and when. A resumed run continues exactly where the environment can be restored.
+
+    Args:
+        env: the environment; None means GridWorld with its defaults.
+        num_envs: environments stepped together.
+        capacity: transitions that are remembered.
+        batch_size: transitions of a batch, over all processes together.
+        warmup_steps: transitions played with random actions before the first update.
+        steps_per_update: transitions played for each update; may be fractional.
+        n_step: rewards that are summed before the value of the state after them is bootstrapped.
+        gamma: discount; the learner's.
+        updates_per_epoch: updates of an epoch, after which Lightning validates.
+        updates_per_step: updates of one ``training_step``; does not change results.
+        seed: of environments, warm-up and batches.
+
+    Raises:
+        UserError: if a value is out of range.
+    """
+
+    def __init__(
+        self,
+        env: EnvConfig | None = None,
+        num_envs: int = 64,
+        capacity: int = 50_000,
+        batch_size: int = 128,
+        warmup_steps: int = 1_000,
+        steps_per_update: float = 10.0,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        updates_per_epoch: int = 100,
+        updates_per_step: int = 8,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_batch_size(batch_size, 1)
+        if not 0.0 <= gamma <= 1.0:
+            raise UserError(f"gamma must be between 0 and 1, but is {gamma}")
+        if n_step < 1 or capacity < n_step * num_envs:
+            raise UserError(
+                f"data.capacity {capacity} must be at least num_envs {num_envs} x n_step {n_step}, n_step at least 1"
+            )
+        self.env: EnvConfig = GridWorldConfig() if env is None else env
+        self.training_env = self.env  # the one that is played; another one during a curriculum
+        self.replay = OnlineReplay(num_envs, capacity, warmup_steps, steps_per_update)
+        self.batch_size = batch_size
+        self.n_step = n_step
+        self.gamma = gamma
+        self.updates_per_epoch = updates_per_epoch
+        self.updates_per_step = updates_per_step
+        self.seed = seed
+        self._experience: Experience | None = None
+
+    @property
+    def experience(self) -> Experience:
+        """What has been played; there is one once ``setup("fit")`` has been called."""
+        if self._experience is None:
+            raise RuntimeError("call setup('fit') before asking for batches")
+        return self._experience
+
+    def batch(self, update: int) -> Batch:
+        """Plays what is due and serves the batch of update ``update``, from 0."""
+        return Batch(policy=self.experience.transitions(update))
+
+    def change_training_env(self, env: EnvConfig) -> None:
+        """Plays another environment from now on; what has been played stays in the buffer until it is overwritten.
+
+        Raises:
+            UserError: if its observations are of another shape.
+        """
+        if env.observation_shape != self.env.observation_shape:
+            raise UserError(f"'{env.name}' has observations of another shape than '{self.env.name}'")
+        if env == self.training_env:
+            return
+        self.training_env = env
+        self.experience.change_env(self._make_env(Placement.of(self.trainer).device))
+
+    # Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        """Makes the environments, for fitting only."""
+        if stage != "fit":
+            return
+        device, rank, world_size = Placement.of(self.trainer)
+        stream = IndexStream(
+            1, self.batch_size, self.seed, stream=Stream.REPLAY, rank=rank, world_size=world_size, device=device
+        )
+        self._experience = Experience(
+            self._make_env(device),
+            self._explore,
+            self.replay,
+            stream,
+            n_step=self.n_step,
+            gamma=self.gamma,
+            rewards=True,
+        )
+
+    def train_dataloader(self) -> UpdateLoader:
+        """Chunks of updates."""
+        assert self.trainer is not None
+        return UpdateLoader(self, self.trainer, self.updates_per_epoch, self.updates_per_step)
+
+    def val_dataloader(self) -> EmptyBatchLoader:
+        """One empty batch: nothing is held out, but callbacks play the environment."""
+        return EmptyBatchLoader()
+
+    def test_dataloader(self) -> EmptyBatchLoader:
+        """One empty batch, as for validation."""
+        return EmptyBatchLoader()
+
+    def predict_dataloader(self) -> EmptyBatchLoader:
+        """One empty batch, as for validation."""
+        return EmptyBatchLoader()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that has been played and is remembered, as tensors and primitives."""
+        if self._experience is None:
+            return {}
+        return {"experience": self._experience.state_dict(), "training_env": self.training_env.to_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        if self._experience is not None and "training_env" in state_dict:
+            self.change_training_env(env_config_from_dict(state_dict["training_env"]))
+        if self._experience is not None and "experience" in state_dict:
+            self._experience.load_state_dict(state_dict["experience"])
+
+    def _make_env(self, device: torch.device) -> BatchEnv:
+        return self.training_env.make_batch(self.replay.num_envs, seed=self.seed, split="train", device=device)
+
+    def _explore(self, observations: Tensor, env_steps: int) -> Tensor:
+        return explore(self.trainer, observations, env_steps)

@@ -1,0 +1,168 @@
+"""The demonstrations file: what goes in comes out, and nothing broken comes out."""
+
+import os
+import stat
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from iqlightning.data import demonstrations
+from iqlightning.data.demonstrations import check_fits, load_demonstrations, read_metadata, save_demonstrations
+from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.types import Trajectories
+
+ENV = GridWorldConfig(height=4, width=5, num_walls=2)
+METADATA = {"env": ENV.to_dict(), "seed": 3, "source": "test", "recipe": {"episodes": 6}}
+
+
+@pytest.fixture
+def trajectories() -> Trajectories:
+    return shortest_path_demonstrations(ENV, 6, seed=3)
+
+
+@pytest.fixture
+def path(tmp_path, trajectories):
+    path = tmp_path / "made" / "demonstrations.safetensors"
+    save_demonstrations(path, trajectories, METADATA)
+    return path
+
+
+def tamper(path, **changes) -> None:
+    """Rewrites a file with other arrays and a checksum to match, as a program with a bug would."""
+    tensors = {**load_file(path), **changes}
+    header = {"schema_version": "1", "env": "null"}
+    header["sha256"] = demonstrations._checksum(tensors, header)
+    save_file(tensors, path, header)
+
+
+def test_what_is_saved_comes_back(path, trajectories):
+    loaded, metadata = load_demonstrations(path)
+    for name in ("observations", "actions", "rewards", "starts", "terminated", "truncated"):
+        original, copy = getattr(trajectories, name), getattr(loaded, name)
+        assert original.dtype == copy.dtype
+        assert torch.equal(original, copy)
+    assert loaded.observations.dtype == torch.uint8
+    assert metadata == METADATA == read_metadata(path)
+
+
+def test_equal_demonstrations_are_equal_bytes(path, trajectories, tmp_path):
+    save_demonstrations(tmp_path / "again.safetensors", trajectories, dict(reversed(METADATA.items())))
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_left_beside_the_file(path):
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_any_flipped_bit_is_noticed(path):
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 37):
+        broken = bytearray(whole)
+        broken[position] ^= 1
+        path.write_bytes(broken)
+        with pytest.raises(UserError, match=r"demonstrations\.safetensors"):
+            load_demonstrations(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.999])
+def test_a_truncated_file_is_noticed(path, share):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(UserError, match="damaged or truncated"):
+        load_demonstrations(path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(UserError, match="does not exist; make one with: iqlightning collect"):
+        load_demonstrations(tmp_path / "none.safetensors")
+    with pytest.raises(UserError, match="is a folder"):
+        load_demonstrations(tmp_path)
+
+
+def test_other_safetensors_files_are_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(UserError, match="not a demonstrations file"):
+        load_demonstrations(path)
+
+
+def test_a_file_of_another_version_is_refused(path):
+    save_file(load_file(path), path, {"schema_version": "2"})
+    with pytest.raises(UserError, match="schema version 2, but this program reads version 1"):
+        load_demonstrations(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"actions": torch.zeros(3, dtype=torch.int32)}, "actions are torch.int32"),
+        ({"rewards": torch.zeros(2, 2)}, "rewards have shape"),
+        ({"rewards": torch.zeros(1)}, "1 rewards"),
+        ({"starts": torch.tensor([0, 1])}, "need"),
+        ({"terminated": torch.tensor([True])}, "1 flags 'terminated'"),
+        ({"observations": torch.zeros(2, 3, dtype=torch.uint8)}, "observations, not 2"),
+        ({"observations": torch.zeros((), dtype=torch.uint8)}, "observations, not 0"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(path, changes, problem):
+    tamper(path, **changes)
+    with pytest.raises(UserError, match=problem):
+        load_demonstrations(path)
+
+
+def test_values_that_cannot_be_are_refused(path):
+    tensors = load_file(path)
+    starts = tensors["starts"].clone()
+    starts[1] = starts[2]
+    for changes, problem in (
+        ({"starts": starts}, "do not increase"),
+        ({"starts": tensors["starts"] + 1}, "do not cover"),
+        ({"actions": tensors["actions"] - 4}, "there is an action -"),
+        ({"rewards": tensors["rewards"] * torch.nan}, "not finite"),
+        ({"observations": tensors["observations"] / 0.0}, "not finite"),
+        ({"observations": tensors["observations"] > 0}, "torch.bool"),
+        ({"terminated": tensors["terminated"] & False}, "neither terminated nor truncated"),
+    ):
+        save_file(tensors, path)
+        tamper(path, **changes)
+        with pytest.raises(UserError, match=problem):
+            load_demonstrations(path)
+
+
+def test_invalid_trajectories_are_not_written(tmp_path, trajectories):
+    trajectories.actions[0] = -1
+    with pytest.raises(UserError, match="there is an action -1"):
+        save_demonstrations(tmp_path / "bad.safetensors", trajectories, METADATA)
+    assert not list(tmp_path.iterdir())
+
+
+def test_demonstrations_have_to_fit_the_environment(trajectories):
+    check_fits("a file", trajectories, ENV)
+    with pytest.raises(UserError, match=r"\(3, 4, 5\), the environment's \(3, 10, 10\)"):
+        check_fits("a file", trajectories, GridWorldConfig())
+    trajectories.actions[0] = 4
+    with pytest.raises(UserError, match="action 4, but valid actions are 0 to 3"):
+        check_fits("a file", trajectories, ENV)
+
+
+def test_a_file_whose_actions_its_own_environment_lacks_is_refused(tmp_path, trajectories):
+    trajectories.actions[0] = 9
+    save_demonstrations(tmp_path / "f.safetensors", trajectories, METADATA)
+    with pytest.raises(UserError, match="action 9"):
+        load_demonstrations(tmp_path / "f.safetensors")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_read_only_folder_is_a_plain_sentence(tmp_path, trajectories):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(UserError, match="cannot write the demonstrations file"):
+        save_demonstrations(tmp_path / "f.safetensors", trajectories, METADATA)
+
+
+def test_a_folder_that_cannot_be_is_a_plain_sentence(tmp_path, trajectories):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(UserError, match="cannot write the demonstrations file"):
+        save_demonstrations(tmp_path / "file" / "f.safetensors", trajectories, METADATA)
