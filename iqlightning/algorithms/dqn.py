@@ -1,0 +1,139 @@
+"""Deep Q-learning (Mnih et al. 2015) with its usual options: double, dueling (a head), n-step (the data)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from iqlightning import keyed
+from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
+from iqlightning.algorithms.schedules import Schedule
+from iqlightning.errors import UserError
+from iqlightning.keyed import Stream
+from iqlightning.losses.td import td_loss, td_target
+from iqlightning.losses.values import MaxValue
+from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.heads import Head, PlainHead
+from iqlightning.nets.target import TargetUpdate
+from iqlightning.types import Batch, EnvConfig
+
+__all__ = ["DQN"]
+
+
+class DQN(Learner):
+    r"""min_Q E[huber(Q(s, a) - R_n - gamma^n (1 - terminated) Q'(s_n, a*))].
+
+    a* maximises the target network Q' or, with ``double_q``, the online network (van Hasselt et al. 2016, arXiv
+    1509.06461, eq. 4). It explores with probability epsilon, which falls linearly.
+
+    Args:
+        encoder: see ``Learner``.
+        head: see ``Learner``; DuelingHead for a dueling network.
+        gamma: see ``Learner``.
+        double_q: double Q-learning.
+        target: how the target network follows.
+        epsilon_start: exploration at the beginning.
+        epsilon_end: exploration after ``epsilon_steps``.
+        epsilon_steps: environment transitions over which it falls.
+        reward_scale: rewards are multiplied by it in the target, so that Q has the scale networks begin at.
+        optimizer: see ``Learner``.
+        schedule: see ``Learner``.
+        max_grad_norm: see ``Learner``.
+        log_every: see ``Learner``.
+        seed: see ``Learner``.
+        compile: see ``Learner``.
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[tuple[int, ...]], Encoder],
+        head: Callable[[tuple[int, ...], int], Head] = PlainHead,
+        gamma: float = 0.99,
+        double_q: bool = True,
+        target: TargetUpdate | None = None,
+        epsilon_start: float = 1.0,
+        epsilon_end: float = 0.05,
+        epsilon_steps: int = 10_000,
+        reward_scale: float = 1.0,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        max_grad_norm: float | None = 10.0,
+        log_every: int = 20,
+        seed: int = 0,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(encoder, head, MaxValue(), gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile)
+        if not 0 <= epsilon_end <= epsilon_start <= 1:
+            raise UserError(
+                f"exploration needs 0 <= epsilon_end <= epsilon_start <= 1, not {epsilon_end} and {epsilon_start}"
+            )
+        if not reward_scale > 0:
+            raise UserError(f"reward_scale must be positive, not {reward_scale}")
+        self.double_q = double_q
+        self.target = target or TargetUpdate(every=1, rate=0.01)
+        self.epsilon_start = epsilon_start
+        self.epsilon_end = epsilon_end
+        self.epsilon_steps = epsilon_steps
+        self.reward_scale = reward_scale
+        self._env_steps = 0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Its own experience."""
+        return frozenset({"policy"})
+
+    def build(self, env: EnvConfig) -> None:
+        """The network and its target."""
+        super().build(env)
+        self.target_network: nn.Module = self.target.copy(self.network)
+
+    def objective(self, batch: Batch) -> Objective:
+        """The temporal-difference loss; ``td_error`` is the mean absolute error of Q(s, a)."""
+        data = batch.get("policy")
+        if data is None:
+            raise UserError("DQN learns from its own experience: take ReplayData as the data, not demonstrations")
+        if data.rewards is None:
+            raise UserError("DQN needs rewards; demonstrations are served without them")
+        if self.double_q:
+            q, next_q = self.network(torch.cat([data.obs, data.next_obs])).chunk(2)
+        else:
+            q, next_q = self.network(data.obs), None
+        with torch.no_grad():
+            target_q = self.target_network(data.next_obs)
+            best = (target_q if next_q is None else next_q).argmax(1, keepdim=True)
+            next_v = target_q.gather(1, best)[:, 0]
+            rewards = data.rewards.to(q.dtype) * self.reward_scale
+            target = td_target(rewards, next_v, data.terminated, self.gamma, data.steps)
+        q_a = q.gather(1, data.actions[:, None])[:, 0]
+        loss = td_loss(q_a, target)
+
+        def diagnostics() -> dict[str, Tensor]:
+            epsilon = torch.tensor(self.epsilon(self._env_steps), device=q.device)
+            return self.diagnose(q, data.actions) | {"epsilon": epsilon}
+
+        return Objective(loss, {"td_error": (q_a - target).detach().abs().mean()}, diagnostics)
+
+    def after_update(self, update: int) -> None:
+        """Moves the target network."""
+        self.target(self.target_network, self.network, update)
+
+    def epsilon(self, env_steps: int) -> float:
+        """Exploration probability after ``env_steps`` transitions."""
+        share = min(1.0, env_steps / self.epsilon_steps) if self.epsilon_steps > 0 else 1.0
+        return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
+
+    @torch.no_grad()
+    def explore(self, observations: Tensor, env_steps: int) -> Tensor:
+        """Epsilon-greedy actions, keyed by seed, step and environment.
+
+        Args:
+            observations: (N, *shape); every process plays all environments, so that runs do not depend on their number.
+            env_steps: transitions collected so far.
+        """
+        self._env_steps = env_steps
+        greedy = self.network(observations).argmax(1)
+        count = len(greedy)
+        env = torch.arange(count, device=greedy.device)
+        keys = (Stream.EXPLORATION, self.seed, env_steps // count, env)
+        random = keyed.integers(*keys, 1, bound=self.network.num_actions)
+        return torch.where(keyed.uniform(*keys, 0) < self.epsilon(env_steps), random, greedy)

@@ -1,0 +1,132 @@
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import iqlightning
+from iqlightning.algorithms import IQFromObservations, IQLearn
+from iqlightning.checkpoint_io import VerifiedCheckpointIO
+from iqlightning.data.imitation_data import ImitationData
+from iqlightning.envs.gridworld import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.losses.divergences import Chi2Mixture, Hellinger, Penalized, Wasserstein1
+from iqlightning.losses.iq import ExpertAndPolicyStates, InitialStates
+from iqlightning.losses.values import AnnealedSoftValue, SoftValue
+from iqlightning.nets.encoders import MLP
+from iqlightning.nets.target import TargetUpdate
+from iqlightning.types import Batch, Transition
+
+ENV = GridWorldConfig(level="static", height=4, width=4, num_walls=2)
+
+
+def transitions(seed: int, size: int = 16) -> Transition:
+    generator = torch.Generator().manual_seed(seed)
+    obs, next_obs = torch.randint(2, (2, size, 3, 4, 4), generator=generator, dtype=torch.uint8).unbind(0)
+    actions = torch.randint(4, (size,), generator=generator)
+    return Transition(obs, actions, next_obs, torch.rand(size, generator=generator) < 0.2, torch.zeros(size).bool())
+
+
+def batch() -> Batch:
+    return Batch(expert=transitions(0), policy=transitions(1), initial=transitions(2).obs[:5])
+
+
+def built(kind: Any = IQLearn, **options: Any) -> Any:
+    model = kind(lambda shape: MLP(shape, hidden=(16,)), seed=1, **options)
+    model.build(ENV)
+    return model
+
+
+def test_a_gradient_penalty_is_added_and_logged():
+    model = built(divergence=Wasserstein1(weight=3.0))
+    objective = model.objective(batch())
+    terms = objective.terms
+    total = terms["value_term"] - terms["expert_term"] + terms["penalty"]
+    assert objective.loss.item() == pytest.approx(total.item(), rel=1e-5)
+    objective.loss.backward()
+    assert all(p.grad is not None for p in model.network.parameters())
+
+
+def test_the_share_at_the_guard_is_logged():
+    found = built(divergence=Penalized(Hellinger())).objective(batch()).diagnostics()
+    assert 0 <= found["guarded"] <= 1
+    assert "guarded" not in built().objective(batch()).diagnostics()
+
+
+@pytest.mark.parametrize("target", [None, TargetUpdate()])
+def test_twins_give_each_copy_the_loss_with_the_smallest_v(target: TargetUpdate | None):
+    one, twins = built(target=target), built(copies=2, target=target)
+    assert torch.equal(one.network(transitions(0).obs), twins.network.each(transitions(0).obs)[0])
+    loss = twins.objective(batch()).loss
+    loss.backward()
+    assert all(p.grad is not None and p.grad.any() for p in twins.network.others.parameters())
+    # two equal copies are one network
+    twins.network.others[0].load_state_dict(one.network.state_dict())
+    if target is not None:
+        twins.target_network.load_state_dict(twins.network.state_dict())
+    assert twins.objective(batch()).loss.item() == pytest.approx(one.objective(batch()).loss.item(), rel=1e-6)
+
+
+def test_absorbing_states_change_the_loss():
+    assert built(absorbing_states=True).objective(batch()).loss != built().objective(batch()).loss
+
+
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        ({"divergence": Chi2Mixture()}, "--data.online"),
+        ({"value_term": ExpertAndPolicyStates()}, "--data.online"),
+        ({"value_term": InitialStates()}, "whole episodes"),
+    ],
+)
+def test_missing_data_is_named_with_a_remedy(options: dict, remedy: str):
+    with pytest.raises(UserError, match=remedy):
+        built(**options).objective(Batch(expert=transitions(0)))
+
+
+def test_observations_alone_make_the_loss_of_imitation_from_observations():
+    model = built(IQFromObservations)
+    full, expert = batch(), transitions(0)
+    other = Batch(expert=expert._replace(actions=3 - expert.actions), policy=transitions(1))
+    assert torch.equal(model.objective(full).loss, model.objective(other).loss)
+
+
+def test_a_sure_inverse_model_turns_it_into_iq_learn(monkeypatch):
+    options = {"divergence": Chi2Mixture(), "value_term": ExpertAndPolicyStates()}
+    ours, theirs = built(IQFromObservations, **options), built(IQLearn, **options)
+    both = batch()
+    actions = torch.cat([transitions(0).actions, transitions(1).actions])
+    sure = 100.0 * torch.nn.functional.one_hot(actions, 4).float()
+    monkeypatch.setattr(ours.inverse, "forward", lambda *_: sure)
+    assert ours.objective(both).loss.item() == pytest.approx(theirs.objective(both).loss.item(), rel=1e-5)
+
+
+def test_twins_with_a_falling_temperature_come_back_from_their_checkpoint(tmp_path):
+    value = AnnealedSoftValue(1.0, 0.1, updates=20)
+    model = IQLearn(lambda shape: MLP(shape, hidden=(16,)), copies=2, value=value)
+    keep = ModelCheckpoint(dirpath=str(tmp_path), save_last=True)
+    iqlightning_trainer(tmp_path, keep).fit(
+        model, ImitationData(ENV, episodes=40, batch_size=16, directory=str(tmp_path / "data"), updates_per_epoch=10)
+    )
+    policy = iqlightning.load_policy(tmp_path / "last.ckpt")
+    assert isinstance(policy.value, SoftValue)
+    # the last of 20 updates is number 19
+    assert policy.value.temperature == pytest.approx(0.1 ** (19 / 20))
+    observations = transitions(3).obs
+    assert torch.equal(policy.q_values(observations), model.network(observations).detach())
+
+
+def iqlightning_trainer(folder, keep: ModelCheckpoint):
+    return lightning.Trainer(
+        max_steps=20,
+        max_epochs=-1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        callbacks=[keep],
+        plugins=[VerifiedCheckpointIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=str(folder),
+    )
