@@ -1,0 +1,118 @@
+r"""How alike two rewards are: correlations, EPIC, and a distance that no shaping changes. One number for each grid.
+
+Rewards are (B, S, A) tables of state and action; ``weights`` (B, S, A) say how much each pair counts. A grid on which
+one of the rewards does not vary over the pairs that count has no correlation: nan.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["epic_canonical", "epic_distance", "pearson", "shaping_free", "shaping_free_distance", "spearman"]
+
+
+def pearson(
+    x: Float[Tensor, "batch states actions"],
+    y: Float[Tensor, "batch states actions"],
+    weights: Float[Tensor, "batch states actions"],
+) -> Float[Tensor, " batch"]:
+    """cov(x, y) / (sd(x) sd(y)) under the weights; nan where a variance is 0."""
+    weights = weights / weights.sum((1, 2), keepdim=True)
+    x = x - (weights * x).sum((1, 2), keepdim=True)
+    y = y - (weights * y).sum((1, 2), keepdim=True)
+    spread = (weights * x.square()).sum((1, 2)).sqrt() * (weights * y.square()).sum((1, 2)).sqrt()
+    # rounding leaves a little variance in a constant
+    flat = spread <= 1e-14
+    return ((weights * x * y).sum((1, 2)) / spread.masked_fill(flat, torch.nan)).clamp(-1.0, 1.0)
+
+
+def spearman(
+    x: Float[Tensor, "batch states actions"],
+    y: Float[Tensor, "batch states actions"],
+    counted: Bool[Tensor, "batch states actions"],
+) -> Float[Tensor, " batch"]:
+    """Pearson's correlation of the ranks, ties sharing the mean of theirs."""
+    found = []
+    for x_one, y_one, mask in zip(x, y, counted, strict=True):
+        x_ranks, y_ranks = (_ranks(values[mask]).view(1, 1, -1) for values in (x_one, y_one))
+        found.append(pearson(x_ranks, y_ranks, torch.ones_like(x_ranks)))
+    return torch.cat(found)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from 1; values equal up to rounding, a billionth of the largest, share their mean rank."""
+    values = (values / values.abs().max().clamp_min(torch.finfo(values.dtype).tiny) * 1e9).round()
+    _, group, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    last = counts.cumsum(0)
+    return (last - (counts - 1) / 2).to(torch.float64)[group]
+
+
+def epic_canonical(
+    rewards: Float[Tensor, "batch states actions"],
+    next_states: Int[Tensor, "batch states actions"],
+    terminal: Bool[Tensor, "batch states actions"],
+    gamma: float,
+    states: Float[Tensor, "batch states"],
+) -> Float[Tensor, "batch states actions"]:
+    r"""C(R)(s, a, s') = R(s, a) + gamma E[R(s', A)] - E[R(s, A)] - gamma E[R(S, A)] on the moves of the grid.
+
+    Gleave et al. 2021 (arXiv 2006.13900, definition 4.1), for rewards of state and action: S from ``states``, A
+    uniform; the mean over the next state S' falls away. A state after the end is worth no reward.
+    """
+    mean = rewards.mean(2)
+    overall = (states * mean).sum(1) / states.sum(1)
+    following = mean.gather(1, next_states.flatten(1)).view(rewards.shape).masked_fill(terminal, 0.0)
+    return rewards + gamma * following - mean.unsqueeze(2) - gamma * overall[:, None, None]
+
+
+def epic_distance(
+    rewards: Float[Tensor, "batch states actions"],
+    others: Float[Tensor, "batch states actions"],
+    next_states: Int[Tensor, "batch states actions"],
+    terminal: Bool[Tensor, "batch states actions"],
+    gamma: float,
+    weights: Float[Tensor, "batch states actions"],
+) -> Float[Tensor, " batch"]:
+    """sqrt((1 - rho) / 2), rho Pearson's correlation of the canonical rewards (Gleave et al. 2021, definition 4.6).
+
+    0 for rewards that differ by a positive scale, 1 for opposite ones. In a reward of state and action, shaping by the
+    state that a move leads to does not cancel (EPIC asks for R(s, a, s') at moves that the grid does not have); see
+    :func:`shaping_free_distance`.
+    """
+    states = weights.sum(2)
+    a, b = (epic_canonical(r, next_states, terminal, gamma, states) for r in (rewards, others))
+    return ((1 - pearson(a, b, weights)) / 2).sqrt()
+
+
+def shaping_free(
+    rewards: Float[Tensor, "batch states actions"],
+    next_states: Int[Tensor, "batch states actions"],
+    terminal: Bool[Tensor, "batch states actions"],
+    gamma: float,
+) -> Float[Tensor, "batch states actions"]:
+    """R(s, a) + gamma V_u(s') - V_u(s), the advantages of the uniform policy u under R.
+
+    The value-adjusted canonical form of Skalse et al. 2024 (arXiv 2309.15257, STARC): two rewards have the same one
+    exactly if they differ by shaping on the moves of the grid.
+    """
+    batch, states, actions = rewards.shape
+    share = (~terminal).to(rewards.dtype) / actions
+    matrix = torch.zeros((batch, states, states), dtype=rewards.dtype, device=rewards.device)
+    matrix.scatter_add_(2, next_states, share)
+    identity = torch.eye(states, dtype=rewards.dtype, device=rewards.device)
+    v = torch.linalg.solve(identity - gamma * matrix, rewards.mean(2))
+    following = v.gather(1, next_states.flatten(1)).view(rewards.shape).masked_fill(terminal, 0.0)
+    return rewards + gamma * following - v.unsqueeze(2)
+
+
+def shaping_free_distance(
+    rewards: Float[Tensor, "batch states actions"],
+    others: Float[Tensor, "batch states actions"],
+    next_states: Int[Tensor, "batch states actions"],
+    terminal: Bool[Tensor, "batch states actions"],
+    gamma: float,
+    weights: Float[Tensor, "batch states actions"],
+) -> Float[Tensor, " batch"]:
+    """EPIC's formula for :func:`shaping_free` rewards: 0 if they differ by a positive scale and shaping only."""
+    a, b = (shaping_free(r, next_states, terminal, gamma) for r in (rewards, others))
+    return ((1 - pearson(a, b, weights)) / 2).sqrt()

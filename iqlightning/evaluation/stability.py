@@ -1,0 +1,130 @@
+r"""Does a run diverge? What can be said without the true reward, from a few numbers taken at every validation.
+
+An inverse soft-Q objective is meant to keep the recovered reward r = Q(s, a) - gamma V(s') bounded, and with it
+|V| <= max |r| / (1 - gamma) on the way. A run goes wrong in a few typical manners, and each leaves its mark on held-out
+demonstrations; the thresholds below are rules of thumb on changes over several validations, not tests of a hypothesis.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from iqlightning.losses.iq import inverse_reward
+from iqlightning.losses.values import ValueFunction
+from iqlightning.types import Transition
+
+__all__ = ["Reading", "read", "warnings_of"]
+
+
+class Reading(NamedTuple):
+    """One validation's numbers, over held-out expert transitions.
+
+    Attributes:
+        residual: root mean square of r = Q(s, a) - gamma (1 - terminated) V(s'), the residual of a Bellman equation
+        without reward. v: mean V(s). gap: mean V(s) - Q(s, a) at the expert's action. reward_min: smallest r.
+        reward_max: largest r. entropy: mean entropy of softmax(Q / temperature), in nats. log_likelihood: mean log
+        softmax(Q / temperature) of the expert's action.
+    """
+
+    residual: float
+    v: float
+    gap: float
+    reward_min: float
+    reward_max: float
+    entropy: float
+    log_likelihood: float
+
+    @property
+    def not_finite(self) -> list[str]:
+        """Names of the numbers that are NaN or infinite."""
+        return [name for name, value in self._asdict().items() if not math.isfinite(value)]
+
+
+def read(
+    q: Float[Tensor, "batch actions"],
+    next_q: Float[Tensor, "batch actions"],
+    expert: Transition,
+    value: ValueFunction,
+    gamma: float,
+) -> Reading:
+    """Takes the numbers from Q(s, .) and Q(s', .) of held-out transitions."""
+    q_a = q.gather(1, expert.actions[:, None])[:, 0]
+    v = value(q)
+    rewards = inverse_reward(q_a, value(next_q), expert.terminated, gamma)
+    log_pi = torch.log_softmax(q / value.temperature, 1)
+    numbers = torch.stack(
+        [
+            rewards.square().mean().sqrt(),
+            v.mean(),
+            (v - q_a).mean(),
+            rewards.min(),
+            rewards.max(),
+            -(log_pi.exp() * log_pi).sum(1).mean(),
+            log_pi.gather(1, expert.actions[:, None]).mean(),
+        ]
+    )
+    return Reading(*numbers.tolist())
+
+
+def warnings_of(history: Sequence[Reading], patience: int = 3, factor: float = 3.0) -> dict[str, str]:
+    """What is wrong, if anything: a name and a sentence with an advice for each.
+
+    Args:
+        history: readings so far, oldest first.
+        patience: validations over which a trend must hold; nothing is said before there are one more.
+        factor: growth over them that counts as divergence.
+    """
+    if len(history) <= patience:
+        return {}
+    recent = history[-patience - 1 :]
+    first, last = recent[0], recent[-1]
+    found: dict[str, str] = {}
+
+    def grows(values: list[float], floor: float) -> bool:
+        """Ever larger, by ``factor`` in all; below ``floor`` growth is nothing to speak of."""
+        rising = all(b > a for a, b in itertools.pairwise(values))
+        return rising and values[-1] > factor * max(values[0], floor)
+
+    early = history[min(patience, len(history) - 1 - patience)]
+    # every phi here is made for rewards of order 1; growth up to there is learning
+    scale = max(abs(early.reward_min), abs(early.reward_max), 1.0)
+    if grows([r.residual for r in recent], scale):
+        found["residual"] = (
+            f"the Bellman residual on held-out demonstrations has grown from {first.residual:.3g} to "
+            f"{last.residual:.3g} over {patience} validations: rewards are not held back; take Chi2 with a smaller "
+            "alpha, or TotalVariation"
+        )
+    if grows([abs(r.v) for r in recent], 10 * scale):
+        found["v"] = (
+            f"the mean value V has drifted from {first.v:.3g} to {last.v:.3g} over {patience} validations; "
+            "take a target network (--model.target), a lower learning rate, or Chi2Mixture if the run is online"
+        )
+    if grows([r.gap for r in recent], scale):
+        found["gap"] = (
+            f"V - Q at the expert's action has grown from {first.gap:.3g} to {last.gap:.3g} over {patience} "
+            "validations: other actions overtake the expert's; take a lower learning rate or more demonstrations"
+        )
+    if grows([r.reward_max - r.reward_min for r in recent], 2 * scale):
+        found["reward_range"] = (
+            f"recovered rewards now span [{last.reward_min:.3g}, {last.reward_max:.3g}], "
+            f"{patience} validations ago [{first.reward_min:.3g}, {first.reward_max:.3g}]: they should be bounded; "
+            "take a stronger divergence (a smaller alpha, TotalVariation) or a smaller --model.max_grad_norm"
+        )
+    best = max(r.log_likelihood for r in history)
+    if last.log_likelihood < best - 0.7 and all(r.log_likelihood < best - 0.35 for r in recent):
+        found["likelihood"] = (
+            f"the held-out log-likelihood of the expert's action has fallen from {best:.3g} to "
+            f"{last.log_likelihood:.3g} nats: the run overfits or diverges; stop earlier, raise the temperature, "
+            "or take more demonstrations"
+        )
+        if last.entropy < 0.05:
+            found["entropy"] = (
+                f"the policy's entropy is {last.entropy:.3g} nats while it disagrees with held-out demonstrations: "
+                "it is sure of the wrong actions; raise the temperature"
+            )
+    return found

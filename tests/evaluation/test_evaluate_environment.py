@@ -1,0 +1,108 @@
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.evaluation.environment import evaluate_environment
+from iqlightning.evaluation.reference_policies import RandomPolicy
+from iqlightning.types import BatchEnv, EnvConfig, StepResult
+
+
+class Counting:
+    """Environment i has episodes of 1 + i % 3 moves, each worth i + 1; the observation is i."""
+
+    def __init__(self, num_envs: int, seed: int) -> None:
+        self.observation_shape: tuple[int, ...] = (1,)
+        self.num_actions = 2
+        self.device = torch.device("cpu")
+        self.num_envs = num_envs
+        self.index = torch.arange(num_envs) + seed
+        self.move = torch.zeros(num_envs, dtype=torch.int64)
+
+    @property
+    def observations(self) -> Tensor:
+        return self.index[:, None].float()
+
+    def reset(self) -> Tensor:
+        self.move[:] = 0
+        return self.observations
+
+    def step(self, actions: Int[Tensor, " num_envs"]) -> StepResult:
+        self.move += 1
+        done = self.move == 1 + self.index % 3
+        self.move[done] = 0
+        rewards = (self.index + 1).float()
+        return StepResult(self.observations, self.observations, rewards, done, torch.zeros_like(done))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class CountingConfig(EnvConfig):
+    @property
+    def name(self) -> str:
+        return "counting"
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        return (1,)
+
+    @property
+    def observation_high(self) -> float:
+        return 1.0
+
+    @property
+    def num_actions(self) -> int:
+        return 2
+
+    def make_batch(self, num_envs: int, *, seed: int, split: str = "any", device: Any = "cpu") -> BatchEnv:
+        return Counting(num_envs, seed)
+
+
+class Still:
+    def act(self, observations: Tensor, *, sample: bool = False) -> Int[Tensor, " batch"]:
+        return torch.zeros(len(observations), dtype=torch.int64)
+
+
+def test_every_episode_is_whole_and_none_is_favoured_for_being_short() -> None:
+    results = evaluate_environment(Still(), CountingConfig(), 7, 0, num_envs=3)
+    assert results.lengths.tolist() == [1, 2, 3, 1, 2, 3, 1]
+    assert results.returns.tolist() == [1.0, 4.0, 9.0, 1.0, 4.0, 9.0, 1.0]
+
+
+def test_an_evaluation_with_drawn_actions_repeats_itself() -> None:
+    config = GridWorldConfig(height=4, width=4)
+    one, other = (evaluate_environment(RandomPolicy(4), config, 40, 0, sample=True) for _ in range(2))
+    assert torch.equal(one.returns, other.returns)
+    assert not torch.equal(one.returns, evaluate_environment(RandomPolicy(4), config, 40, 1, sample=True).returns)
+
+
+def test_figures_are_those_of_the_episodes() -> None:
+    results = evaluate_environment(Still(), CountingConfig(), 4, 0, num_envs=8)
+    figures = results.metrics()
+    assert figures["episodes"] == 4
+    assert figures["mean_return"] == pytest.approx(results.returns.mean().item())
+    assert figures["std_return"] == pytest.approx(results.returns.std().item())
+    assert figures["mean_length"] == pytest.approx(results.lengths.double().mean().item())
+
+
+def test_ranks_share_the_episodes_and_play_different_ones() -> None:
+    shares = [evaluate_environment(Still(), CountingConfig(), 5, 0, num_envs=4, rank=r, world_size=2) for r in range(2)]
+    assert [len(share.returns) for share in shares] == [3, 2]
+    assert shares[1].returns.tolist() == [5.0 * (1 + 4 % 3), 6.0 * (1 + 5 % 3)]
+    nothing = evaluate_environment(Still(), CountingConfig(), 1, 0, rank=1, world_size=2)
+    assert len(nothing.returns) == 0
+
+
+def test_progress_counts_every_episode_once() -> None:
+    finished: list[int] = []
+    evaluate_environment(Still(), CountingConfig(), 10, 0, num_envs=4, progress=finished.append)
+    assert sum(finished) == 10

@@ -1,0 +1,71 @@
+import pytest
+import torch
+from table_policy import CORRIDOR, TablePolicy
+
+from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.evaluation.reward_transfer import other_walls, reward_transfer, slippery_moves
+from iqlightning.evaluation.truth import ground_truth
+from iqlightning.losses.values import MaxValue, SoftValue
+
+
+def exact(layouts: Layouts, gamma: float, sign: float = 1.0) -> TablePolicy:
+    return TablePolicy(layouts, sign * ground_truth(layouts, gamma, 0.0).q, MaxValue(), gamma)
+
+
+def grids(first: int, count: int = 6) -> Layouts:
+    config = GridWorldConfig("random_everything", 5, 5, num_walls=4)
+    return draw_layouts(config, torch.zeros(count, dtype=torch.int64), torch.arange(first, first + count))
+
+
+def test_the_corridor_by_hand():
+    found = reward_transfer(exact(CORRIDOR, 0.5), CORRIDOR)
+    # V* is 4 and 10; at random V1 = 1.75 + (2 V1 + V0) / 8 and V0 = -1 + (3 V0 + V1) / 8
+    v1, v0 = torch.linalg.solve(
+        torch.tensor([[0.75, -0.125], [-0.125, 0.625]], dtype=torch.float64), torch.tensor([1.75, -1]).double()
+    ).tolist()
+    assert found.best.tolist() == pytest.approx([7.0])
+    assert found.reached.tolist() == pytest.approx([7.0])
+    assert found.uniform.tolist() == pytest.approx([(v0 + v1) / 2])
+    assert found.share.tolist() == pytest.approx([1.0])
+
+
+def test_a_slippery_corridor_by_hand():
+    # half of the moves to the right bump into the edge: V1 = 4.5 / 0.75 = 6, V0 = 0.5 / 0.75
+    found = reward_transfer(exact(CORRIDOR, 0.5), CORRIDOR, slip=0.5)
+    assert found.best.tolist() == pytest.approx([(6 + 2 / 3) / 2])
+
+
+def test_slips_go_to_the_sides():
+    assert slippery_moves(0.2)[0].tolist() == pytest.approx([0.8, 0.1, 0.0, 0.1])
+    assert slippery_moves(0.2).sum(1).tolist() == pytest.approx([1.0] * 4)
+    with pytest.raises(UserError, match="slipping"):
+        slippery_moves(1.0)
+
+
+def test_a_right_reward_is_as_good_as_the_truth_on_the_same_grid():
+    layouts = grids(0)
+    assert reward_transfer(exact(layouts, 0.9), layouts).share.tolist() == pytest.approx([1.0] * 6)
+
+
+def test_a_shaped_reward_is_as_good_on_the_same_grid():
+    """Any Q plans to its own greedy policy, since its V differs from the truth's by shaping only."""
+    layouts = grids(0)
+    soft = TablePolicy(layouts, ground_truth(layouts, 0.9, 0.0).q + 5.0, SoftValue(1e-6), 0.9)
+    assert reward_transfer(soft, layouts).share.tolist() == pytest.approx([1.0] * 6)
+
+
+def test_the_opposite_reward_is_worse_than_chance():
+    layouts = grids(0)
+    assert (reward_transfer(exact(layouts, 0.9, sign=-1.0), layouts).share < 0).all()
+
+
+def test_changed_walls_are_planned_on_and_cannot_beat_the_best():
+    layouts = grids(0)
+    walls = other_walls(layouts, grids(100))
+    assert not walls.flatten(1).gather(1, layouts.goal[:, None]).any()
+    found = reward_transfer(exact(layouts, 0.9), layouts, walls=walls, slip=0.1)
+    kept = found.best.isfinite()
+    assert kept.any()
+    assert (found.reached <= found.best + 1e-9)[kept].all()

@@ -1,0 +1,61 @@
+import math
+
+import pytest
+import torch
+
+from iqlightning.evaluation.stability import Reading, read, warnings_of
+from iqlightning.losses.values import SoftValue
+from iqlightning.types import Transition
+
+CALM = Reading(residual=0.4, v=2.0, gap=0.1, reward_min=-0.5, reward_max=0.5, entropy=0.3, log_likelihood=-0.2)
+
+
+def test_a_reading_by_hand():
+    q = torch.tensor([[1.0, 1.0], [3.0, 3.0]])
+    flags = torch.tensor([False, True])
+    expert = Transition(torch.zeros(2, 1), torch.tensor([0, 1]), torch.zeros(2, 1), flags, flags)
+    reading = read(q, torch.tensor([[2.0, 2.0], [9.0, 9.0]]), expert, SoftValue(1e-6), 0.5)
+    # r = 1 - 0.5 * 2 = 0 and 3
+    assert reading.residual == pytest.approx(math.sqrt(4.5), abs=1e-4)
+    assert reading.v == pytest.approx(2.0, abs=1e-4)
+    assert reading.gap == pytest.approx(0.0, abs=1e-4)
+    assert (reading.reward_min, reading.reward_max) == pytest.approx((0.0, 3.0), abs=1e-4)
+    assert reading.entropy == pytest.approx(math.log(2))
+    assert reading.log_likelihood == pytest.approx(-math.log(2))
+
+
+def test_a_calm_run_is_left_alone():
+    assert warnings_of([CALM] * 20) == {}
+    learning = [CALM._replace(v=1.0 + 0.5 * i, log_likelihood=-2 / (i + 1)) for i in range(20)]
+    assert warnings_of(learning) == {}
+
+
+def test_nothing_is_said_too_early():
+    growing = [CALM._replace(v=10.0 ** (i + 1)) for i in range(3)]
+    assert warnings_of(growing, patience=3) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "advice"),
+    [
+        ("v", lambda i: {"v": -5.0 * 4**i}, "target network"),
+        ("residual", lambda i: {"residual": 0.4 * 3**i}, "alpha"),
+        ("gap", lambda i: {"gap": 0.5 * 3**i}, "learning rate"),
+        ("reward_range", lambda i: {"reward_min": -0.5 * 3**i}, "bounded"),
+        ("likelihood", lambda i: {"log_likelihood": -0.2 - 0.6 * i}, "demonstrations"),
+    ],
+)
+def test_each_manner_of_divergence_is_named_with_an_advice(name: str, changes, advice: str):
+    history = [CALM] * 4 + [CALM._replace(**changes(i)) for i in range(6)]
+    found = warnings_of(history)
+    assert set(found) == {name}
+    assert advice in found[name]
+
+
+def test_certainty_of_the_wrong_actions_is_named():
+    history = [CALM] * 4 + [CALM._replace(log_likelihood=-3.0, entropy=0.01)] * 4
+    assert set(warnings_of(history)) == {"likelihood", "entropy"}
+
+
+def test_numbers_that_are_none_are_named():
+    assert CALM._replace(v=math.nan, gap=math.inf).not_finite == ["v", "gap"]
