@@ -1,0 +1,105 @@
+"""Says so when a run diverges, and stops it before weights that are not numbers reach a checkpoint."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from iqlightning.errors import UserError
+from iqlightning.evaluation.stability import Reading, read, warnings_of
+
+__all__ = ["StabilityMonitor"]
+
+
+class StabilityMonitor(Callback):
+    """Reads held-out demonstrations at every validation; see :mod:`iqlightning.evaluation.stability`.
+
+    Logs ``stability/...`` (residual, v, gap, reward range, entropy, log-likelihood) and ``stability/warnings``, the
+    number of complaints. Each complaint is made once, as one sentence with an advice. On NaN or infinity, in a reading
+    or in the weights, it stops the run naming the term; a checkpoint with such weights is not written, so that the last
+    finite one stays. Runs without held-out demonstrations (DQN) have only their weights checked.
+
+    Args:
+        patience: validations over which a trend must hold.
+        factor: growth over them that counts as divergence.
+        max_batches: held-out batches read at each validation.
+    """
+
+    def __init__(self, patience: int = 3, factor: float = 3.0, max_batches: int = 4) -> None:
+        super().__init__()
+        self.patience = patience
+        self.factor = factor
+        self.max_batches = max_batches
+        self.history: list[Reading] = []
+        self.complaints: dict[str, str] = {}
+        self._batches: list[Reading] = []
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Takes a reading of the batch."""
+        expert = batch.get("expert")
+        if trainer.sanity_checking or batch_idx >= self.max_batches or expert is None or len(expert.obs) == 0:
+            return
+        module: Any = pl_module
+        q, next_q = module.network(torch.cat([expert.obs, expert.next_obs])).chunk(2)
+        self._batches.append(read(q, next_q, expert, module.value, module.gamma))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Adds the reading to the history, logs it, complains or stops."""
+        if trainer.sanity_checking:
+            return
+        self._require_finite_weights(trainer, pl_module)
+        batches, self._batches = self._batches, []
+        if not batches:
+            return
+        columns = zip(*batches, strict=True)
+        reading = Reading(*(sum(column) / len(batches) for column in columns))
+        wrong = reading.not_finite
+        if wrong:
+            raise UserError(
+                f"training diverged: {', '.join(wrong)} on held-out demonstrations is not finite after "
+                f"{trainer.global_step:,} updates; try a lower learning rate or a smaller --model.max_grad_norm"
+            )
+        self.history.append(reading)
+        found = warnings_of(self.history, self.patience, self.factor)
+        for name, sentence in found.items():
+            if name not in self.complaints:
+                rank_zero_warn(sentence, category=UserWarning)
+        self.complaints |= found
+        logged = {f"stability/{name}": value for name, value in reading._asdict().items()}
+        logged["stability/warnings"] = float(len(found))
+        pl_module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuses weights that are not finite: the file of the last finite ones stays as it is."""
+        self._require_finite_weights(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, so that a resumed run compares with what came before."""
+        return {"history": [list(reading) for reading in self.history], "complaints": dict(self.complaints)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores :meth:`state_dict`."""
+        self.history = [Reading(*numbers) for numbers in state_dict["history"]]
+        self.complaints = dict(state_dict["complaints"])
+
+    def _require_finite_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        named = [(name, weights) for name, weights in pl_module.named_parameters() if weights.is_floating_point()]
+        if not named:
+            return
+        finite = torch.stack([weights.detach().isfinite().all() for _, weights in named])
+        if not bool(finite.all()):
+            name = named[int((~finite).float().argmax())][0]
+            raise UserError(
+                f"training diverged: the weights {name} are not finite after {trainer.global_step:,} updates; the last "
+                "checkpoint with finite ones was kept; try a lower learning rate or a smaller --model.max_grad_norm"
+            )

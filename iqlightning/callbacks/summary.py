@@ -1,0 +1,209 @@
+"""What a run amounts to, once it is over: a table of policies on unseen episodes, and where everything was written."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from iqlightning.algorithms.behavior_cloning import BehaviorCloning
+from iqlightning.algorithms.learner import Learner
+from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
+from iqlightning.checkpoint_files import write_atomically
+from iqlightning.checkpoints import load_policy
+from iqlightning.data.imitation_data import ImitationData
+from iqlightning.envs.gridworld.layouts import splits_are_disjoint
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.evaluation.environment import evaluate_environment
+from iqlightning.evaluation.metrics import wilson_interval
+from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+from iqlightning.types import EnvConfig, Policy
+
+__all__ = ["FinalSummary"]
+
+Advance = Callable[[int], None]
+Row = dict[str, Any]
+
+
+class FinalSummary(Callback):
+    """After ``fit``: plays the best checkpoint beside the policies it should be compared with, and prints a table.
+
+    Rows: the run's algorithm, greedy and sampled; behaviour cloning with the same network, batches and number of
+    updates; the random policy; on GridWorld the shortest-path expert. GridWorld is played on grids of the test split.
+    The table is also written to ``summary.json`` in the run's folder, row by row, so that an interruption loses
+    nothing; the run itself is on disk before the first episode. With several processes the first one does it all.
+
+    Args:
+        episodes: for each row; 0 plays nothing and only says where things are.
+        seed: of the episodes.
+        cloning: whether to train the cloning baseline.
+    """
+
+    def __init__(self, episodes: int = 1000, seed: int = 0, cloning: bool = True) -> None:
+        super().__init__()
+        self.episodes = episodes
+        self.seed = seed
+        self.cloning = cloning
+        self.console = Console()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Plays, prints and writes."""
+        folder = trainer.log_dir  # asks all processes, so it must come before the first one goes on alone
+        if not trainer.is_global_zero or trainer.fast_dev_run or trainer.global_step == 0:  # type: ignore[attr-defined]
+            return
+        env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
+        target = Path(folder) / "summary.json" if folder and trainer.loggers else None
+        rows: list[Row] = []
+        try:
+            if self.episodes:
+                for row in self._rows(trainer, pl_module, env):
+                    rows.append(row)
+                    if target is not None:
+                        document = json.dumps(self._document(trainer, pl_module, env, rows), indent=2)
+                        write_atomically(target, document.encode() + b"\n", what="summary")
+        finally:
+            # an interruption ends here as well, with the rows there are
+            if rows:
+                self.console.print(_table(env, rows, self.episodes))
+            self._print_places(trainer, target)
+
+    def cloning_policy(self, trainer: Trainer, pl_module: LightningModule, progress: Advance) -> Policy | None:
+        """The baseline, trained; None if it is not wanted, the run is one itself, or there are no demonstrations."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not (self.cloning and isinstance(pl_module, Learner) and isinstance(data, ImitationData)):
+            return None
+        if isinstance(pl_module, BehaviorCloning):
+            return None
+        source = expert_batches(data, trainer.world_size)
+        return train_cloning(pl_module, source, trainer.global_step, progress=progress)
+
+    def _rows(self, trainer: Trainer, pl_module: LightningModule, env: EnvConfig) -> Iterator[Row]:
+        best = _best_checkpoint(trainer)
+        policy: Any = load_policy(best, device=pl_module.device) if best else pl_module.policy
+        name = type(pl_module).__name__
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        ) as progress:
+            task = progress.add_task("")
+
+            def begin(what: str, total: int) -> Advance:
+                progress.reset(task, total=total, description=what)
+                return lambda count: progress.advance(task, count)
+
+            def play(label: str, policy: Policy, *, sample: bool = False) -> Row:
+                advance = begin(f"playing {label}", self.episodes)
+                return self._play(label, policy, env, sample, pl_module, advance)
+
+            yield play(f"{name}, greedy", policy)
+            yield play(f"{name}, sampled", policy, sample=True)
+            advance = begin("training behaviour cloning", trainer.global_step)
+            cloning = self.cloning_policy(trainer, pl_module, advance)
+            if cloning is not None:
+                yield play("behaviour cloning, greedy", cloning)
+            yield play("random policy", RandomPolicy(env.num_actions, self.seed))
+            if isinstance(env, GridWorldConfig):
+                yield play("shortest-path expert", ShortestPathPolicy(self.seed))
+
+    def _play(
+        self, label: str, policy: Policy, env: EnvConfig, sample: bool, pl_module: LightningModule, advance: Advance
+    ) -> Row:
+        options: dict[str, Any] = {"sample": sample, "device": pl_module.device, "progress": advance}
+        if not isinstance(env, GridWorldConfig):
+            return {"policy": label} | evaluate_environment(policy, env, self.episodes, self.seed, **options).metrics()
+        results = evaluate_gridworld(policy, env, self.episodes, self.seed, split="test", **options)
+        interval = wilson_interval(int(results.success.sum()), self.episodes)
+        return {"policy": label} | results.metrics() | {"success_rate_ci95": list(interval)}
+
+    def _document(
+        self, trainer: Trainer, pl_module: LightningModule, env: EnvConfig, rows: list[Row]
+    ) -> dict[str, Any]:
+        return {
+            "algorithm": type(pl_module).__name__,
+            "updates": trainer.global_step,
+            "checkpoint": _best_checkpoint(trainer),
+            "env": env.to_dict(),
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "rows": rows,
+        }
+
+    def _print_places(self, trainer: Trainer, target: Path | None) -> None:
+        last = [found.last_model_path for found in _checkpoint_callbacks(trainer)]
+        places = {
+            "run folder": target.parent if target else None,
+            "best checkpoint": _best_checkpoint(trainer),
+            "last checkpoint": next((path for path in last if path), None),
+            "this table": target if target and target.exists() else None,
+        }
+        for label, path in places.items():
+            if path:
+                self.console.print(Text(f"{label + ':':<17} {_short(path)}"), soft_wrap=True)
+        if trainer.loggers and trainer.loggers[0].save_dir:
+            logs = _short(trainer.loggers[0].save_dir)
+            self.console.print(Text(f"{'look at it with:':<17} tensorboard --logdir {logs}"), soft_wrap=True)
+
+
+def _checkpoint_callbacks(trainer: Trainer) -> list[ModelCheckpoint]:
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+
+
+def _best_checkpoint(trainer: Trainer) -> str | None:
+    """The best file by a monitored figure; without one, the newest."""
+    found = sorted(_checkpoint_callbacks(trainer), key=lambda callback: callback.monitor is None)
+    paths = [path for callback in found for path in (callback.best_model_path, callback.last_model_path)]
+    return next((path for path in paths if path and Path(path).exists()), None)
+
+
+def _table(env: EnvConfig, rows: list[Row], episodes: int) -> Table:
+    grid = isinstance(env, GridWorldConfig)
+    what = f"{episodes:,} episodes of {env.name}"
+    if grid:
+        # a level with a handful of grids has no others to keep apart
+        what = (
+            f"{episodes:,} {'unseen ' if splits_are_disjoint(env) else ''}grids: {env.level}, {env.height}x{env.width}"
+        )
+    # fits 80 columns, which is what a log without a terminal gets
+    table = Table(
+        title=what, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    table.add_column("policy", no_wrap=True)
+    headings = ["success\nrate", "95%\ninterval", "distance\nratio", "SPL", "mean\nreturn"]
+    for heading in headings if grid else ["mean\nreturn", "mean\nlength"]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    digits = 1 if episodes <= 1000 else 2
+    for row in rows:
+        if grid:
+            low, high = row["success_rate_ci95"]
+            interval = f"{100 * low:.{digits}f} to {100 * high:.{digits}f}"
+            success = f"{row['success_rate']:.{digits}%}"
+            cells = [
+                success,
+                interval,
+                f"{row['distance_ratio']:.3f}",
+                f"{row['spl']:.3f}",
+                f"{row['mean_return']:.2f}",
+            ]
+        else:
+            cells = [f"{row['mean_return']:.2f} ± {row['std_return']:.2f}", f"{row['mean_length']:.1f}"]
+        table.add_row(*(Text(cell) for cell in (row["policy"], *cells)))
+    return table
+
+
+def _short(path: str | Path) -> str:
+    """The path as seen from the working directory, if it lies below it."""
+    absolute = Path(path).resolve()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

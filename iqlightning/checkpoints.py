@@ -1,0 +1,55 @@
+"""From a checkpoint file to the policy in it, with nothing else at hand."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.envs import env_config_from_dict
+from iqlightning.errors import UserError
+from iqlightning.losses.values import value_from_dict
+from iqlightning.nets.q_network import QNetwork
+from iqlightning.policies import POLICY_SCHEMA, QPolicy
+
+__all__ = ["load_policy"]
+
+_PREFIX = "network."
+
+
+def load_policy(path: str | Path, device: str | torch.device = "cpu") -> QPolicy:
+    """The policy of a checkpoint: its network, value function, discount and environment, rebuilt from the file alone.
+
+    Args:
+        path: a ``.ckpt`` file that ``fit`` wrote.
+        device: where to put the network.
+
+    Raises:
+        UserError: if the file is missing, damaged, of another program or of another version.
+    """
+    checkpoint: dict[str, Any] = read_checkpoint(path)
+    stored = checkpoint.get("iqlightning")
+    if stored is None:
+        raise UserError(f"'{path}' is a checkpoint, but not one of iqlightning")
+    if stored.get("schema") != POLICY_SCHEMA:
+        raise UserError(
+            f"'{path}' has checkpoint version {stored.get('schema')}, this iqlightning reads version {POLICY_SCHEMA}; "
+            "train it again or install the version that wrote it"
+        )
+    network = QNetwork.from_recipe(stored["network"])
+    weights = {
+        name.removeprefix(_PREFIX): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(_PREFIX)
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in '{path}' do not fit its own network: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    network.to(device).eval().requires_grad_(False)
+    info = {name: stored[name] for name in ("algorithm", "seed", "updates", "metrics")}
+    return QPolicy(
+        network, value_from_dict(stored["value"]), stored["gamma"], env_config_from_dict(stored["env"]), info
+    )
