@@ -1,0 +1,95 @@
+"""Means over seeds with 95% intervals."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from iqlightning.evaluation.metrics import wilson_interval
+
+__all__ = ["Band", "Estimate", "band", "estimate", "share"]
+
+# Student's t, 97.5%, for 1 to 30 degrees of freedom; beyond, the normal's plus its first correction is close enough
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+
+
+class Estimate(NamedTuple):
+    """A mean with its 95% interval; without one where there is a single value.
+
+    Attributes:
+        mean: of the values.
+        low: lower end, or None.
+        high: upper end, or None.
+        number: of values.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    number: int
+
+
+class Band(NamedTuple):
+    """A curve over seeds: at each x the mean, and the ends of the interval from three seeds on, of the range for two.
+
+    Student's interval of two values is six times as wide as their distance: true, but no help in a figure.
+    """
+
+    x: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    seeds: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean +- t s / sqrt(n), t of Student's distribution with n - 1 degrees of freedom.
+
+    >>> found = estimate([1.0, 2.0, 3.0])
+    >>> found.mean, round(found.high, 3)
+    (2.0, 4.484)
+    """
+    mean = statistics.fmean(values)
+    number = len(values)
+    if number < 2:
+        return Estimate(mean, None, None, number)
+    t = _T[number - 2] if number - 2 < len(_T) else 1.96 + 2.4 / number
+    half = t * statistics.stdev(values) / math.sqrt(number)
+    return Estimate(mean, mean - half, mean + half, number)
+
+
+def share(successes: Sequence[float], episodes: Sequence[int]) -> Estimate:
+    """A share over seeds: the interval over seeds, but never narrower than Wilson's over the episodes of one of them.
+
+    Seeds that all reach 100% say nothing about how far below 100% the truth may be; the number of episodes does. Seeds
+    are evaluated on the same episodes, so those of several do not add up.
+
+    Args:
+        successes: share of each seed.
+        episodes: of each seed.
+    """
+    over_seeds = estimate(successes)
+    low, high = wilson_interval(round(over_seeds.mean * min(episodes)), min(episodes))
+    if over_seeds.low is not None and over_seeds.high is not None:
+        low, high = max(0.0, min(low, over_seeds.low)), min(1.0, max(high, over_seeds.high))
+    return Estimate(over_seeds.mean, low, high, over_seeds.number)
+
+
+def band(curves: Sequence[Sequence[tuple[int, float]]]) -> Band:
+    """The mean curve of several seeds where at least two thirds of them have a point."""
+    points: dict[int, list[float]] = {}
+    for curve in curves:
+        for x, y in dict(curve).items():  # a resumed run may have logged a point twice
+            points.setdefault(x, []).append(y)
+    enough = [x for x in sorted(points) if len(points[x]) >= len(curves) * 2 / 3]
+    found = [estimate(points[x]) for x in enough]
+    low, high = [], []
+    for x, each in zip(enough, found, strict=True):
+        few = len(points[x]) < 3
+        low.append(min(points[x]) if few or each.low is None else each.low)
+        high.append(max(points[x]) if few or each.high is None else each.high)
+    return Band(enough, [each.mean for each in found], low, high, len(curves))

@@ -1,0 +1,295 @@
+"""A policy as a program that needs none of this package: ``torch.export`` and ONNX, and the proof that it is the same.
+
+The program maps observations to ``q_values`` (B, A), ``values`` (B,) and ``actions`` (B,), the greedy ones.
+"""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import jaxtyping
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from iqlightning.envs.gridworld.layouts import draw_layouts
+from iqlightning.envs.gridworld.observation import observe
+from iqlightning.envs.gridworld.spec import SIZES, GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.keyed import Stream, integers
+from iqlightning.policies import QPolicy
+from iqlightning.types import EnvConfig
+
+__all__ = [
+    "Agreement",
+    "Portable",
+    "compare",
+    "probe_observations",
+    "reloaded",
+    "require_onnx",
+    "trace",
+    "weights_file",
+]
+
+_OUTPUTS = ("q_values", "values", "actions")
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+# a program computes the same sums in another order; more than this, relative to the largest |Q|, is another function
+_TOLERANCE = 1e-4
+
+# compared besides the trained size where sizes may vary
+_OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
+
+
+class _Program(nn.Module):
+    """The whole policy as one module of tensors."""
+
+    def __init__(self, policy: QPolicy) -> None:
+        super().__init__()
+        self.network = policy.network
+        self.value = policy.value
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q = self.network(observations).float()
+        return q, self.value(q), q.argmax(1)
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A traced policy.
+
+    Attributes:
+        program: takes ``observations`` and returns (q_values, values, actions).
+        dynamic: names of the dimensions of the observations that may vary: ``batch``, perhaps ``height`` and ``width``.
+        shape: of the observations, with the names of the dimensions that vary.
+        dtype: of the observations.
+    """
+
+    program: ExportedProgram
+    dynamic: tuple[str, ...]
+    shape: tuple[str | int, ...]
+    dtype: torch.dtype
+
+    def torch_bytes(self) -> bytes:
+        """The file that ``torch.export.load`` reads."""
+        buffer = io.BytesIO()
+        with _quiet():
+            torch.export.save(self.program, buffer)
+        return buffer.getvalue()
+
+    def onnx_bytes(self) -> bytes:
+        """The ONNX file.
+
+        Raises:
+            UserError: if the packages it needs are not installed.
+        """
+        require_onnx()
+        with _quiet():
+            converted: Any = torch.onnx.export(
+                self.program, input_names=["observations"], output_names=list(_OUTPUTS), dynamo=True, verbose=False
+            )
+        onnx_ir = import_module("onnx_ir")  # comes with onnxscript, an extra
+
+        graph = converted.model.graph
+        graph.inputs[0].shape = onnx_ir.Shape(self.shape)
+        for output in graph.outputs:
+            output.shape = onnx_ir.Shape(["batch", *list(output.shape)[1:]])
+        return converted.model_proto.SerializeToString()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a file's answers are from the policy's.
+
+    Attributes:
+        observations: number compared.
+        difference: largest |Q - Q'|.
+        scale: largest |Q|.
+        same_actions: share of equal greedy actions, near-ties (closer than the tolerance) counted as equal.
+    """
+
+    observations: int
+    difference: float
+    scale: float
+    same_actions: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is the same function up to rounding."""
+        return self.difference <= _TOLERANCE * max(1.0, self.scale) and self.same_actions == 1.0
+
+
+def require_onnx() -> None:
+    """Complains if a package that ONNX needs is not installed.
+
+    Raises:
+        UserError: with what to install.
+    """
+    missing = [name for name in _ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"ONNX needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: pip install "
+            "'iqlightning[export]', or leave ONNX out with --format torch"
+        )
+
+
+def trace(policy: QPolicy) -> Portable:
+    """Traces the policy with as many varying dimensions as its encoder allows.
+
+    Args:
+        policy: on the CPU, of a known environment.
+
+    Raises:
+        UserError: if the encoder cannot be traced at all.
+    """
+    example = probe_observations(_env_of(policy), 4)
+    module = _Program(policy).eval()
+    for free in ({2: "height", 3: "width"}, {}) if _plays_any_size(policy) else ({},):
+        limits = {axis: Dim(name, min=SIZES[0], max=SIZES[1]) for axis, name in free.items()}
+        dims = {"observations": {0: Dim("batch")} | limits}
+        try:
+            with _quiet(), _unchecked(), torch.no_grad():
+                program = torch.export.export(module, (example,), dynamic_shapes=dims, strict=False)
+        except Exception as error:
+            # an encoder may depend on sizes or values in ways that cannot be traced; torch.export says so in many ways
+            if free:
+                continue
+            encoder = type(policy.network.encoder).__name__
+            raise UserError(
+                f"the encoder {encoder} cannot be exported: {str(error).strip().splitlines()[0]}"
+            ) from error
+        names = {0: "batch"} | free
+        shape = tuple(names.get(axis, size) for axis, size in enumerate(example.shape))
+        return Portable(program, tuple(names.values()), shape, example.dtype)
+    raise AssertionError("the last attempt either returns or raises")
+
+
+def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
+    """(count, *shape) observations to compare on: unseen grids, elsewhere what random actions come to see."""
+    if isinstance(env, GridWorldConfig):
+        seeds = torch.full((count,), seed)
+        walls, start, goal = draw_layouts(env, seeds, torch.arange(count), split="test")
+        return observe(walls, start, goal)
+    envs = min(16, count)
+    batch = env.make_batch(envs, seed=seed, split="test")
+    seen = [batch.reset().clone()]
+    for step in range(1, -(-count // envs)):
+        actions = integers(Stream.PROBE, seed, step, torch.arange(envs), bound=env.num_actions)
+        seen.append(batch.step(actions).obs.clone())
+    return torch.cat(seen)[:count]
+
+
+def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None = None) -> Agreement:
+    """Asks the policy and a file the same questions.
+
+    Args:
+        policy: the original.
+        portable: the traced one; its program as it comes out of a file again.
+        count: observations of the trained size; where sizes may vary, some of three other sizes come on top.
+        onnx: the ONNX file, to be compared instead of the program.
+    """
+    if onnx is None:
+        module = portable.program.module()
+        answer: Callable[[Tensor], Sequence[Any]] = module
+    else:
+        answer = _onnx_session(onnx)
+    env = _env_of(policy)
+    probes = [probe_observations(env, count)]
+    if "height" in portable.dynamic and isinstance(env, GridWorldConfig):
+        other = replace(env, num_walls=None, wall_density=None, layout="random", min_size=None, max_size=None)
+        others = [replace(other, height=h, width=w, num_walls=3) for h, w in _OTHER_SIZES]
+        probes += [probe_observations(other, 50) for other in others]
+    difference, scale, same, total = 0.0, 0.0, 0, 0
+    for probe in probes:
+        for part in probe.split(250):
+            q = policy.q_values(part)
+            with torch.no_grad():
+                theirs, _, actions = (torch.as_tensor(output) for output in answer(part))
+            difference = max(difference, float((q - theirs).abs().max()))
+            scale = max(scale, float(q.abs().max()))
+            lost = q.amax(1) - q.gather(1, actions[:, None])[:, 0]
+            same += int((lost <= _TOLERANCE * max(1.0, scale)).sum())
+            total += len(part)
+    return Agreement(total, difference, scale, same / total)
+
+
+def reloaded(portable: Portable, content: bytes) -> Portable:
+    """The same, with the program as it comes out of its file."""
+    with _quiet():
+        return replace(portable, program=torch.export.load(io.BytesIO(content)))
+
+
+def weights_file(policy: QPolicy) -> bytes:
+    """The weights as safetensors; the header says how to build the network again."""
+    metadata = {
+        "network": json.dumps(policy.network.recipe),
+        "value": json.dumps(policy.value.to_dict()),
+        "gamma": json.dumps(policy.gamma),
+        "env": json.dumps(_env_of(policy).to_dict()),
+    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.network.state_dict().items()}
+    return save(weights, metadata=metadata)
+
+
+def _onnx_session(content: bytes) -> Callable[[Tensor], Sequence[Any]]:
+    onnxruntime = import_module("onnxruntime")  # heavy, and an extra
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return lambda part: session.run(None, {"observations": part.numpy()})
+
+
+def _env_of(policy: QPolicy) -> EnvConfig:
+    if policy.env is None:
+        raise UserError("the policy does not say which environment it is for, so there is nothing to export it with")
+    return policy.env
+
+
+def _plays_any_size(policy: QPolicy) -> bool:
+    if not isinstance(policy.env, GridWorldConfig):
+        return False
+    try:
+        for height, width in _OTHER_SIZES:
+            policy.q_values(torch.zeros((1, 3, height, width)))
+    except (RuntimeError, UserError):
+        return False
+    return True
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Suspends shape checks, if there are any: comparing a symbolic size with a number would fix it."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the exporters' own chatter off the screen: what matters is checked afterwards."""
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript")
+    ]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,51 @@
+"""From run folders to one HTML file."""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+from iqlightning.analysis.report.examination import examine
+from iqlightning.analysis.report.page import page
+from iqlightning.analysis.report.sections import sections
+from iqlightning.analysis.report.tables import Exhibit
+from iqlightning.analysis.runs import find_runs, group_runs
+
+__all__ = ["build_report"]
+
+_COLOURS = 8
+
+
+def build_report(
+    paths: Sequence[str | Path],
+    *,
+    title: str | None = None,
+    episodes: int = 1000,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> str:
+    """The report as HTML, with everything it shows inside it.
+
+    Args:
+        paths: folders of runs, or folders above them.
+        title: heading of the page; None names the configurations.
+        episodes: grids that each checkpoint plays for failures and animations.
+        seed: of these grids.
+        progress: called with what is being looked at.
+
+    Raises:
+        UserError: if there is no run.
+    """
+    runs = find_runs(paths)
+    groups = group_runs(runs)
+    exhibits = []
+    for index, group in enumerate(groups):
+        if progress is not None:
+            progress(group.label)
+        exhibits.append(Exhibit(group, index % _COLOURS, examine(group, episodes, seed)))
+    names = list(dict.fromkeys(run.name for run in runs))
+    heading = title or f"Report: {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
+    number = (
+        f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {len(groups)} configuration{'s' if len(groups) > 1 else ''}"
+    )
+    lead = f"{number}. Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
+    return page(heading, f"<p>{escape(lead)}</p>", sections(exhibits))

@@ -1,0 +1,1 @@
+"""The speed benchmark: this package beside plain loops that are written here, in one process, taking turns."""

@@ -1,0 +1,229 @@
+"""The rows of the table: each measures one thing beside its plain counterpart."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from iqlightning.analysis.speed import setups
+from iqlightning.analysis.speed.breakdown import Parts
+from iqlightning.analysis.speed.measure import Result, Timing, ratios, take_turns, timed
+from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
+from iqlightning.analysis.speed.plain_learning import compiled_loop, eager_loop, perceptron
+from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.envs.gridworld.state import GridWorldBatch
+from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.losses.values import SoftValue
+from iqlightning.nets.encoders.grid_cnn import GridCNN
+from iqlightning.nets.q_network import QNetwork
+from iqlightning.policies import QPolicy
+
+__all__ = ["ROWS", "Bench", "Row"]
+
+Fit = Callable[..., Timing]
+"""``fit(config, updates, parts=None)``: runs the command with everything on."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How to measure.
+
+    Attributes:
+        fit: runs ``fit``; handed in, because the command line lies above this package.
+        repeats: turns of each contender.
+        scale: factor on the amount of work of a turn; 1 takes about a second on a laptop.
+        clock: cpu or wall.
+        progress: called with 1 after each turn.
+    """
+
+    fit: Fit
+    repeats: int = 5
+    scale: float = 1.0
+    clock: str = "cpu"
+    progress: Callable[[int], None] = lambda count: None
+
+    def many(self, count: int) -> int:
+        """An amount of work, scaled."""
+        return max(1, round(count * self.scale))
+
+    def race(self, contenders: dict[str, Callable[[], Timing]]) -> dict[str, list[Timing]]:
+        """Lets contenders take turns."""
+        return take_turns(contenders, self.repeats, self.progress)
+
+    def against(
+        self, row: str, what: str, found: dict[str, list[Timing]], pair: tuple[str, str], must: float, aim: float
+    ) -> Result:
+        """One ratio as a line of the table."""
+        values, rates = ratios(found, *pair, self.clock)
+        return Result(row, what, "x", values, must, aim, rates=rates)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A name, what it is about, how many contenders take turns in it, and the function that measures it."""
+
+    name: str
+    summary: str
+    contenders: int
+    measure: Callable[[Bench], list[Result]]
+
+
+def _perceptron(bench: Bench) -> list[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = setups.small_demonstrations(Path(folder))
+        encoder = {"class_path": "MLP", "init_args": {"hidden": list(setups.HIDDEN)}}
+        config = setups.iq_config(data, encoder, 64)
+        plain, updates = data.plain(), bench.many(1500)
+        found = bench.race(
+            {
+                "fit": lambda: bench.fit(config, updates),
+                "raw eager loop": lambda: eager_loop(lambda: perceptron(4, 2, setups.HIDDEN), plain, 64, updates),
+            }
+        )
+        return [
+            bench.against(
+                "mlp", "fit, MLP 128-128, eager / raw eager loop", found, ("fit", "raw eager loop"), 0.9, 0.98
+            ),
+            *_where_time_goes(bench, "mlp", config, updates),
+        ]
+
+
+def _compiled_perceptron(bench: Bench) -> list[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = setups.small_demonstrations(Path(folder))
+        encoder = {"class_path": "MLP", "init_args": {"hidden": list(setups.HIDDEN)}}
+        config = setups.iq_config(data, encoder, 64, model={"compile": True})
+        plain, updates = data.plain(), bench.many(1500)
+        raw = compiled_loop(lambda: perceptron(4, 2, setups.HIDDEN), plain, 64)
+        found = bench.race(
+            {
+                "fit": lambda: bench.fit(config, 3 * updates),
+                "raw eager loop": lambda: eager_loop(lambda: perceptron(4, 2, setups.HIDDEN), plain, 64, updates),
+                "raw compiled loop": lambda: raw(3 * updates),
+            }
+        )
+        name, what = "mlp_compiled", "fit, MLP 128-128, compiled"
+        return [
+            bench.against(name, f"{what} / raw eager loop", found, ("fit", "raw eager loop"), 2.5, 3.5),
+            bench.against(name, f"{what} / raw compiled loop", found, ("fit", "raw compiled loop"), 0.9, 1.0),
+            *_where_time_goes(bench, name, config, 3 * updates),
+        ]
+
+
+def _convolution(bench: Bench) -> list[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        data = setups.grid_demonstrations(Path(folder))
+        config = setups.iq_config(data, "GridCNN", 64, data={"per_episode": 8})
+        plain, updates = data.plain(together=8), bench.many(100)
+        found = bench.race(
+            {
+                "fit": lambda: bench.fit(config, updates, skip=8),
+                "raw eager loop": lambda: eager_loop(_grid_network, plain, 64, updates),
+            }
+        )
+        what = "fit, GridCNN on 3x10x10, eager / raw eager loop of the same network"
+        return [
+            bench.against("cnn", what, found, ("fit", "raw eager loop"), 0.95, 1.3),
+            *_where_time_goes(bench, "cnn", config, updates),
+        ]
+
+
+def _grid_network() -> QNetwork:
+    config = GridWorldConfig()
+    return QNetwork(config.observation_shape, config.num_actions, config.observation_high, GridCNN)
+
+
+def _where_time_goes(bench: Bench, row: str, config: dict[str, Any], updates: int) -> list[Result]:
+    parts = Parts()
+    timing = bench.fit(config, updates, parts=parts)
+    bench.progress(1)
+    shares = parts.shares(timing.cpu, timing.units)
+    total = sum(shares.values())
+    rows = sorted(shares.items(), key=lambda item: -item[1])
+    return [Result(row, f"  {part} ({value / total:.0%})", "us/update", (value,)) for part, value in rows]
+
+
+def _environment(bench: Bench) -> list[Result]:
+    config, num_envs, steps = GridWorldConfig(), 4096, bench.many(250)
+    plain = PlainGame(config, num_envs, 1 << 14)
+    ours = GridWorldBatch(config, num_envs, copy_observations=False)
+    ours.reset()
+    actions = np.random.default_rng(0).integers(4, size=(64, num_envs))
+    tensors = torch.from_numpy(actions).unbind(0)
+
+    def run(step: Callable[[Any], object], chosen: Any) -> Timing:
+        def steps_made() -> None:
+            for i in range(steps):
+                step(chosen[i % 64])
+
+        return timed(steps * num_envs, steps_made)
+
+    contenders: dict[str, Callable[[], Timing]] = {
+        "environment": lambda: run(ours.step, tensors),
+        "plain numpy loop": lambda: run(plain.step, actions),
+    }
+    found = bench.race(contenders)
+    what = "environment, batch 4,096, eager / plain numpy loop"
+    return [bench.against("environment", what, found, ("environment", "plain numpy loop"), 0.75, 6.0)]
+
+
+def _expert(bench: Bench) -> list[Result]:
+    episodes = bench.many(5000)
+
+    def make() -> Timing:
+        made: list[int] = []
+        timing = timed(
+            1, lambda: made.append(shortest_path_demonstrations(GridWorldConfig(), episodes, 0).num_transitions)
+        )
+        return Timing(made[0], timing.cpu, timing.wall)
+
+    found = bench.race({"expert": make})["expert"]
+    rates = tuple(each.rate(bench.clock) for each in found)
+    return [Result("expert", f"{episodes:,} demonstrations made", "transitions/s", rates, 2e5, 2e6)]
+
+
+def _dqn(bench: Bench) -> list[Result]:
+    env, updates = GridWorldConfig(), bench.many(400)
+    config = setups.dqn_config(env, 128, 10, 64)
+
+    def ours() -> Timing:
+        timing = bench.fit(config, updates)
+        return Timing(timing.units * 10, timing.cpu, timing.wall)
+
+    found = bench.race(
+        {"fit": ours, "raw loop, one environment": lambda: plain_dqn(env, setups.HIDDEN, 128, 10, updates)}
+    )
+    what = "DQN, MLP, batch 128, an update per 10 steps, 64 environments / raw loop with one"
+    return [
+        bench.against("dqn", what, found, ("fit", "raw loop, one environment"), 2.0, 4.0),
+        *_where_time_goes(bench, "dqn", config, updates),
+    ]
+
+
+def _evaluation(bench: Bench) -> list[Result]:
+    env, episodes = GridWorldConfig(), bench.many(10_000)
+    network = _grid_network().requires_grad_(False)
+    policy = QPolicy(network, SoftValue(), 0.99, env)
+    found = bench.race({"play": lambda: timed(episodes, lambda: evaluate_gridworld(policy, env, episodes, 0))})
+    seconds = tuple(each.wall / each.units * 10_000 for each in found["play"])
+    what = "evaluation of 10,000 episodes, GridCNN, untrained"
+    return [Result("evaluation", what, "s", seconds, 30.0, 5.0, more_is_better=False)]
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("mlp", "fit with a small perceptron against a raw eager loop", 2, _perceptron),
+        Row("mlp_compiled", "the same with compile: true, against raw loops", 3, _compiled_perceptron),
+        Row("cnn", "fit with GridCNN against a raw eager loop of the same network", 2, _convolution),
+        Row("environment", "batched GridWorld against a plain numpy loop", 2, _environment),
+        Row("expert", "making demonstrations", 1, _expert),
+        Row("dqn", "DQN against a raw loop with one environment", 2, _dqn),
+        Row("evaluation", "playing episodes", 1, _evaluation),
+    )
+}

@@ -1,0 +1,112 @@
+import io
+import json
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from iqlightning.analysis import portable as portable_module
+from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.errors import UserError
+from iqlightning.losses.values import MaxValue, SoftValue
+from iqlightning.nets.encoders import MLP, GridCNN
+from iqlightning.nets.encoders.grid_cnn_portable import portable_features
+from iqlightning.nets.q_network import QNetwork
+from iqlightning.policies import QPolicy
+
+GRID = GridWorldConfig(height=6, width=5, num_walls=4)
+
+
+def policy_of(env, encoder, value=None):
+    torch.manual_seed(0)
+    network = QNetwork(env.observation_shape, env.num_actions, env.observation_high, encoder)
+    network.eval().requires_grad_(False)
+    return QPolicy(network, value or SoftValue(0.1), 0.9, env)
+
+
+@pytest.mark.parametrize("iterations", [None, 3])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_the_portable_grid_cnn_is_the_same_function(iterations, noise):
+    encoder = GridCNN(GRID.observation_shape, iterations=iterations)
+    observations = probe_observations(GRID, 50).float()
+    observations += noise * torch.randn(observations.shape)
+    ours = portable_features(observations, encoder.stem, encoder.weight, encoder.readout, iterations)
+    torch.testing.assert_close(ours, encoder(observations), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [SoftValue(0.1), MaxValue()])
+def test_a_grid_cnn_plays_every_size_from_its_file(value):
+    policy = policy_of(GRID, GridCNN, value)
+    traced = trace(policy)
+    assert traced.shape == ("batch", 3, "height", "width")
+    read = reloaded(traced, traced.torch_bytes())
+    agreement = compare(policy, read, 100)
+    assert agreement.holds
+    assert agreement.observations == 250
+    observations = probe_observations(GridWorldConfig(height=9, width=3, num_walls=2), 7)
+    q, v, actions = read.program.module()(observations)
+    torch.testing.assert_close(q, policy.q_values(observations))
+    torch.testing.assert_close(v, policy.values(observations))
+    assert torch.equal(actions, policy.act(observations))
+
+
+def test_an_mlp_keeps_its_size_and_any_batch():
+    policy = policy_of(GRID, MLP)
+    traced = trace(policy)
+    assert traced.shape == ("batch", 3, 6, 5)
+    assert compare(policy, reloaded(traced, traced.torch_bytes()), 100).holds
+
+
+def test_other_environments_are_exported_with_their_observations():
+    env = GymnasiumConfig("CartPole-v1")
+    policy = policy_of(env, MLP)
+    traced = trace(policy)
+    assert traced.shape == ("batch", 4)
+    assert traced.dtype == torch.float32
+    assert probe_observations(env, 40).shape == (40, 4)
+    assert compare(policy, traced, 40).holds
+
+
+def test_onnx_is_the_same_function_at_every_size():
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    policy = policy_of(GRID, GridCNN)
+    traced = trace(policy)
+    content = traced.onnx_bytes()
+    assert compare(policy, traced, 100, onnx=content).holds
+    graph = onnx.load(io.BytesIO(content)).graph
+    shape = [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
+    assert shape == ["batch", 3, "height", "width"]
+    assert [output.name for output in graph.output] == ["q_values", "values", "actions"]
+
+
+def test_another_policy_is_noticed():
+    traced = trace(policy_of(GRID, MLP))
+    other = policy_of(GRID, MLP)
+    weight = next(other.network.head.parameters())
+    weight.mul_(1.1)
+    agreement = compare(other, traced, 100)
+    assert not agreement.holds
+    assert agreement.difference > 1e-3
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr(portable_module, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(UserError, match=r"onnxscript, which is not installed: pip install 'iqlightning\[export\]'"):
+        require_onnx()
+
+
+def test_the_weights_rebuild_the_network():
+    policy = policy_of(GRID, GridCNN)
+    content = weights_file(policy)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])["__metadata__"]
+    network = QNetwork.from_recipe(json.loads(header["network"]))
+    network.load_state_dict(load(content))
+    observations = probe_observations(GRID, 10)
+    assert torch.equal(network(observations), policy.q_values(observations))
+    assert json.loads(header["gamma"]) == 0.9
+    assert json.loads(header["env"])["height"] == 6
