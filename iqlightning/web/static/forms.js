@@ -1,0 +1,26 @@
+// The form of a game: what it says, and what it is made to say.
+
+const FLAGS = ["random_walls", "random_start", "random_goal"];
+const COUNTS = ["height", "width", "num_walls"];
+
+export function readSettings(form) {
+  const flags = FLAGS.map((name) => [name, form.elements[name].checked]);
+  const counts = COUNTS.map((name) => [name, Math.trunc(Number(form.elements[name].value)) || 0]);
+  return Object.fromEntries([...flags, ...counts]);
+}
+
+export function writeSettings(form, settings) {
+  for (const name of FLAGS) form.elements[name].checked = settings[name];
+  for (const name of COUNTS) form.elements[name].value = settings[name];
+}
+
+// Shows a sentence, or hides its place.
+export function say(element, sentence) {
+  element.textContent = sentence ?? "";
+  element.hidden = !sentence;
+}
+
+// Whether a key is meant for something that is being filled in.
+export function isTyping(target) {
+  return target.closest?.("input:not([type=checkbox]), select, textarea, dialog, [contenteditable]") != null;
+}

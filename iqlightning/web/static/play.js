@@ -1,0 +1,163 @@
+// Playing by hand: one move a key, a new grid at the goal.
+
+import { Board } from "./board.js";
+import { isTyping, readSettings, say, writeSettings } from "./forms.js";
+import { Record } from "./record.js";
+
+const KEYS = { ArrowUp: 0, ArrowRight: 1, ArrowDown: 2, ArrowLeft: 3, w: 0, d: 1, s: 2, a: 3 };
+const PAUSE = 900; // milliseconds at the goal before the next grid
+const SWIPE = 24; // pixels
+
+const $ = (id) => document.getElementById(id);
+
+export class Play {
+  #link;
+  #canvas = $("game");
+  #board = new Board(this.#canvas);
+  #form = $("settings");
+  #record;
+  #grid = null;
+  #state = null; // {player, moves, finished, trail}
+  #next = 0;
+  #tally = { episodes: 0, reached: 0, ratios: 0 };
+
+  constructor(link) {
+    this.#link = link;
+    this.#record = new Record(link, { begun: (answer) => this.#begun(answer), focus: () => this.focus() });
+    document.addEventListener("keydown", (event) => this.#key(event));
+    for (const button of document.querySelectorAll("[data-move]")) {
+      button.addEventListener("click", () => this.#move(Number(button.dataset.move)));
+    }
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#newGame().then(() => this.focus());
+    });
+    this.#form.addEventListener("change", (event) => {
+      if (event.target.type === "checkbox") this.#newGame();
+      else if (this.#form.reportValidity()) this.#newGame();
+    });
+    this.#swipes();
+  }
+
+  async begin(program) {
+    if (!this.#grid) writeSettings(this.#form, program.default);
+    if (!(await this.#record.begin(program))) await this.#newGame();
+  }
+
+  focus() {
+    if (!$("play").hidden && matchMedia("(hover: hover)").matches) this.#canvas.focus({ preventScroll: true });
+  }
+
+  async #newGame() {
+    clearTimeout(this.#next);
+    try {
+      this.#begun(await this.#link.request("new_game", readSettings(this.#form)));
+      say($("settings-trouble"));
+    } catch (error) {
+      say($("settings-trouble"), sentence(error));
+    }
+  }
+
+  #begun(answer) {
+    clearTimeout(this.#next);
+    this.#grid = answer;
+    this.#canvas.dataset.grids = Number(this.#canvas.dataset.grids ?? 0) + 1;
+    this.#state = { player: answer.start, moves: 0, finished: null, trail: [answer.start] };
+    writeSettings(this.#form, answer.settings);
+    this.#record.update(answer.recording);
+    for (const field of this.#form.elements) field.disabled = answer.recording !== null && field.type !== "submit";
+    $("game-says").textContent = "";
+    this.#show(false);
+  }
+
+  #key(event) {
+    if ($("play").hidden || isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (key in KEYS) {
+      event.preventDefault();
+      // a key that is held at the goal must not begin the next episode
+      if (!(event.repeat && (this.#state?.finished || !this.#state?.moves))) this.#move(KEYS[key]);
+    } else if (key === "n") this.#newGame();
+  }
+
+  async #move(action) {
+    if (!this.#state || this.#state.finished) return;
+    const grid = this.#grid;
+    let answer;
+    try {
+      answer = await this.#link.request("move", { action });
+    } catch (error) {
+      $("game-says").textContent = sentence(error);
+      return;
+    }
+    if (grid !== this.#grid || this.#state.finished) return;
+    const state = this.#state;
+    state.player = answer.player;
+    state.moves = answer.moves;
+    state.finished = answer.finished;
+    if (answer.bumped) this.#board.bump(action);
+    else state.trail.push(answer.player);
+    this.#record.update(answer.recording, answer.trouble);
+    if (answer.finished) this.#finish();
+    this.#show(!answer.bumped);
+  }
+
+  #finish() {
+    const { moves, finished } = this.#state;
+    const { shortest } = this.#grid;
+    const tally = this.#tally;
+    tally.episodes += 1;
+    tally.reached += finished === "goal";
+    tally.ratios += moves / shortest;
+    const ratio = (tally.ratios / tally.episodes).toFixed(2);
+    $("tally").textContent = `Reached ${tally.reached} of ${tally.episodes} goals, distance ratio ${ratio} on average.`;
+    $("game-says").textContent =
+      finished === "limit"
+        ? `Out of moves: ${moves} are the limit.`
+        : moves === shortest
+          ? `Goal in ${moves} moves, and no way is shorter.`
+          : `Goal in ${moves} moves; the shortest way takes ${shortest}.`;
+    this.#next = setTimeout(() => this.#newGame(), finished === "goal" ? PAUSE : 2 * PAUSE);
+  }
+
+  #show(glide) {
+    const { shortest, limit, height, width } = this.#grid;
+    const { player, trail, moves, finished } = this.#state;
+    this.#board.show({ ...this.#grid, player, trail }, { glide });
+    this.#canvas.classList.toggle("won", finished === "goal");
+    this.#canvas.classList.toggle("over", finished === "limit");
+    const at = (cell) => `row ${Math.floor(cell / width) + 1}, column ${(cell % width) + 1}`;
+    this.#canvas.setAttribute(
+      "aria-label",
+      `Grid of ${height} by ${width}. Player at ${at(player)}, goal at ${at(this.#grid.goal)}. Arrow keys move.`,
+    );
+    $("moves").textContent = moves;
+    $("moves").title = `at most ${limit}`;
+    $("shortest").textContent = shortest;
+    $("ratio").textContent = finished ? (moves / shortest).toFixed(2) : "–";
+    $("ratio").className = !finished ? "" : finished === "goal" && moves === shortest ? "good" : "poor";
+  }
+
+  #swipes() {
+    let from = null;
+    this.#canvas.addEventListener("pointerdown", (event) => {
+      this.#canvas.focus({ preventScroll: true });
+      from = [event.clientX, event.clientY];
+      this.#canvas.setPointerCapture(event.pointerId);
+    });
+    // a long swipe makes several moves
+    this.#canvas.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      const reach = Math.max(SWIPE, this.#canvas.clientWidth / this.#grid.width);
+      const [across, down] = [event.clientX - from[0], event.clientY - from[1]];
+      if (Math.max(Math.abs(across), Math.abs(down)) < reach) return;
+      from = [event.clientX, event.clientY];
+      this.#move(Math.abs(across) > Math.abs(down) ? (across > 0 ? 1 : 3) : down > 0 ? 2 : 0);
+    });
+    for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => (from = null));
+  }
+}
+
+function sentence(error) {
+  return error.message.charAt(0).toUpperCase() + error.message.slice(1) + ".";
+}

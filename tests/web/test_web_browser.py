@@ -1,0 +1,458 @@
+"""The page in a real browser: played, recorded, learned from, watched, edited and attacked."""
+
+import asyncio
+import contextlib
+import functools
+import http.server
+import os
+import re
+import shlex
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from page_server import SMALL, policy
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from iqlightning.cli.main import main
+from iqlightning.cli.play import _contenders
+from iqlightning.data.demonstrations import load_demonstrations
+from iqlightning.web.contenders import Contender
+from iqlightning.web.recording import RecordingFolder
+from iqlightning.web.server import PlayServer
+from iqlightning.web.session import Session
+
+_PATIENCE = 30_000  # milliseconds; a busy machine is no failure
+expect.set_options(timeout=_PATIENCE)
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+TINY = """
+model:
+  class_path: IQLearn
+  init_args: {encoder: {class_path: GridCNN}, log_every: 5}
+data:
+  class_path: ImitationData
+  init_args:
+    env: {class_path: GridWorldConfig, init_args: {height: 4, width: 5, num_walls: 0}}
+    episodes: 40
+    batch_size: 16
+    updates_per_epoch: 5
+    updates_per_step: 5
+trainer:
+  accelerator: cpu
+  max_steps: 5
+  callbacks:
+    - {class_path: PolicyEvaluation, init_args: {episodes: 10, test_episodes: 10}}
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    with sync_playwright() as playwright:
+        installed = Path(playwright.chromium.executable_path).exists()
+        if found is None and not installed:
+            pytest.skip("there is no Chromium here")
+        sandbox = [] if getattr(os, "geteuid", lambda: 1)() else ["--no-sandbox"]  # root cannot have one
+        browser = playwright.chromium.launch(executable_path=found, args=sandbox)
+        yield browser
+        browser.close()
+
+
+class Program:
+    """The server in a thread of its own."""
+
+    def __init__(self, contenders: list[Contender], data: Path) -> None:
+        self.data = data
+        recordings = RecordingFolder(data)
+        self.server = PlayServer(lambda: Session(contenders, recordings, 3, SMALL))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._call(self.server.start(0))
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._call(self.server.stop())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _call(self, coroutine) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+
+@pytest.fixture
+def program(tmp_path) -> Iterator[Program]:
+    contenders = [Contender("first", policy()), Contender("second", policy()), Contender("exact optimum")]
+    program = Program(contenders, tmp_path / "data")
+    yield program
+    program.stop()
+    assert program.server.failures == 0
+
+
+@pytest.fixture
+def context(browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1280, "height": 860})
+    context.set_default_timeout(_PATIENCE)
+    yield context
+    context.close()
+
+
+def _no_warning(said: ConsoleMessage) -> None:
+    assert said.type != "warning", said.text
+
+
+def visit(context: BrowserContext, program: Program, room: str = "play") -> Page:
+    page = context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"error in the page: {error}"))
+    page.on("console", _no_warning)
+    page.goto(f"{program.server.url}#{room}")
+    page.wait_for_selector(f"#{room}:not([hidden])")
+    return page
+
+
+def steps(page: Page, keys: tuple[str, ...] = ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")) -> list[str]:
+    """Keys that lead to the goal of a grid without walls, as a screen reader tells where it is."""
+    label = page.locator("#game").get_attribute("aria-label") or ""
+    row, column, goal_row, goal_column = map(
+        int, re.findall(r"row (\d+), column (\d+).*row (\d+), column (\d+)", label)[0]
+    )
+    down, across = goal_row - row, goal_column - column
+    return [keys[2 if down > 0 else 0]] * abs(down) + [keys[1 if across > 0 else 3]] * abs(across)
+
+
+def moved(page: Page, count: int) -> None:
+    page.wait_for_function("count => document.getElementById('moves').textContent === count", arg=str(count))
+
+
+def play_episode(page: Page, **options) -> int:
+    ways = steps(page, **options)
+    for count, key in enumerate(ways, start=1):
+        page.keyboard.press(key)
+        moved(page, count)
+    expect(page.locator("#game-says")).to_contain_text(f"Goal in {len(ways)} move")
+    return len(ways)
+
+
+@contextlib.contextmanager
+def next_grid(page: Page) -> Iterator[None]:
+    """What is done in the block brings a new grid."""
+    count = "Number(document.getElementById('game').dataset.grids ?? 0)"
+    before = page.evaluate(count)
+    yield
+    page.wait_for_function(f"before => {count} > before", arg=before)
+
+
+def without_walls(page: Page) -> None:
+    with next_grid(page):
+        page.locator("#settings [name=num_walls]").fill("0")
+        page.keyboard.press("Enter")
+    page.wait_for_load_state("networkidle")
+    page.locator("#game").focus()
+
+
+def record(page: Page) -> None:
+    with next_grid(page):
+        page.locator("#record-start").click()
+    expect(page.locator("#record-count")).to_have_text("0 episodes, 0 moves")
+
+
+def picture(page: Page, index: int = 0) -> str:
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator("#boards canvas.board").nth(index).evaluate("canvas => canvas.toDataURL()")
+
+
+# Playing and recording
+
+
+def test_play_record_and_learn(context, program, tmp_path, monkeypatch):
+    page = visit(context, program)
+    assert "token" not in page.url
+    without_walls(page)
+    expect(page.locator("#game")).to_be_focused()
+    with next_grid(page):  # comes by itself
+        play_episode(page)
+        expect(page.locator("#ratio")).to_have_text("1.00")
+    page.locator("#record-name").fill("by-hand")
+    record(page)
+    moves = 0
+    for count in range(1, 7):
+        moves += play_episode(
+            page, keys=("w", "d", "s", "a") if count % 2 else ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")
+        )
+        expect(page.locator("#record-count")).to_have_text(re.compile(rf"{count} episodes?, {moves} moves?"))
+        assert load_demonstrations(program.data / "by-hand.safetensors")[0].num_episodes == count
+        with next_grid(page):
+            page.keyboard.press("n")
+    page.locator("#record-undo").click()
+    expect(page.locator("#record-count")).to_contain_text("5 episodes")
+    page.locator("#record-stop").click()
+    expect(page.locator("#record-ended")).to_contain_text("Recorded 5 episodes")
+
+    # the page's own command, with a smaller network
+    words = shlex.split(page.locator("#record-command").inner_text())
+    assert words[:5] == ["python", "-m", "iqlightning", "fit", "--config"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    assert main(["fit", "--config", "tiny.yaml", *words[6:], "--trainer.max_steps", "5"]) == 0
+    checkpoint = tmp_path / "logs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    assert checkpoint.exists()
+
+    # and what came of it can be watched
+    watching = Program(_contenders([str(checkpoint)], torch.device("cpu")), tmp_path / "data")
+    with contextlib.closing(watching_page := visit(context, watching, "watch")):
+        expect(watching_page.locator("#boards figure")).to_have_count(1)
+        expect(watching_page.locator(".note").first).to_have_text("IQLearn, GridCNN, 5 updates")
+        expect(watching_page.locator("#boards")).to_have_attribute("data-asked", "1")
+        before = picture(watching_page)
+        watching_page.locator("#step").click()
+        assert picture(watching_page) != before
+    watching.stop()
+
+
+def test_a_browser_that_dies_and_one_that_reloads_lose_nothing(context, browser, program):
+    page = visit(context, program)
+    without_walls(page)
+    record(page)
+    page.reload()  # before there is a file
+    expect(page.locator("#record-count")).to_have_text("0 episodes, 0 moves")
+    expect(page.locator("#settings [name=num_walls]")).to_have_value("0")
+    play_episode(page)
+    page.reload()
+    expect(page.locator("#record-count")).to_contain_text("1 episode,")
+    page.wait_for_function("() => document.getElementById('game').dataset.grids >= 1")
+    play_episode(page)
+    expect(page.locator("#record-count")).to_contain_text("2 episodes")
+    page.close()
+    assert load_demonstrations(program.data / "mine-1.safetensors")[0].num_episodes == 2
+
+    other = visit(context, program)  # a new window does not remember, but knows what there is
+    other.locator("#record-resume").click()
+    expect(other.locator("#record-count")).to_contain_text("2 episodes")
+    other.locator("#record-discard").click()
+    other.locator("#confirm-yes").click()
+    expect(other.locator("#record-done")).to_contain_text("Discarded; the file holds 2 episodes")
+    assert load_demonstrations(program.data / "mine-1.safetensors")[0].num_episodes == 2
+
+
+def test_discarding_asks_first(context, program):
+    page = visit(context, program)
+    without_walls(page)
+    record(page)
+    play_episode(page)
+    file = program.data / "mine-1.safetensors"
+    page.locator("#record-discard").click()
+    expect(page.locator("#confirm")).to_be_visible()
+    page.keyboard.press("Escape")
+    assert file.exists()
+    page.locator("#record-discard").click()
+    page.locator("#confirm-yes").click()
+    expect(page.locator("#record-ended")).to_have_text("Discarded; there is no file.")
+    assert not file.exists()
+
+
+def test_mistakes_are_told_in_a_sentence(context, program):
+    page = visit(context, program)
+    page.locator("#settings [name=num_walls]").fill("19")
+    page.keyboard.press("Enter")
+    expect(page.locator("#settings-trouble")).to_contain_text("19 walls do not fit")
+    page.locator("#settings [name=num_walls]").fill("3")
+    page.keyboard.press("Enter")
+    expect(page.locator("#settings-trouble")).to_be_hidden()
+    program.data.mkdir()
+    (program.data / "taken.safetensors").write_text("precious")
+    page.locator("#record-name").fill("taken")
+    page.locator("#record-start").click()
+    expect(page.locator("#record-trouble")).to_contain_text("nothing is overwritten")
+    page.locator("#record-name").fill("../taken")
+    page.locator("#record-start").click()  # the browser itself refuses
+    expect(page.locator("#record-busy")).to_be_hidden()
+    assert (program.data / "taken.safetensors").read_text() == "precious"
+
+
+def test_everything_can_be_done_from_the_keyboard(context, program):
+    page = visit(context, program)
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
+    assert {"to-watch", "game", "record-name", "record-start", "random_walls", "height", "num_walls"} <= reached
+    page.locator("#settings [name=random_goal]").focus()
+    page.keyboard.press("Space")
+    expect(page.locator("#game")).to_have_attribute("aria-label", re.compile("goal at row 4, column 5"))
+    # arrows move the player from a checkbox, but change the number in a field
+    expect(page.locator("#moves")).to_have_text("0")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#moves")).to_have_text("1")
+    page.locator("#settings [name=height]").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#settings [name=height]")).to_have_value("5")
+
+
+def test_the_page_says_when_the_program_is_gone(context, program):
+    page = visit(context, program)
+    expect(page.locator("#banner")).to_be_hidden()
+    program.stop()
+    expect(page.locator("#banner")).to_contain_text("Finished episodes are on the disk")
+
+
+# Watching
+
+
+def test_overlays_differ_and_the_grid_can_be_edited(context, program):
+    page = visit(context, program, "watch")
+    expect(page.locator("#boards figure")).to_have_count(2)
+    expect(page.locator("#boards")).to_have_attribute("data-asked", re.compile("[1-9]"))
+    pictures = {}
+    for layer in ("none", "v", "q", "reward", "optimum", "difference"):
+        page.locator(f"[name=layer][value={layer}]").check(force=True)
+        pictures[layer] = picture(page)
+    page.locator("#numbers").check(force=True)
+    pictures["numbers"] = picture(page)
+    page.locator("#arrows").uncheck(force=True)
+    pictures["no arrows"] = picture(page)
+    assert len(set(pictures.values())) == len(pictures)
+
+    def edited(act) -> None:
+        """Both boards change, and the maps are asked for anew."""
+        before = picture(page, 0), picture(page, 1)
+        asked = int(page.locator("#boards").get_attribute("data-asked") or 0)
+        act()
+        page.wait_for_function("asked => Number(document.getElementById('boards').dataset.asked) > asked", arg=asked)
+        assert picture(page, 0) != before[0]
+        assert picture(page, 1) != before[1]
+
+    page.locator("[name=layer][value=v]").check(force=True)
+    edited(lambda: page.locator("#clear-walls").click())
+    board = page.locator("#boards canvas.board").first
+    box = board.bounding_box()
+    assert box is not None
+    side = box["width"] / 5
+
+    def drag(source: tuple[int, int], target: tuple[int, int]) -> None:
+        page.mouse.move(box["x"] + (source[1] + 0.5) * side, box["y"] + (source[0] + 0.5) * side)
+        page.mouse.down()
+        page.mouse.move(box["x"] + (target[1] + 0.5) * side, box["y"] + (target[0] + 0.5) * side, steps=8)
+        page.mouse.up()
+
+    def cell(what: str) -> tuple[int, int]:
+        """Where player or goal is, by walking the cursor over the grid."""
+        board.focus()
+        for key, times in (("ArrowUp", 4), ("ArrowLeft", 5)):
+            for _ in range(times):
+                page.keyboard.press(key)
+        for row in range(4):
+            for column in range(5):
+                if f": {what}" in (board.get_attribute("aria-label") or ""):
+                    return row, column
+                page.keyboard.press("ArrowRight")
+            for _ in range(5):
+                page.keyboard.press("ArrowLeft")
+            page.keyboard.press("ArrowDown")
+        raise AssertionError(f"no {what}")
+
+    player, goal = cell("player"), cell("goal")
+    free = [(r, c) for r in range(4) for c in range(5) if (r, c) not in (player, goal)]
+    edited(lambda: drag(goal, free[0]))
+    assert cell("goal") == free[0]
+    edited(lambda: drag(player, free[5]))
+    assert cell("player") == free[5]
+    edited(lambda: drag(free[9], free[9]))
+    assert cell("wall") == free[9]
+    edited(lambda: drag(free[9], free[9]))
+    # and from the keyboard
+    cell("free")
+    edited(lambda: page.keyboard.press("Space"))
+    cell("wall")
+
+
+def test_a_policy_is_watched_to_the_end(context, program):
+    page = visit(context, program, "watch")
+    page.locator("figcaption select").nth(1).select_option("exact optimum")
+    page.locator("#speed").fill("30")
+    page.locator("#run").click()
+    expect(page.locator("figure .says").nth(1)).to_contain_text("Goal in")
+    expect(page.locator("figure .says").nth(0)).to_contain_text(re.compile("Goal in|circles"))
+    expect(page.locator("#run")).to_have_text("Play")
+    page.locator("#rewind").click()
+    expect(page.locator("figure .says").nth(1)).to_have_text("At the start.")
+    page.locator("#step").click()
+    expect(page.locator("figure .says").nth(1)).to_have_text(re.compile("1 move|Goal"))
+    page.locator("[name=acting][value=drawn]").check(force=True)
+    page.locator("#run").click()
+    expect(page.locator("figure .says").nth(1)).to_contain_text("Goal in")
+    page.locator("#compare").click()
+    expect(page.locator("#boards figure")).to_have_count(1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_is_played_with_fingers(browser, program, scheme):
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True
+    )
+    page = visit(context, program)
+    without_walls(page)
+    for count, move in enumerate(steps(page, keys=("0", "1", "2", "3")), start=1):
+        page.locator(f"[data-move='{move}']").tap()
+        moved(page, count)
+    expect(page.locator("#game-says")).to_contain_text("Goal in")
+    for room in ("play", "watch"):
+        page.locator(f"#to-{room}").tap()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+# Attacks
+
+
+def test_another_sites_page_cannot_talk_to_it(context, program, tmp_path):
+    site = tmp_path / "evil"
+    site.mkdir()
+    (site / "index.html").write_text("<title>evil</title>")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    evil = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=evil.serve_forever, daemon=True).start()
+    visit(context, program)  # the browser has the cookie now, and it is sent to every port
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{evil.server_port}/")
+    host = program.server.url.split("/")[2]
+    attempt = """([host, query]) => new Promise((done) => {
+      const socket = new WebSocket(`ws://${host}/ws${query}`);
+      socket.onopen = () => done("open");
+      socket.onerror = () => done("refused");
+    })"""
+    for query in ("", f"?token={program.server.token}"):
+        assert page.evaluate(attempt, [host, query]) == "refused"
+    read = "host => fetch(`http://${host}/`, {credentials: 'include'}).then((a) => a.text()).catch(() => 'refused')"
+    assert page.evaluate(read, host) == "refused"
+    framed = page.evaluate(
+        """url => new Promise((done) => {
+          const frame = document.body.appendChild(document.createElement("iframe"));
+          frame.onload = () => setTimeout(() => done(frame.contentDocument === null), 100);
+          frame.src = url;
+        })""",
+        program.server.url,
+    )
+    assert framed
+    evil.shutdown()
+    evil.server_close()
+
+
+def test_nothing_in_a_name_or_label_becomes_markup(context, program, tmp_path):
+    hostile = "<img src=x onerror=alert(1)>"
+    other = Program([Contender(hostile), Contender("b")], tmp_path / hostile)
+    page = visit(context, other, "watch")
+    page.on("dialog", lambda dialog: pytest.fail("a script ran"))
+    expect(page.locator("figcaption select option").first).to_have_text(hostile)
+    page.goto(f"{other.server.url}#play")
+    page.locator("#record-start").click()
+    expect(page.locator("#record-file")).to_contain_text(hostile)
+    assert page.locator("img").count() == 1  # the icon
+    page.close()
+    other.stop()
