@@ -1,0 +1,168 @@
+"""``collect``: makes a demonstrations file from the expert, a checkpoint, one's own function or the random policy."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from iqlightning.checkpoints import load_policy
+from iqlightning.cli.counting_bar import counting_bar
+from iqlightning.cli.options import Options, add_gridworld_options, changed_environment, device_of, natural, positive
+from iqlightning.cli.trust import take_trusted
+from iqlightning.data.collect import collect
+from iqlightning.data.demonstrations import save_demonstrations
+from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.errors import UserError
+from iqlightning.evaluation.reference_policies import RandomPolicy
+from iqlightning.types import EnvConfig, Policy, Trajectories
+
+__all__ = ["run"]
+
+
+def run(arguments: Sequence[str], command: str) -> None:
+    """Parses the options, plays and writes the file."""
+    rest, trusted = take_trusted(arguments)
+    given = _options(command).parse_args(rest)
+    device = device_of(given.device)
+    policy, source, env = _policy(given, device, trusted)
+    what = "expert" if given.policy == "expert" else "random" if given.policy == "random" else "policy"
+    output = Path(given.output or f"data/{env.name}-{what}-e{given.episodes}-s{given.seed}.safetensors")
+    if output.exists() and not given.force:
+        raise UserError(f"'{output}' exists already; name another file with --output or replace it with --force")
+    with counting_bar("playing", given.episodes) as progress:
+        if policy is None:
+            assert isinstance(env, GridWorldConfig)
+            played = shortest_path_demonstrations(env, given.episodes, given.seed, progress=progress)
+        else:
+            played = collect(
+                policy, env, given.episodes, given.seed, sample=given.sample, device=str(device), progress=progress
+            )
+    played = _good_ones(played.to("cpu"), given.min_return)
+    recipe = {"episodes": given.episodes, "sample": given.sample, "min_return": given.min_return, "split": "train"}
+    metadata = {"env": env.to_dict(), "seed": given.seed, "source": source, "recipe": recipe}
+    save_demonstrations(output, played, metadata)
+    Console().print(
+        f"wrote {played.num_episodes:,} episodes ({played.num_transitions:,} transitions, mean return "
+        f"{played.returns.mean():.2f}) of {env.name} by {source} to {output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _options(command: str) -> Options:
+    options = Options(command, "Make a demonstrations file (.safetensors) that fit reads with --data.path FILE.")
+    options.add_argument(
+        "--policy",
+        default="expert",
+        metavar="expert|random|CKPT|MODULE:NAME",
+        help="the shortest-path expert of GridWorld, the random policy, a checkpoint, or with --trust PACKAGE a "
+        "function of a package of your own from observations (N, ...) to actions (N,)",
+    )
+    options.add_argument("--gym", metavar="ID", default=None, help="a Gymnasium environment instead of GridWorld")
+    options.add_argument("--gym_kwargs", metavar="JSON", default=None, help="its arguments, such as '{\"size\": 5}'")
+    options.add_argument("--episodes", type=positive, default=450, help="episodes to play")
+    options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
+    options.add_argument(
+        "--sample", action="store_true", help="draw a checkpoint's actions from softmax(Q / temperature)"
+    )
+    options.add_argument("--min_return", type=float, default=None, help="keep only episodes that return at least this")
+    options.add_argument("--output", metavar="FILE", default=None, help="where to; None: a name by the recipe in data/")
+    options.add_argument("--force", action="store_true", help="replace the file if it exists")
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    add_gridworld_options(options, instead_of="its default, or as in the checkpoint's training")
+    return options
+
+
+def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[Policy | None, str, EnvConfig]:
+    """Who plays (None: the expert, which is not played but planned), what to call it, and where."""
+    named = _environment(given)
+    if given.policy == "expert":
+        env = changed_environment(named or GridWorldConfig(), given)
+        if not isinstance(env, GridWorldConfig):
+            raise UserError(
+                f"the expert plays GridWorld only, not '{env.name}': choose --policy random, a checkpoint or "
+                "MODULE:NAME"
+            )
+        return None, "shortest-path expert", env
+    if given.policy == "random":
+        env = changed_environment(named or GridWorldConfig(), given)
+        return RandomPolicy(env.num_actions, given.seed), "random policy", env
+    module, colon, name = given.policy.partition(":")
+    if colon and not Path(given.policy).exists():
+        return _own_policy(module, name, trusted), given.policy, changed_environment(named or GridWorldConfig(), given)
+    if not Path(given.policy).exists() and not given.policy.endswith(".ckpt"):
+        raise UserError(f"there is no policy '{given.policy}'; valid: expert, random, a checkpoint file, MODULE:NAME")
+    policy = load_policy(given.policy, device=device)
+    env = named or policy.env
+    if env is None:
+        raise UserError(f"'{given.policy}' does not say which environment it is for: name one with --gym")
+    return policy, f"{policy.info.get('algorithm', 'checkpoint')} ({given.policy})", changed_environment(env, given)
+
+
+def _environment(given: Any) -> EnvConfig | None:
+    if given.gym is None:
+        if given.gym_kwargs is not None:
+            raise UserError("--gym_kwargs are the arguments of --gym ID, which is missing")
+        return None
+    try:
+        kwargs = json.loads(given.gym_kwargs or "{}")
+    except json.JSONDecodeError as error:
+        raise UserError(f"--gym_kwargs is not JSON: {error}") from error
+    if not isinstance(kwargs, dict):
+        raise UserError(f"--gym_kwargs must be names and values in braces, not {given.gym_kwargs}")
+    return GymnasiumConfig(id=given.gym, kwargs=kwargs)
+
+
+def _own_policy(module: str, name: str, trusted: Sequence[str]) -> Policy:
+    if not any(module == package or module.startswith(f"{package}.") for package in trusted):
+        raise UserError(
+            f"'{module}:{name}' is code to run: if you trust it, say so with --trust {module.partition('.')[0]}"
+        )
+    # as with `python -m`, modules in the working directory count
+    sys.path.insert(0, "")
+    try:
+        found = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise UserError(f"cannot import '{module}': {error}") from error
+    finally:
+        sys.path.remove("")
+    if callable(found) or hasattr(found, "act"):
+        return found if hasattr(found, "act") else _Function(found)  # type: ignore[return-value]
+    raise UserError(f"'{module}' has no function '{name}'")
+
+
+class _Function:
+    """A plain function as a policy."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        self._function = function
+
+    def act(self, observations: Tensor, *, sample: bool = False) -> Tensor:
+        """The function's actions, as int64."""
+        actions = torch.as_tensor(self._function(observations), device=observations.device)
+        if actions.shape != observations.shape[:1]:
+            raise UserError(
+                f"the policy returned actions of shape {tuple(actions.shape)} for {len(observations)} observations; it "
+                "must return one whole number for each"
+            )
+        return actions.to(torch.int64)
+
+
+def _good_ones(played: Trajectories, min_return: float | None) -> Trajectories:
+    if min_return is None:
+        return played
+    good = (played.returns >= min_return).nonzero()[:, 0]
+    if not len(good):
+        raise UserError(
+            f"none of {played.num_episodes} episodes returned at least {min_return:g} (the best "
+            f"{played.returns.max():g}); nothing was written"
+        )
+    return played.select(good)

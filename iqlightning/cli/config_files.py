@@ -1,0 +1,136 @@
+"""Configuration files: where ``base.yaml`` is, whether each file can be read, and what a run is called after."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import iqlightning
+from iqlightning.errors import UserError
+
+__all__ = ["base_config", "config_folder", "config_paths", "keys_given", "read_config", "run_name", "where_is"]
+
+
+def config_folder() -> Path:
+    """The folder of the configurations that come with the package: in the package, or beside it in a source tree.
+
+    Raises:
+        UserError: if neither has a ``base.yaml``.
+    """
+    package = Path(iqlightning.__file__).parent
+    places = (package / "configs", package.parent / "configs")
+    for place in places:
+        if (place / "base.yaml").is_file():
+            return place
+    raise UserError(
+        f"the settings that all runs share are missing: neither '{places[0] / 'base.yaml'}' nor "
+        f"'{places[1] / 'base.yaml'}' exists; install iqlightning again"
+    )
+
+
+def base_config() -> Path:
+    """The file that every run reads first."""
+    return config_folder() / "base.yaml"
+
+
+def config_paths(arguments: Sequence[str]) -> list[str]:
+    """The values of ``--config`` (or ``-c``) among command line arguments, in order."""
+    found = []
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-c"):
+            if not equals and index + 1 == len(arguments):
+                raise UserError("--config needs the name of a file after it")
+            found.append(value if equals else arguments[index + 1])
+    return found
+
+
+def keys_given(arguments: Sequence[str]) -> set[str]:
+    """The dotted keys that command line arguments set, without ``init_args``."""
+    options = (argument.partition("=")[0] for argument in arguments if argument.startswith("--"))
+    return {option.removeprefix("--").rstrip("+").replace(".init_args.", ".") for option in options}
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """A configuration file as it is written, neither resolved nor checked against anything.
+
+    Raises:
+        UserError: if it is missing, not YAML, or not a mapping of keys to values.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except OSError as error:
+        raise UserError(f"cannot read the configuration '{path}': {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise UserError(f"the configuration '{path}' is not a text file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"the configuration '{path}' is not valid YAML: {_yaml_problem(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"the configuration '{path}' holds a {type(content).__name__}; it must hold keys and values")
+    return content
+
+
+def run_name(paths: Sequence[str | Path]) -> str:
+    """What a run is called: the stem of its last configuration file.
+
+    The ``config.yaml`` that a run recorded stands for that run: ``logs/cnn_iq/version_3/config.yaml`` gives ``cnn_iq``.
+    """
+    if not paths:
+        return "run"
+    last = Path(paths[-1])
+    folder = last.resolve().parent
+    recorded = last.name == "config.yaml" and folder.name.startswith("version_")
+    return folder.parent.name if recorded else last.stem
+
+
+def where_is(key: str, paths: Sequence[str | Path]) -> Path | None:
+    """The last of the files that sets a dotted key; the key has no ``init_args``, as on the command line."""
+    for path in reversed(list(paths)):
+        value: Any = read_config(path)
+        for part in key.split("."):
+            value = _step(value, part)
+            if value is _NOWHERE:
+                break
+        else:
+            return Path(path)
+    return None
+
+
+_NOWHERE = object()
+
+
+def _step(value: Any, part: str) -> Any:
+    if isinstance(value, list):
+        return next((found for item in value if (found := _step(item, part)) is not _NOWHERE), _NOWHERE)
+    if not isinstance(value, dict):
+        return _NOWHERE
+    if part in value:
+        return value[part]
+    return _step(value["init_args"], part) if "init_args" in value else _NOWHERE
+
+
+def _missing(path: Path) -> UserError:
+    try:
+        known = sorted(file for folder in (path.parent, config_folder()) for file in folder.glob("*.yaml"))
+    except OSError:
+        known = []
+    names = sorted({file.name for file in known})
+    near = difflib.get_close_matches(path.name, names, n=1)
+    if near:
+        return UserError(f"there is no configuration '{path}'; did you mean '{path.with_name(near[0])}'?")
+    listed = f"; there are {', '.join(names)}" if names else ""
+    return UserError(f"there is no configuration '{path}'{listed}")
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())

@@ -1,0 +1,168 @@
+"""``evaluate CKPT``: plays unseen episodes with a checkpoint, from the file alone."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from iqlightning.checkpoint_files import write_atomically
+from iqlightning.checkpoints import load_policy
+from iqlightning.cli.counting_bar import counting_bar
+from iqlightning.cli.options import (
+    Options,
+    add_gridworld_options,
+    changed_environment,
+    device_of,
+    fraction,
+    natural,
+    positive,
+)
+from iqlightning.envs.gridworld.layouts import splits_are_disjoint
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.errors import UserError
+from iqlightning.evaluation.environment import evaluate_environment
+from iqlightning.evaluation.metrics import wilson_interval
+from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.types import EnvConfig
+
+__all__ = ["evaluate", "run"]
+
+_LABELS = {
+    "success_rate": "success rate",
+    "distance_ratio": "distance ratio (moves / shortest path)",
+    "manhattan_ratio": "Manhattan ratio",
+    "spl": "SPL",
+    "mean_return": "mean return",
+    "std_return": "standard deviation of the return",
+    "mean_length": "mean length",
+}
+
+
+def run(arguments: Sequence[str], command: str) -> None:
+    """Parses the options, plays, prints a table, writes the file."""
+    given = _options(command).parse_args(arguments)
+    device = device_of(given.device)
+    policy = load_policy(given.checkpoint, device=device)
+    if policy.env is None:
+        raise UserError(f"'{given.checkpoint}' does not say which environment it is for")
+    env = changed_environment(policy.env, given)
+    _require_fitting(policy, env, device)
+    if given.temperature is not None and not given.sample:
+        raise UserError("--temperature is that of drawn actions: give --sample as well")
+    with counting_bar("playing", given.episodes) as progress:
+        figures = evaluate(
+            policy,
+            env,
+            given.episodes,
+            given.seed,
+            sample=given.sample,
+            temperature=given.temperature,
+            device=device,
+            progress=progress,
+        )
+    figures |= {"checkpoint": str(given.checkpoint)} | {
+        name: policy.info[name] for name in ("algorithm", "updates") if name in policy.info
+    }
+    Console().print(_table(figures, env))
+    if given.json is not None:
+        write_atomically(given.json, (json.dumps(figures, indent=2) + "\n").encode(), what="result file")
+
+
+def evaluate(
+    policy: Any,
+    env: EnvConfig,
+    episodes: int,
+    seed: int,
+    *,
+    sample: bool = False,
+    temperature: float | None = None,
+    device: str | torch.device = "cpu",
+    progress: Any = None,
+) -> dict[str, Any]:
+    """The figures of unseen episodes, primitives only: what ``--json`` writes.
+
+    Args:
+        policy: a :class:`~iqlightning.types.Policy`.
+        env: the environment; GridWorld is played on grids of the test split.
+        episodes: how many.
+        seed: of the episodes and of drawn actions.
+        sample: draw actions instead of acting greedily.
+        temperature: of drawn actions; None means the one of training.
+        device: where to play.
+        progress: called with the number of newly finished episodes.
+    """
+    options: dict[str, Any] = {"sample": sample, "temperature": temperature, "device": device, "progress": progress}
+    figures: dict[str, Any] = {"episodes": episodes, "seed": seed, "policy": "sampled" if sample else "greedy"}
+    if sample:
+        figures["temperature"] = policy.value.temperature if temperature is None else temperature
+    if isinstance(env, GridWorldConfig):
+        results = evaluate_gridworld(policy, env, episodes, seed, split="test", **options)
+        figures |= results.metrics()
+        figures["success_rate_ci95"] = list(wilson_interval(int(results.success.sum()), episodes))
+        figures |= {
+            "level": env.level,
+            "height": env.height,
+            "width": env.width,
+            "num_walls": env.wall_count,
+            "random_start": env.random_start,
+            "max_moves": env.move_limit,
+            "unseen": splits_are_disjoint(env),
+        }
+    else:
+        figures |= evaluate_environment(policy, env, episodes, seed, **options).metrics()
+        # normal approximation over episodes
+        half = 1.96 * figures["std_return"] / math.sqrt(episodes)
+        figures["mean_return_ci95"] = [figures["mean_return"] - half, figures["mean_return"] + half]
+    return figures | {"env": env.to_dict(), "episodes": episodes}
+
+
+def _options(command: str) -> Options:
+    options = Options(command, "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone.")
+    options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit wrote")
+    options.add_argument("--episodes", type=positive, default=1000, help="episodes to play")
+    options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
+    options.add_argument("--sample", action="store_true", help="draw actions from softmax(Q / temperature)")
+    options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
+    options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    options.add_argument("--json", metavar="FILE", default=None, help="write the figures here as well")
+    add_gridworld_options(options, instead_of="as in training")
+    return options
+
+
+def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
+    """Tries the network on one observation: some encoders play any size, some only the one they were trained on."""
+    trained: EnvConfig = policy.env
+    if env.num_actions != trained.num_actions or len(env.observation_shape) != len(trained.observation_shape):
+        raise UserError(f"the checkpoint is for '{trained.name}' and cannot play '{env.name}'")
+    try:
+        policy.q_values(torch.zeros((1, *env.observation_shape), device=device))
+    except RuntimeError as error:
+        encoder = type(policy.network.encoder).__name__
+        raise UserError(
+            f"the checkpoint's encoder {encoder} plays observations of shape {tuple(trained.observation_shape)} only, "
+            f"not {tuple(env.observation_shape)}: leave out --height and --width, or train with an encoder of any size"
+        ) from error
+
+
+def _table(figures: dict[str, Any], env: EnvConfig) -> Table:
+    episodes = figures["episodes"]
+    what = f"{episodes:,} episodes of {env.name}"
+    if isinstance(env, GridWorldConfig):
+        unseen = "unseen grids" if figures["unseen"] else "grids (this level has too few to keep some unseen)"
+        what = f"{episodes:,} {unseen}: {env.level}, {env.height}x{env.width}, {env.wall_count} walls"
+    how = figures["policy"] if "temperature" not in figures else f"drawn at temperature {figures['temperature']:g}"
+    table = Table(title=f"{what}; {how}, seed {figures['seed']}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("95% interval", justify="right")
+    for name, label in _LABELS.items():
+        if name not in figures:
+            continue
+        value, interval = figures[name], figures.get(f"{name}_ci95")
+        form = "{:.2%}" if name == "success_rate" else "{:.3f}"
+        table.add_row(label, form.format(value), " to ".join(form.format(end) for end in interval) if interval else "")
+    return table

@@ -1,0 +1,150 @@
+"""Chooses the command, and turns what goes wrong into one sentence and an exit status.
+
+Exit status: 0 done, 2 a mistake the user can mend, 130 Ctrl-C, 143 SIGTERM, 1 a bug (with its traceback).
+"""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NamedTuple, NoReturn
+
+from iqlightning.cli.quiet import be_quiet
+from iqlightning.errors import UserError, unknown
+from iqlightning.interruption import Interrupted
+
+__all__ = ["COMMANDS", "ENVIRONMENT_VARIABLES", "main"]
+
+
+class Command(NamedTuple):
+    """A command: its module has ``run(arguments, command)``."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "fit": Command("training", "train: python -m iqlightning fit --config configs/cnn_iq.yaml"),
+    "validate": Command("training", "play the validation grids with a checkpoint, and score held-out demonstrations"),
+    "test": Command("training", "play the test grids with a checkpoint"),
+    "predict": Command("training", "actions of a checkpoint for the data's observations"),
+    "evaluate": Command("evaluate", "play unseen episodes with a checkpoint alone; a table, and --json FILE"),
+    "collect": Command("collect", "make a demonstrations file: expert, checkpoint or random policy"),
+    "play": Command("play", "a local web page: play, record demonstrations, watch checkpoints"),
+    "export": Command("export", "the policy of a checkpoint as portable files with a model card"),
+    "bench": Command("bench", "benchmarks: python -m iqlightning bench speed"),
+    "report": Command("report", "one HTML file about a set of runs: curves, tables, maps, failures"),
+}
+
+#: Name to meaning; any other variable that starts with IQLIGHTNING_ is a mistake.
+ENVIRONMENT_VARIABLES = {
+    "IQLIGHTNING_TRUST": "comma-separated packages that configurations may name classes of (as --trust)",
+    "IQLIGHTNING_RUN_FOLDER": "set by the first process of a run for the processes that it starts",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; the return value is the exit status.
+
+    Args:
+        arguments: without the program's name; None means those of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    previous = _exit_on_sigterm()
+    try:
+        return _run(arguments)
+    except UserError as error:
+        return _complain(str(error), 2)
+    except Interrupted as interruption:
+        return _complain(str(interruption), interruption.status)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 128 + signal.SIGINT)
+    except SystemExit as request:
+        # Lightning answers Ctrl-C with status 1
+        if isinstance(request.__context__, KeyboardInterrupt):
+            return _complain("interrupted", 128 + signal.SIGINT)
+        raise
+    except (ImportError, RuntimeError) as error:
+        if mismatch := _torch_mismatch(error):
+            return _complain(mismatch, 2)
+        raise
+    except BrokenPipeError:
+        # the reader of our output went away; keep Python from complaining when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"iqlightning {version('iqlightning')}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    for variable in os.environ:
+        if variable.startswith("IQLIGHTNING_") and variable not in ENVIRONMENT_VARIABLES:
+            raise unknown("environment variable", variable, ENVIRONMENT_VARIABLES)
+    be_quiet()
+    importlib.import_module(f"iqlightning.cli.{COMMANDS[name].module}").run(rest, name)
+    return 0
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    commands = "\n".join(f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items())
+    return (
+        "iqlightning: inverse soft-Q imitation learning and DQN\n\n"
+        "usage: python -m iqlightning COMMAND [options]\n\n"
+        f"{commands}\n\n"
+        "python -m iqlightning COMMAND --help lists the options of a command."
+    )
+
+
+def _complain(sentence: str, status: int) -> int:
+    # another process of the same run says the same
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"iqlightning: {' '.join(sentence.split())}", file=sys.stderr)
+    return status
+
+
+def _exit_on_sigterm() -> signal.Handlers | int | None:
+    """Makes SIGTERM unwind the program, so that what is half done is cleaned up; returns what was there before."""
+
+    def leave(signum: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted(signum, "stopped by SIGTERM")
+
+    try:
+        return signal.signal(signal.SIGTERM, leave)  # type: ignore[return-value]
+    except ValueError:  # not in the main thread: someone else handles signals
+        return None
+
+
+def _torch_mismatch(error: BaseException) -> str | None:
+    """What to say if torch and torchvision do not belong together; None if the error is about something else."""
+    text = str(error)
+    signs = ("torchvision::nms", "torchvision.ops", "torchvision/_C", "torchvision has no attribute", "libtorch")
+    if not any(sign in text for sign in signs):
+        return None
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str:
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            return f"no {name}"
+
+    return (
+        f"{installed('torch')} and {installed('torchvision')} do not belong together; install both at once from the "
+        "same index: pip install --force-reinstall torch torchvision (with one --index-url for both if you want a "
+        "build for the CPU or a certain CUDA)"
+    )

@@ -1,0 +1,308 @@
+"""Turns what jsonargparse and OmegaConf say about a wrong setting into one plain sentence.
+
+Their messages are nested: the key, the class it belongs to, every alternative of a union, and somewhere among them what
+is wrong. :func:`explain` reads the path to the innermost problem and looks up what would have been valid.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from omegaconf.errors import OmegaConfBaseException
+
+from iqlightning.cli.config_files import where_is
+from iqlightning.cli.signatures import classes_for, imported, names_of_arguments, types_of_arguments
+from iqlightning.errors import UserError
+
+__all__ = ["explain", "explain_interpolation", "user_error_behind"]
+
+_KEY = re.compile(r'Parser key "([^"]+)"')
+_CLASS = re.compile(r"Problem with given class_path '([^']+)'")
+_CLASS_OF_FACTORY = re.compile(r"is not accepted\. Got value: Namespace\(class_path='([^']+)'")
+_PROBLEMS = re.compile(
+    r"Option '(?P<option>[^']+)' is not accepted"
+    r"|Group '(?P<group>[^']+)' does not accept option '(?P<group_option>[^']+)'"
+    r"|Importing '(?P<denied>[^']+)' is not allowed"
+    r"|Expected a dot import path string:? ?(?P<name>[^\n]*)"
+    r"|Import path(?P<unrelated> \S+)? does not correspond to a subclass"
+    r"|Expected '(?P<not_subclass>[^']+)' to be a subclass of"
+    r"|(?P<no_module>No module named '[^']+'|module '[^']+' has no attribute '[^']+')"
+    r"|Not a valid (?P<no_class>subclass)"
+    r"|Expected an instantiatable (?P<abstract>class)"
+    r"|Expected a (?!path\b)(?P<expected>[^\n]+)"
+)
+_GIVEN = re.compile(r"(?:Got value: |Given value: (?:NestedArg\(key='[^']*', val=)?)(?P<value>[^\n]*)")
+
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "NoneType": "null",
+    "list": "a list",
+    "dict": "keys and values",
+    "tuple": "a list",
+    "Sequence": "a list",
+    "Iterable": "a list",
+}
+
+#: Longer lists of valid names are left to --help.
+_LISTED = 16
+
+
+def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), given: Iterable[str] = ()) -> UserError:
+    """The sentence for a message with which a parser refused its input.
+
+    Args:
+        message: from jsonargparse.
+        parser: the parser that refused.
+        configs: the configuration files that were read, to say which of them holds the culprit.
+        given: keys that the command line sets, which are then not looked for in files.
+    """
+    files = _Files(configs, given)
+    if found := re.search(r"unrecognized arguments: (.*)", message):
+        return _unrecognized(found[1], parser)
+    if found := re.search(r"the following arguments are required: (.*)", message):
+        missing = found[1].split(", ")
+        if owner := ".".join(_keys(message[: found.start()])):
+            return UserError(f"{owner}{files.holding(owner)} needs a value for {' and '.join(missing)}")
+        return UserError(
+            f"there is no {' and no '.join(missing)}: name a configuration, for example --config configs/cnn_iq.yaml"
+        )
+    if found := re.search(r"argument (\S+): expected (one argument|at least one argument)", message):
+        return UserError(f"{found[1].split('/')[-1]} needs a value after it")
+    problem = _PROBLEMS.search(message)
+    if problem is None:
+        return UserError(_last_line(message))
+    before = message[: problem.start()]
+    key = ".".join(_keys(before))
+    owners = _CLASS.findall(before)
+    if problem["option"] or problem["group"]:
+        return _unknown_key(message, problem, key, owners, parser, files)
+    # the class that a key belongs to stands before it, the class that it names after it
+    owners = _CLASS.findall(before[: before.rfind("Parser key")])
+    if (problem["expected"] or problem["abstract"]) and (inner := _inside_nothing(message, key)):
+        choices = classes_for(_annotation(parser, key, owners))
+        return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {_listing(choices)}")
+    if problem["expected"]:
+        return _wrong_value(message, problem, key, files)
+    return _unknown_class(message, problem, key, owners, parser, files)
+
+
+def explain_interpolation(error: OmegaConfBaseException) -> UserError:
+    """The sentence for a ``${...}`` that cannot be resolved."""
+    text = str(error).splitlines()[0]
+    key = error.full_key or "a setting"
+    if found := re.search(r"Interpolation key '\.*([^']+)' not found", text):
+        return UserError(f"{key} refers to ${{{found[1]}}}, which is not set")
+    return UserError(f"{key} cannot be resolved: {text}")
+
+
+class _Files:
+    """Says which configuration file sets a key, unless the command line does."""
+
+    def __init__(self, configs: Sequence[str], given: Iterable[str]) -> None:
+        self._configs = configs
+        self._given = set(given)
+
+    def holding(self, key: str) -> str:
+        """The end of a phrase, or nothing."""
+        found = where_is(key, self._configs) if key and key not in self._given else None
+        return f" (in {found})" if found else ""
+
+
+def user_error_behind(error: BaseException | None) -> UserError | None:
+    """The :class:`UserError` among the causes of an exception: building a class inside a union hides it there."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _unrecognized(arguments: str, parser: ArgumentParser) -> UserError:
+    words = arguments.split()
+    option = next((word for word in words if word.startswith("-")), None)
+    if option is None:
+        return UserError(f"unexpected argument '{words[0]}': settings are given as --name value")
+    name = option.lstrip("-").partition("=")[0]
+    return UserError(f"there is no setting --{name}{_suggest(name, _all_keys(parser), '--')}")
+
+
+def _unknown_key(
+    message: str,
+    problem: re.Match[str],
+    key: str,
+    owners: list[str],
+    parser: ArgumentParser,
+    files: "_Files",
+) -> UserError:
+    option = problem["option"] or problem["group_option"]
+    prefix = problem["group"] or key
+    full = f"{prefix}.{option}" if prefix else option
+    if factory := _CLASS_OF_FACTORY.search(message):
+        owners = [*owners, factory[1]]
+    cls = imported(owners[-1]) if owners else None
+    if cls is not None:
+        choices = names_of_arguments(cls)
+        section, dot, _ = option.partition(".")
+        named = section if dot else option
+        of = f"{cls.__name__} has no setting '{named}'"
+        # what is inside a misspelt init_args is refused by the class
+        hint = _suggest(named, [*choices, "init_args"] if dot else choices, listed=True)
+    else:
+        choices = [name for name in _all_keys(parser) if not prefix or name.startswith(f"{prefix}.")]
+        # a section that is misspelt is refused at the first key inside it
+        section = full.partition(".")[0]
+        sections = sorted({name.partition(".")[0] for name in choices if not name.startswith(("help", "print_"))})
+        if not prefix and section not in sections:
+            of, hint = f"there is no setting '{section}'", _suggest(section, sections, listed=True)
+            full = section
+        else:
+            of, hint = f"there is no setting '{full}'", _suggest(full, choices)
+    return UserError(of + files.holding(full) + hint)
+
+
+def _unknown_class(
+    message: str,
+    problem: re.Match[str],
+    key: str,
+    owners: list[str],
+    parser: ArgumentParser,
+    files: "_Files",
+) -> UserError:
+    choices = classes_for(_annotation(parser, key, owners))
+    where = files.holding(key)
+    if problem["denied"]:
+        name = problem["denied"]
+        if "." in name and name not in _own_aliases():
+            package = name.partition(".")[0]
+            return UserError(
+                f"{key} names '{name}'{where}, which a configuration may not: valid are {_listing(choices)}, or a "
+                f"class of a package of your own that you trust, with --trust {package}"
+            )
+    name = (problem["name"] or problem["unrelated"] or problem["not_subclass"] or "").strip() or _given(
+        message, problem
+    )
+    if problem["no_class"]:
+        return UserError(f"{key}{where} has an entry without a class_path; valid: {_listing(choices)}")
+    if name is None or len(name) > 80:
+        return UserError(f"{key}{where} does not name a class that fits; valid: {_listing(choices)}")
+    short = name.rpartition(".")[2]
+    return UserError(
+        f"{key} names '{name}'{where}, but there is no such class that fits{_suggest(short, choices, listed=True)}"
+    )
+
+
+def _wrong_value(message: str, problem: re.Match[str], key: str, files: "_Files") -> UserError:
+    expected = _alternatives(message, problem)
+    value = _given(message, problem)
+    given = f", not {value!r}" if value is not None and len(value) <= 80 else ""
+    return UserError(f"{key or 'a setting'}{files.holding(key)} must be {' or '.join(expected)}{given}")
+
+
+def _alternatives(message: str, problem: re.Match[str]) -> list[str]:
+    """What would be valid: the problem's own line, and where it is one of a list, the lines of that list."""
+    start = message.rfind("\n", 0, problem.start()) + 1
+    first, *rest = message[start:].splitlines()
+    lines = [first]
+    if first.lstrip().startswith("- "):
+        bullet = first[: first.index("- ") + 2] + "Expected a "
+        lines += [line for line in rest if line.startswith(bullet)]
+    found = [_in_words(line.partition("Expected a ")[2].partition(". Got value")[0]) for line in lines]
+    return [words for words in dict.fromkeys(found) if not words.startswith("dot import")]
+
+
+def _inside_nothing(message: str, key: str) -> str | None:
+    """The full key of a setting inside something that has no class yet."""
+    found = re.findall(r"NestedArg\(key='([^']+)'", message)
+    if not found:
+        return None
+    inner = f"{key.partition('.')[0]}.{found[-1]}"
+    return inner if inner.startswith(f"{key}.") else None
+
+
+def _given(message: str, problem: re.Match[str]) -> str | None:
+    found = _GIVEN.search(message, problem.start())
+    if found is None:
+        return None
+    value = (
+        found["value"].rstrip(")").strip("'\"") if "NestedArg" in found[0] else found["value"].rstrip(".").strip("'\"")
+    )
+    return "null" if value == "None" else value
+
+
+def _in_words(expected: str) -> str:
+    expected = expected.strip().rstrip(".:")
+    if found := re.fullmatch(r"<class '(?:[\w.]*\.)?(\w+)'>", expected):
+        return _WORDS.get(found[1], found[1])
+    if found := re.fullmatch(r"typing\.Literal\[(.*)\]", expected):
+        return found[1].replace("'", "").replace(", ", " or ")
+    if found := re.fullmatch(r"typing\.(?:List|Sequence|Iterable)\b.*|list\[.*", expected):
+        return "a list"
+    return expected
+
+
+def _all_keys(parser: ArgumentParser) -> list[str]:
+    """Every key that the command line can set, the settings of all known classes included."""
+    keys = []
+    for action in parser._actions:  # jsonargparse has no public way to list its arguments
+        if not action.option_strings or action.dest in ("help", "==SUPPRESS=="):
+            keys += [each.lstrip("-") for each in action.option_strings if each in ("--help", "--print_config")]
+            continue
+        keys += [each.lstrip("-") for each in action.option_strings if each.startswith("--") and ".help" not in each]
+        for cls in classes_for(getattr(action, "_typehint", None)).values():
+            keys += [f"{action.dest}.{name}" for name in names_of_arguments(cls)]
+    return list(dict.fromkeys(keys))
+
+
+def _annotation(parser: ArgumentParser, key: str, owners: Sequence[str]) -> Any:
+    """The type expected at a key: of the innermost class that could be named, else of the parser's argument."""
+    if owners and (cls := imported(owners[-1])) is not None:
+        leaf = key.rpartition(".")[2]
+        if leaf in (hints := types_of_arguments(cls)):
+            return hints[leaf]
+    for action in parser._actions:
+        if action.dest == key:
+            return getattr(action, "_typehint", None)
+    return None
+
+
+def _own_aliases() -> set[str]:
+    """Names under which a base class itself is denied: nobody wrote them, so they are no culprits."""
+    return {"lightning.Callback", "lightning.LightningModule", "lightning.LightningDataModule"}
+
+
+def _suggest(name: str, choices: Iterable[str], prefix: str = "", *, listed: bool = False) -> str:
+    choices = list(choices)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
+    if not near:
+        leaf = name.rpartition(".")[2]
+        near = [each for each in choices if each.rpartition(".")[2] == leaf][:1]
+    hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+    if listed and len(choices) <= _LISTED:
+        return f"{hint}{' Valid: ' if near else '; valid: '}{_listing(choices)}"
+    return hint or "; --help lists them all"
+
+
+def _listing(choices: Iterable[str]) -> str:
+    choices = list(choices)
+    more = f" and {len(choices) - _LISTED} more" if len(choices) > _LISTED else ""
+    return ", ".join(choices[:_LISTED]) + more if choices else "none"
+
+
+def _keys(text: str) -> list[str]:
+    return [key for key in _KEY.findall(text) if key != "config"]
+
+
+def _last_line(message: str) -> str:
+    """What to say of a message that is not known: its innermost line."""
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
+    lines = [line for line in lines if not line.startswith(("Given value", "Subtypes", "Errors", "Does not validate"))]
+    keys = _keys(message)
+    last = _KEY.sub("", lines[-1]).strip(" :") if lines else message
+    return f"{'.'.join(keys)}: {last}" if keys else last

@@ -1,0 +1,63 @@
+"""Silences what Lightning says on every run and nobody can act on; every other warning stays."""
+
+import logging
+import os
+import warnings
+
+__all__ = ["be_quiet"]
+
+# each is about a choice that this package makes on purpose, or about Lightning's own use of other libraries
+_KNOWN = (
+    r".*LeafSpec.*",
+    r".*treespec.*is deprecated.*",
+    r".*does not have many workers.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+    r".*Trying to infer the `batch_size` from an ambiguous collection.*",
+    r".*The `srun` command is available on your system but is not used.*",
+    r".*You are using a CUDA device .* that has Tensor Cores.*",
+    r".*Starting from v1\.9\.0, `tensorboardX` has been removed.*",
+    r".*JsonargparseDeprecationWarning.*",
+    r".*callbacks used to create the checkpoint need to be provided.*",
+)
+
+_TALKERS = (
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning_utilities.core.rank_zero",
+)
+
+# said at level INFO, as good as on every run
+_CHATTER = (
+    "Tip:",
+    "Seed set to",
+    "GPU available: False",
+    "TPU available",
+    "HPU available",
+    "`Trainer.fit` stopped",
+    "LOCAL_RANK",
+    "Restored all states",
+    "Restoring states",
+    "Loaded model weights",
+)
+
+
+def be_quiet() -> None:
+    """Call before Lightning is imported: some of it warns while it is."""
+    for message in _KNOWN:
+        warnings.filterwarnings("ignore", message=message)
+    warnings.filterwarnings("ignore", module=r"jsonargparse.*", category=DeprecationWarning)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # a filter sees only what is logged to its own logger
+    for name in _TALKERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _NoChatter) for each in logger.filters):
+            logger.addFilter(_NoChatter())
+
+
+class _NoChatter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return record.levelno >= logging.WARNING or not any(words in message for words in _CHATTER)

@@ -1,0 +1,70 @@
+"""What the classes that a configuration can name look like: which there are, and what they take."""
+
+import inspect
+import sys
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["classes_for", "imported", "names_of_arguments", "types_of_arguments"]
+
+
+def classes_for(annotation: Any) -> dict[str, type]:
+    """Short name to class of everything that a configuration can name where ``annotation`` is expected.
+
+    Classes of this package alone if there are any, otherwise all that have been imported.
+    """
+    found: dict[str, type] = {}
+    for base in _bases(annotation):
+        for each in _descendants(base):
+            hidden = each.__name__.startswith("_") or "<locals>" in each.__qualname__
+            if not (hidden or inspect.isabstract(each) or each.__module__.startswith("iqlightning.cli.")):
+                found.setdefault(each.__name__, each)
+    ours = {name: each for name, each in found.items() if each.__module__.startswith("iqlightning.")}
+    return ours or found
+
+
+def names_of_arguments(cls: Any) -> list[str]:
+    """Names of the arguments of a class, those of its bases included where it passes them on."""
+    names: list[str] = []
+    for each in inspect.getmro(cls) if isinstance(cls, type) else [cls]:
+        function = each.__dict__.get("__init__") if isinstance(each, type) else each
+        if function is None:
+            continue
+        parameters = list(inspect.signature(function).parameters.values())
+        names += [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+        if all(each.kind != each.VAR_KEYWORD for each in parameters):
+            break
+    return [name for name in dict.fromkeys(names) if name != "self"]
+
+
+def types_of_arguments(cls: type) -> dict[str, Any]:
+    """Argument to type; nothing where the types cannot be resolved."""
+    try:
+        return typing.get_type_hints(cls if hasattr(cls, "__dataclass_fields__") else cls.__init__)
+    except (NameError, TypeError):
+        return {}
+
+
+def imported(path: str) -> Any:
+    """A class that was named, from what has been imported already."""
+    module, _, name = path.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
+def _bases(annotation: Any) -> Iterable[type]:
+    """Classes inside a type hint; of a factory, those that it returns."""
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        if annotation not in (type(None), str, int, float, bool, object, list, dict, tuple):
+            yield annotation
+        return
+    for part in typing.get_args(annotation):
+        # the arguments of a Callable come as a list, which is skipped: only what it returns can be named
+        if not isinstance(part, list):
+            yield from _bases(part)
+
+
+def _descendants(cls: type) -> Iterable[type]:
+    yield cls
+    for child in type.__subclasses__(cls):
+        yield from _descendants(child)

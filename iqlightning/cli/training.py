@@ -1,0 +1,339 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this package's defaults, folders and manners.
+
+Every run reads ``configs/base.yaml`` first, then each ``--config`` in order, then the other options. One parser is
+built for the one command at hand, and a resumed run takes its settings from the command line, not the checkpoint.
+"""
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
+
+import torch
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from omegaconf.errors import OmegaConfBaseException
+
+from iqlightning.algorithms.learner import Learner
+from iqlightning.callbacks.best_and_last import BestAndLast
+from iqlightning.callbacks.stop_on_signal import StopOnSignal
+from iqlightning.checkpoint_io import VerifiedCheckpointIO
+from iqlightning.cli.config_files import base_config, config_paths, keys_given, read_config, run_name, where_is
+from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
+from iqlightning.cli.nulls import refuse_nulls
+from iqlightning.cli.predictions import write_predictions
+from iqlightning.cli.resuming import refuse_other_settings
+from iqlightning.cli.run_folder import claim_run_folder, find_checkpoint
+from iqlightning.cli.run_record import RunRecord
+from iqlightning.cli.trust import limit_what_configurations_may_name, take_trusted
+from iqlightning.errors import UserError
+
+__all__ = ["TrainingCLI", "import_families", "run"]
+
+_FOLDER_VARIABLE = "IQLIGHTNING_RUN_FOLDER"
+
+# source to the settings that follow it, where the chosen class has them
+_LINKS = {
+    "seed_everything": ("model.init_args.seed", "data.init_args.seed"),
+    "model.init_args.gamma": ("data.init_args.gamma",),
+}
+
+# whatever is in these packages can be named in a configuration by its class name alone
+_FAMILIES = ("algorithms", "callbacks", "data", "envs", "losses", "nets")
+
+
+def run(arguments: Sequence[str], command: str) -> None:
+    """Parses, builds and runs one of the four commands.
+
+    Raises:
+        UserError: for anything that a user can mend.
+    """
+    rest, trusted = take_trusted(arguments)
+    limit_what_configurations_may_name(trusted)
+    import_families(trusted)
+    configs = config_paths(rest)
+    for path in configs:
+        read_config(path)
+    _refuse_linked(rest, configs)
+    # inheriting variables of a run that is over would lead a later one into its folder
+    inherited = os.environ.get(_FOLDER_VARIABLE)
+    try:
+        TrainingCLI(command, rest, configs).execute()
+    finally:
+        os.environ.pop(_FOLDER_VARIABLE, None)
+        if inherited is not None:
+            os.environ[_FOLDER_VARIABLE] = inherited
+
+
+class TrainingCLI(LightningCLI):
+    """One command of the four: the parser, the run's folder and what every run has.
+
+    Args:
+        command: fit, validate, test or predict.
+        arguments: of the command line, after the command.
+        configs: the values of ``--config`` among them.
+    """
+
+    def __init__(self, command: str, arguments: Sequence[str], configs: Sequence[str]) -> None:
+        self.command = command
+        self.arguments = list(arguments)
+        self.configs = [str(base_config()), *configs]
+        self.name = run_name(configs)
+        self.folder: Path | None = None
+        set_parsing_settings(omegaconf_absolute_to_relative_paths=True, subclasses_enabled=_enabled())
+        super().__init__(
+            model_class=Learner,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            parser_kwargs={
+                "prog": f"iqlightning {command}",
+                "description": f"{command}: settings are those of configs/base.yaml, each --config, the options.",
+                "parser_mode": "omegaconf+",
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+            args=self.arguments,
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # ---- parsing
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seed; unlike Lightning's it is a number in every run, so that every run can be repeated."""
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of weights, data and demonstrations.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What the commands have beyond Lightning's own, and the links between settings."""
+        parser.add_lightning_class_args(BestAndLast, "checkpoint")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Checkpoint to continue from or to play: a file, or last or best of the newest run of this NAME.",
+        )
+        parser.add_argument(
+            "--threads",
+            type=int | None,
+            default=None,
+            help="CPU threads of torch; default OMP_NUM_THREADS if it is set, otherwise 1, which small networks want.",
+        )
+        if self.command == "predict":
+            parser.add_argument(
+                "--output", type=str | None, default=None, help="Write predictions here (.safetensors)."
+            )
+        for source, targets in _LINKS.items():
+            for target in targets:
+                parser.link_arguments(source, target)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses ``base.yaml`` and the arguments; mistakes become one sentence."""
+        arguments = ["--config", self.configs[0], *self.arguments]
+        try:
+            self.config = parser.parse_args(arguments)
+        except argparse.ArgumentError as error:
+            known = user_error_behind(error)
+            raise known or explain(str(error), parser, self.configs, keys_given(self.arguments)) from error
+        except OmegaConfBaseException as error:
+            raise explain_interpolation(error) from error
+        refuse_nulls(self.config, {"trainer": Trainer, "checkpoint": BestAndLast})
+        if self.config.seed_everything is None or self.config.seed_everything < 0:
+            raise UserError(f"seed_everything must be a whole number from 0, not {self.config.seed_everything}")
+        for key in ("gradient_clip_val", "gradient_clip_algorithm"):
+            if self.config.trainer.get(key) is not None:
+                raise UserError(
+                    f"trainer.{key} has no effect here, because the algorithms step their optimizers themselves; "
+                    "clip with --model.max_grad_norm"
+                )
+
+    # ---- building
+
+    def before_instantiate_classes(self) -> None:
+        """Sets threads, and checks what can be checked before anything is built."""
+        torch.set_num_threads(_threads(self.config.threads))
+        root = self.config.trainer.default_root_dir or "logs"
+        self.config.trainer.default_root_dir = root
+        self.checkpoint: Path | None = None
+        if self.config.ckpt_path is not None:
+            self.checkpoint = find_checkpoint(self.config.ckpt_path, root, self.name)
+        elif self.command != "fit":
+            raise UserError(
+                f"{self.command} needs the weights of a run: --ckpt_path FILE, or --ckpt_path best for the newest run "
+                f"of '{self.name}'"
+            )
+        dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="yaml"))
+        self.settings = {key: dumped[key] for key in ("model", "data")}
+        if self.command == "fit" and self.checkpoint is not None:
+            refuse_other_settings(self.checkpoint, self.settings)
+
+    def instantiate_classes(self) -> None:
+        """Builds model, data and trainer; a mistake found by one of their constructors is told as such."""
+        try:
+            super().instantiate_classes()
+        except UserError:
+            raise
+        except Exception as error:
+            if (known := user_error_behind(error)) is not None:
+                raise known from error
+            raise
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Takes a folder for the run and adds what every run has: loggers, checkpoints, a record of its settings."""
+        config: dict[str, Any] = dict(self.config_init["trainer"]) | kwargs
+        callbacks = self._listed(config["callbacks"])
+        plugins = self._listed(config["plugins"])
+        if not any(isinstance(each, CheckpointIO) for each in plugins):
+            plugins.append(VerifiedCheckpointIO())
+        checkpoints = config["enable_checkpointing"] is not False
+        if self.command == "fit" and not config["fast_dev_run"]:
+            self.folder = self._take_folder(Path(config["default_root_dir"]))
+            if config["logger"] in (None, True):
+                config["logger"] = self._loggers(self.folder)
+            if checkpoints:
+                keeper: BestAndLast = self.config_init["checkpoint"]
+                if keeper.dirpath is None:
+                    keeper.dirpath = str((self.folder / "checkpoints").resolve())
+                callbacks += [StopOnSignal(), keeper]
+            callbacks.append(RunRecord(self.folder, self._recorded(), self.settings))
+        else:
+            config["enable_checkpointing"] = False
+            if config["logger"] is True or config["logger"] is None:
+                config["logger"] = False
+        try:
+            config |= {"callbacks": callbacks, "plugins": plugins}
+            return self.trainer_class(**config)
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            self._drop_folder()
+            raise UserError(f"the trainer's settings do not go together: {_first_sentence(error)}") from error
+
+    # ---- running
+
+    def execute(self) -> None:
+        """Runs the command."""
+        common: dict[str, Any] = {"model": self.model, "datamodule": self.datamodule, "ckpt_path": self.checkpoint}
+        common["weights_only"] = True
+        try:
+            if self.command == "predict":
+                if self.trainer.world_size > 1:
+                    raise UserError("predict writes the predictions of one process; take --trainer.devices 1")
+                predictions = self.trainer.predict(**common)
+                write_predictions(predictions or [], self.config.output)
+            else:
+                getattr(self.trainer, self.command)(**common)
+        except MisconfigurationException as error:
+            self._drop_folder()
+            raise UserError(_first_sentence(error)) from error
+        except UserError:
+            self._drop_folder()
+            raise
+
+    # ---- parts
+
+    def _take_folder(self, root: Path) -> Path:
+        """The folder of this run: the first process takes it, those that it starts are told by a variable."""
+        if _rank() == 0:
+            folder = claim_run_folder(root, self.name)
+            os.environ[_FOLDER_VARIABLE] = str(folder)
+            return folder
+        # processes that were all started from outside cannot know; Lightning broadcasts what they need of it
+        return Path(os.environ.get(_FOLDER_VARIABLE, root / self.name / "version_unknown"))
+
+    def _drop_folder(self) -> None:
+        """Removes the folder of a run that ended before its first update: there is nothing in it to keep."""
+        trainer = getattr(self, "trainer", None)
+        begun = trainer is not None and (trainer.fit_loop.epoch_loop.batch_progress.total.ready > 0)
+        if self.folder is None or begun or _rank() != 0:
+            return
+        for logger in trainer.loggers if trainer is not None else []:
+            logger.finalize("failed")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def _loggers(folder: Path) -> list[Any]:
+        place: dict[str, Any] = {
+            "save_dir": str(folder.parent.parent),
+            "name": folder.parent.name,
+            "version": folder.name,
+        }
+        return [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+
+    def _recorded(self) -> str:
+        """The run's settings as YAML from which it can be repeated."""
+        config = self.config.clone()
+        for key in ("config", "ckpt_path"):
+            config.pop(key, None)
+        return self.parser.dump(config, skip_unset=False, format="yaml")
+
+    @staticmethod
+    def _listed(value: Any) -> list[Any]:
+        if value is None:
+            return []
+        return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _enabled() -> list[Any]:
+    """Environments are dataclasses, of which jsonargparse takes no subclasses unless told to."""
+    from iqlightning.types import EnvConfig
+
+    return [EnvConfig]
+
+
+def import_families(trusted: Sequence[str]) -> None:
+    """Makes every class known that a configuration can name."""
+    for package in trusted:
+        try:
+            import_module(package)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"--trust names '{package}', but there is {str(error)[0].lower()}{str(error)[1:]}"
+            ) from error
+    for family in _FAMILIES:
+        package = import_module(f"iqlightning.{family}")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+
+
+def _rank() -> int:
+    """Of this process, before there is a trainer to ask."""
+    return getattr(rank_zero_only, "rank", None) or 0
+
+
+def _threads(wanted: int | None) -> int:
+    if wanted is not None:
+        if wanted < 1:
+            raise UserError(f"threads must be at least 1, not {wanted}")
+        return wanted
+    # torch has read the variable itself
+    return torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else 1
+
+
+def _refuse_linked(arguments: Sequence[str], configs: Sequence[str]) -> None:
+    """A setting that follows another cannot be set: jsonargparse would overwrite it without a word."""
+    given = keys_given(arguments)
+    for source, targets in _LINKS.items():
+        for target in targets:
+            key, leader = target.replace(".init_args.", "."), source.replace(".init_args.", ".")
+            file = where_is(key, configs)
+            if key in given or file is not None:
+                where = f" (in {file})" if file is not None else ""
+                raise UserError(f"{key}{where} follows {leader} and cannot be set by itself; set {leader}")
+
+
+def _first_sentence(error: Exception) -> str:
+    """The first sentence of a message, which may stop at a full stop inside backquotes."""
+    text = " ".join(str(error).split())
+    end = text.find(". ")
+    return text[:end] if end > 0 and text[:end].count("`") % 2 == 0 else text

@@ -1,0 +1,94 @@
+"""What a configuration may name: classes, and only of packages that cannot be talked into running something else.
+
+A configuration file can come from anywhere, and naming a class in it means importing and calling that class.
+"""
+
+import os
+from collections.abc import Sequence
+
+from jsonargparse import set_parsing_settings
+
+from iqlightning.errors import UserError
+
+__all__ = ["limit_what_configurations_may_name", "take_trusted"]
+
+_ALLOWED = (
+    "iqlightning",
+    "lightning.Callback",
+    "lightning.LightningDataModule",
+    "lightning.LightningModule",
+    "lightning.fabric.plugins",
+    "lightning.fabric.strategies",
+    "lightning.pytorch.Callback",
+    "lightning.pytorch.LightningDataModule",
+    "lightning.pytorch.LightningModule",
+    "lightning.pytorch.accelerators",
+    "lightning.pytorch.callbacks",
+    "lightning.pytorch.core",
+    "lightning.pytorch.loggers",
+    "lightning.pytorch.plugins",
+    "lightning.pytorch.profilers",
+    "lightning.pytorch.strategies",
+    "torch.nn",
+    "torch.optim",
+    "torchvision.models",
+)
+
+# allowed packages hold a few things that load files or run what they are given
+_DENIED = (
+    "*",
+    "iqlightning.analysis",
+    "iqlightning.checkpoint_files",
+    "iqlightning.cli",
+    "iqlightning.data.collect",
+    "iqlightning.data.demonstrations",
+    "iqlightning.web",
+    "lightning.pytorch.callbacks.lambda_function",
+    "lightning.pytorch.callbacks.LambdaCallback",
+    "lightning.pytorch.plugins.io.AsyncCheckpointIO",
+    "lightning.fabric.plugins.io.xla",
+    "torchvision.models.get_model",
+    "torchvision.models.get_weight",
+    "torch.nn.modules.lazy",
+    "torch.nn.utils",
+    "torch.nn.parallel",
+)
+
+
+def take_trusted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits ``--trust PACKAGE`` (any number of times) off the arguments, and adds those of IQLIGHTNING_TRUST.
+
+    Returns:
+        The other arguments, and the trusted packages.
+    """
+    rest: list[str] = []
+    trusted = [each.strip() for each in os.environ.get("IQLIGHTNING_TRUST", "").split(",") if each.strip()]
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != "--trust":
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value or value.startswith("-"):
+            raise UserError("--trust needs the name of a package after it")
+        trusted += value.split(",")
+    for package in trusted:
+        if not all(part.isidentifier() for part in package.split(".")) or package.partition(".")[0] == "jsonargparse":
+            raise UserError(f"'{package}' cannot be trusted: give the name of a package of your own, like my_package")
+    return rest, trusted
+
+
+_trusted_before: set[str] = set()
+
+
+def limit_what_configurations_may_name(trusted: Sequence[str] = ()) -> None:
+    """Sets jsonargparse's rules for this process; trust in a package ends where it is not given again."""
+    forgotten = _trusted_before.difference(trusted, _ALLOWED)
+    _trusted_before.update(trusted)
+    set_parsing_settings(
+        import_path_denylist=[*_DENIED, *forgotten],
+        import_path_allowlist=[*_ALLOWED, *trusted],
+        instantiate_subclass_spec_in_any=False,
+        config_read_mode_fsspec_enabled=False,
+    )

@@ -1,0 +1,98 @@
+import sys
+
+import pytest
+
+from iqlightning.data.demonstrations import load_demonstrations
+
+SMALL = ("--height", "4", "--width", "4", "--num_walls", "2")
+
+
+def collected(workplace, *arguments):
+    assert workplace.run("collect", *arguments, "--output", "out.safetensors") == 0, workplace.shown()
+    return load_demonstrations(workplace.folder / "out.safetensors")
+
+
+def test_the_expert_makes_a_file_that_fit_reads(workplace):
+    played, metadata = collected(workplace, "--episodes", "40", "--seed", "3", *SMALL)
+    assert played.num_episodes == 40
+    assert bool(played.terminated.all())
+    assert metadata["source"] == "shortest-path expert"
+    assert metadata["seed"] == 3
+    assert metadata["env"]["height"] == 4
+    assert "wrote 40 episodes" in workplace.shown()
+    workplace.fit("--data.path", "out.safetensors", "--trainer.max_steps", "1")
+
+
+def test_a_file_has_a_name_by_its_recipe_and_is_not_overwritten(workplace):
+    assert workplace.run("collect", "--episodes", "5", *SMALL) == 0
+    path = workplace.folder / "data" / "gridworld-random_everything-4x4-w2-expert-e5-s0.safetensors"
+    content = path.read_bytes()
+    assert "exists already" in workplace.refused("collect", "--episodes", "5", *SMALL)
+    assert path.read_bytes() == content
+    assert workplace.run("collect", "--episodes", "5", *SMALL, "--force") == 0
+    assert path.read_bytes() == content
+
+
+def test_a_checkpoint_plays_its_own_environment(workplace):
+    checkpoint = workplace.fit("--trainer.max_steps", "10") / "checkpoints" / "best.ckpt"
+    played, metadata = collected(workplace, "--policy", str(checkpoint), "--episodes", "6", "--sample")
+    assert played.observations.shape[1:] == (3, 4, 4)
+    assert played.num_episodes == 6
+    assert "BehaviorCloning" in metadata["source"]
+    assert metadata["recipe"]["sample"] is True
+
+
+def test_any_gymnasium_environment_with_the_random_policy(workplace):
+    played, metadata = collected(workplace, "--policy", "random", "--gym", "CartPole-v1", "--episodes", "8")
+    assert played.num_episodes == 8
+    assert metadata["env"] == {"kind": "GymnasiumConfig", "id": "CartPole-v1", "kwargs": {}}
+
+
+def test_poor_episodes_can_be_left_out(workplace):
+    arguments = ("--policy", "random", "--episodes", "60", "--min_return", "5", *SMALL)
+    played, _ = collected(workplace, *arguments)
+    assert 0 < played.num_episodes < 60
+    assert played.returns.min() >= 5
+    sentence = workplace.refused("collect", *arguments, "--min_return", "11", "--output", "none.safetensors")
+    assert "none of 60 episodes" in sentence
+    assert not (workplace.folder / "none.safetensors").exists()
+
+
+def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
+    workplace.write(
+        "mine.py", "import torch\n\ndef right(obs):\n    return torch.ones(len(obs))\n\ndef wrong(obs):\n    return 1\n"
+    )
+    sentence = workplace.refused("collect", "--policy", "mine:right", *SMALL)
+    assert "--trust mine" in sentence
+    assert "mine" not in sys.modules
+    played, _ = collected(workplace, "--policy", "mine:right", "--trust", "mine", "--episodes", "4", *SMALL)
+    assert set(played.actions.tolist()) == {1}
+    assert "one whole number for each" in workplace.refused(
+        "collect", "--policy", "mine:wrong", "--trust", "mine", *SMALL
+    )
+    assert "has no function 'left'" in workplace.refused("collect", "--policy", "mine:left", "--trust", "mine")
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("--policy exprt", ["there is no policy 'exprt'", "expert, random"]),
+        ("--policy nowhere.ckpt", ["there is no checkpoint 'nowhere.ckpt'"]),
+        ("--gym CartPole-v1", ["the expert plays GridWorld only"]),
+        ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
+        ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
+        ("--gym_kwargs {}", ["--gym ID"]),
+        ("--gym CartPole-v1 --policy random --gym_kwargs {", ["--gym_kwargs is not JSON"]),
+        ("--gym CartPole-v1 --policy random --gym_kwargs [1]", ["--gym_kwargs must be names and values"]),
+        ("--level statik", ["did you mean 'static'?"]),
+        ("--num_walls 99", ["99 walls"]),
+        ("--episodes none", ["--episodes"]),
+        ("--minreturn 3", ["did you mean --min_return?"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(workplace, arguments, parts):
+    sentence = workplace.refused("collect", *arguments.split())
+    for part in parts:
+        assert part in sentence
+    assert not (workplace.folder / "data").exists()

@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+
+@pytest.fixture
+def checkpoint(workplace):
+    return workplace.fit("--trainer.max_steps", "10", "--model.encoder", "GridCNN") / "checkpoints" / "best.ckpt"
+
+
+def figures(workplace, *arguments):
+    assert workplace.run("evaluate", *arguments, "--json", "out.json") == 0
+    return json.loads((workplace.folder / "out.json").read_text())
+
+
+def test_the_figures_and_the_table_come_from_the_checkpoint_alone(workplace, checkpoint):
+    (workplace.folder / "tiny.yaml").unlink()
+    found = figures(workplace, str(checkpoint), "--episodes", "50", "--seed", "7")
+    assert found["episodes"] == 50
+    assert found["seed"] == 7
+    assert found["policy"] == "greedy"
+    assert (found["level"], found["height"], found["width"], found["num_walls"]) == ("random_everything", 4, 4, 2)
+    low, high = found["success_rate_ci95"]
+    assert 0 <= low <= found["success_rate"] <= high <= 1
+    assert {"distance_ratio", "manhattan_ratio", "spl", "mean_return"} <= found.keys()
+    shown = workplace.shown()
+    assert "50 unseen grids" in shown
+    assert "success rate" in shown
+    assert figures(workplace, str(checkpoint), "--episodes", "50", "--seed", "7") == found
+
+
+def test_another_level_size_and_number_of_walls_can_be_played(workplace, checkpoint):
+    options = ("--level", "random_walls", "--height", "6", "--width", "5", "--num_walls", "3", "--max_moves", "9")
+    found = figures(workplace, str(checkpoint), "--episodes", "20", *options)
+    assert (found["level"], found["height"], found["width"], found["num_walls"]) == ("random_walls", 6, 5, 3)
+    assert found["max_moves"] == 9
+    assert figures(workplace, str(checkpoint), "--episodes", "20", "--wall_density", "0.25")["num_walls"] == 4
+
+
+def test_actions_can_be_drawn(workplace, checkpoint):
+    found = figures(workplace, str(checkpoint), "--episodes", "20", "--sample", "--temperature", "2")
+    assert found["policy"] == "sampled"
+    assert found["temperature"] == 2
+    assert "--sample" in workplace.refused("evaluate", str(checkpoint), "--temperature", "2")
+
+
+def test_an_encoder_of_one_size_says_so(workplace):
+    checkpoint = workplace.fit("--trainer.max_steps", "10") / "checkpoints" / "best.ckpt"
+    sentence = workplace.refused("evaluate", str(checkpoint), "--height", "7")
+    assert "MLP plays observations of shape (3, 4, 4) only, not (3, 7, 4)" in sentence
+
+
+def test_other_environments_report_the_return(workplace):
+    workplace.write(
+        "cartpole.yaml",
+        """
+        model: {class_path: DQN, init_args: {encoder: {class_path: MLP, init_args: {hidden: [8]}}}}
+        data:
+          class_path: ReplayData
+          init_args:
+            env: {class_path: GymnasiumConfig, init_args: {id: CartPole-v1}}
+            num_envs: 2
+            warmup_steps: 20
+            updates_per_epoch: 2
+        trainer: {accelerator: cpu, max_steps: 2, callbacks: [{class_path: PolicyEvaluation, init_args: {episodes: 2}}]}
+        checkpoint: {monitor: val/mean_return, mode: max}
+        """,
+    )
+    checkpoint = workplace.fit(config="cartpole.yaml") / "checkpoints" / "best.ckpt"
+    found = figures(workplace, str(checkpoint), "--episodes", "5")
+    low, high = found["mean_return_ci95"]
+    assert low <= found["mean_return"] <= high
+    assert found["env"]["id"] == "CartPole-v1"
+    assert "for GridWorld only" in workplace.refused("evaluate", str(checkpoint), "--height", "7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("nowhere.ckpt", ["there is no checkpoint 'nowhere.ckpt'"]),
+        ("tiny.yaml", ["is not a checkpoint of iqlightning"]),
+        ("", ["needs CKPT"]),
+        ("x.ckpt y.ckpt", ["unexpected argument 'y.ckpt'"]),
+        ("x.ckpt --epsodes 3", ["--epsodes", "did you mean --episodes?"]),
+        ("x.ckpt --episodes 0", ["--episodes", "from 1, not '0'"]),
+        ("x.ckpt --seed -1", ["--seed"]),
+        ("x.ckpt --temperature cold", ["--temperature", "number above 0"]),
+        ("x.ckpt --json", ["--json needs a value"]),
+        ("x.ckpt --device toaster", ["there is no device 'toaster'", "cpu"]),
+    ],
+)
+def test_a_mistake_is_one_sentence(workplace, arguments, parts):
+    sentence = workplace.refused("evaluate", *arguments.split())
+    for part in parts:
+        assert part in sentence
+
+
+def test_impossible_grids_are_refused(workplace, checkpoint):
+    assert "no level 'statik'; did you mean 'static'?" in workplace.refused(
+        "evaluate", str(checkpoint), "--level", "statik"
+    )
+    assert "99 walls" in workplace.refused("evaluate", str(checkpoint), "--num_walls", "99")
+    assert "between 2 and 64" in workplace.refused("evaluate", str(checkpoint), "--height", "1", "--width", "1")

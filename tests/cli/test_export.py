@@ -1,0 +1,49 @@
+import re
+
+import pytest
+import torch
+
+from iqlightning.analysis import portable
+
+
+@pytest.fixture
+def checkpoint(workplace):
+    return workplace.fit("--trainer.max_steps", "10", "--model.encoder", "GridCNN") / "checkpoints" / "best.ckpt"
+
+
+def test_files_and_card_land_beside_the_run(workplace, checkpoint):
+    assert workplace.run("export", checkpoint, "--format", "torch", "--observations", "50") == 0
+    shown = workplace.shown()
+    assert "policy.pt2: the same as the policy on 200 observations" in shown
+    assert "batch, height, width" in shown
+    folder = checkpoint.parent.parent / "export"
+    assert {file.name for file in folder.iterdir()} == {"policy.pt2", "weights.safetensors", "README.md"}
+    card = (folder / "README.md").read_text()
+    assert "BehaviorCloning for gridworld-random_everything-4x4-w2" in card
+    assert "episodes: 40" in card
+    assert "uint8, shape (batch, 3, height, width)" in card
+
+
+def test_what_the_card_says_about_loading_works(workplace, checkpoint, monkeypatch):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    assert workplace.run("export", checkpoint, "--observations", "50", "--output", "taken") == 0
+    monkeypatch.chdir(workplace.folder / "taken")
+    observations = torch.zeros(2, 3, 5, 6, dtype=torch.uint8)
+    observations[:, 1, 2, 3] = observations[:, 2, 0, 0] = 1
+    blocks = re.findall(r"```python\n(.*?)```", (workplace.folder / "taken" / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    answers = []
+    for block in blocks:
+        names = {"observations": observations}
+        exec(block, names)
+        answers.append(torch.as_tensor(names["q_values"]).detach())
+    torch.testing.assert_close(answers[0], answers[2])
+    torch.testing.assert_close(answers[1], answers[2])
+
+
+def test_mistakes_are_one_sentence(workplace, monkeypatch):
+    assert "there is no checkpoint 'nowhere.ckpt'" in workplace.refused("export", "nowhere.ckpt", "--format", "torch")
+    assert "--format" in workplace.refused("export", "x.ckpt", "--format", "tflite")
+    monkeypatch.setattr(portable, "find_spec", lambda name: None)
+    assert "pip install 'iqlightning[export]'" in workplace.refused("export", "x.ckpt")

@@ -1,0 +1,95 @@
+import importlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from iqlightning.cli import main as cli
+from iqlightning.interruption import Interrupted
+
+
+def run_with(monkeypatch, failure):
+    class Module:
+        @staticmethod
+        def run(arguments, command):
+            raise failure
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: Module)
+    return cli.main(["fit"])
+
+
+def test_help_lists_the_commands_and_imports_nothing_heavy():
+    program = (
+        "import sys; from iqlightning.cli.main import main; assert main(['--help']) == 0; "
+        "assert not {'torch', 'lightning', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for command in cli.COMMANDS:
+        assert f"\n  {command} " in done.stdout
+
+
+def test_the_module_runs_as_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "iqlightning", "fitt"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("iqlightning: there is no command 'fitt'; did you mean 'fit'?")
+
+
+def test_without_a_command_the_help_is_shown_and_the_status_says_so(capsys):
+    assert cli.main([]) == 2
+    assert "COMMAND" in capsys.readouterr().out
+
+
+def test_a_misspelt_variable_is_refused(workplace, monkeypatch):
+    monkeypatch.setenv("IQLIGHTNING_TRUTS", "x")
+    assert "did you mean 'IQLIGHTNING_TRUST'" in workplace.refused("fit", "--help")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGTERM, "stopped after update 3"), 143, "stopped after update 3"),
+        (
+            RuntimeError("operator torchvision::nms does not exist"),
+            2,
+            "pip install --force-reinstall torch torchvision",
+        ),
+        (ImportError("libtorch_cpu.so: undefined symbol: _ZN3c10"), 2, "do not belong together"),
+    ],
+)
+def test_each_way_to_end_has_its_status(monkeypatch, capsys, failure, status, said):
+    assert run_with(monkeypatch, failure) == status
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_lightnings_answer_to_ctrl_c_becomes_the_usual_status(monkeypatch):
+    request = SystemExit(1)
+    request.__context__ = KeyboardInterrupt()
+    assert run_with(monkeypatch, request) == 130
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a bug"), ImportError("no module named x"), ValueError("a bug")])
+def test_a_bug_keeps_its_traceback(monkeypatch, failure):
+    with pytest.raises(type(failure)):
+        run_with(monkeypatch, failure)
+
+
+def test_sigterm_unwinds_with_its_status_and_the_handler_is_given_back(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    class Module:
+        @staticmethod
+        def run(arguments, command):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: Module)
+    assert cli.main(["fit"]) == 143
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,322 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+import yaml
+
+from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.cli import config_files
+from iqlightning.errors import UserError
+
+
+def weights(folder, name="last"):
+    state = read_checkpoint(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
+    return {name: value for name, value in state.items() if name.startswith("network.")}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def settings(folder):
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+@pytest.fixture
+def signalling(workplace, monkeypatch):
+    """A package of the user's own with a callback that sends the process a signal at an update."""
+    workplace.write(
+        "signalling.py",
+        """
+        import os
+        from lightning.pytorch import Callback
+
+        class SignalAt(Callback):
+            def __init__(self, update: int, signum: int, times: int = 1):
+                self.update, self.signum, self.times = update, signum, times
+
+            def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+                if trainer.global_step >= self.update:
+                    for _ in range(self.times):
+                        os.kill(os.getpid(), self.signum)
+
+            def on_validation_start(self, trainer, pl_module):
+                if trainer.global_step == self.update:
+                    os.kill(os.getpid(), self.signum)
+        """,
+    )
+    monkeypatch.syspath_prepend(workplace.folder)
+    yield ["--trust", "signalling", "--trainer.callbacks+=signalling.SignalAt"]
+    sys.modules.pop("signalling", None)
+
+
+def test_a_run_leaves_settings_checkpoints_events_and_figures_in_its_folder(workplace):
+    folder = workplace.fit()
+    assert folder == workplace.folder / "logs" / "tiny" / "version_0"
+    assert {file.name for file in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert (folder / "config.yaml").is_file()
+    assert list(folder.glob("events.out.tfevents.*"))
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
+    assert any(row["val/success_rate"] for row in rows)
+    assert read_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"] == 30
+    assert workplace.fit().name == "version_1"
+    shown = workplace.shown()
+    for noise in ("Tip", "LeafSpec", "workers", "Seed set", "TPU"):
+        assert noise not in shown
+
+
+def test_every_setting_can_be_overridden(workplace):
+    folder = workplace.fit(
+        *("--data.env.height", "6", "--data.episodes", "50", "--seed_everything", "3", "--trainer.max_steps", "10"),
+        *("--model.encoder", "GridCNN", "--model.gamma", "0.7", "--data.env.level", "random_walls"),
+    )
+    stored = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert stored["global_step"] == 10
+    assert stored["iqlightning"]["env"]["height"] == 6
+    assert stored["iqlightning"]["env"]["level"] == "random_walls"
+    assert stored["iqlightning"]["gamma"] == 0.7
+    assert stored["iqlightning"]["seed"] == 3
+    assert stored["settings"]["data"]["init_args"]["seed"] == 3
+    assert stored["settings"]["data"]["init_args"]["episodes"] == 50
+    assert "GridCNN" in stored["settings"]["model"]["init_args"]["encoder"]["class_path"]
+
+
+def test_gamma_of_the_data_follows_the_models(workplace):
+    folder = workplace.fit(
+        *("--model", "DQN", "--model.gamma", "0.5", "--data", "ReplayData", "--trainer.max_steps", "2"),
+        *("--data.env.height", "4", "--data.num_envs", "4", "--data.warmup_steps", "50"),
+        config=workplace.write("dqn.yaml", DQN),
+    )
+    stored = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    assert stored["settings"]["data"]["init_args"]["gamma"] == 0.5
+    assert "gamma" not in settings(folder)["data"]["init_args"]
+
+
+DQN = """
+    model:
+      class_path: DQN
+      init_args:
+        encoder: {class_path: MLP, init_args: {hidden: [16]}}
+    data:
+      class_path: ReplayData
+      init_args:
+        env: {class_path: GridWorldConfig, init_args: {height: 4, width: 4, num_walls: 2}}
+        updates_per_epoch: 2
+    trainer:
+      accelerator: cpu
+      callbacks: [{class_path: PolicyEvaluation, init_args: {episodes: 20}}]
+"""
+
+
+def test_the_recorded_settings_repeat_the_run_under_its_name(workplace):
+    first = workplace.fit("--model.gamma", "0.8", "--seed_everything", "5")
+    again = workplace.fit(config=str(first / "config.yaml"))
+    assert again == first.parent / "version_1"
+    assert same(weights(first), weights(again))
+    assert (first / "config.yaml").read_text() == (again / "config.yaml").read_text()
+
+
+def test_a_later_file_wins_and_names_the_run(workplace):
+    workplace.write("second.yaml", "trainer: {max_steps: 10}\nmodel: {init_args: {gamma: 0.6}}")
+    folder = workplace.fit("--config", "second.yaml")
+    assert folder.parent.name == "second"
+    assert settings(folder)["model"]["init_args"]["gamma"] == 0.6
+    assert settings(folder)["trainer"]["max_steps"] == 10
+
+
+def test_values_can_refer_to_each_other_after_all_overrides(workplace):
+    workplace.write("refers.yaml", "data: {init_args: {updates_per_epoch: '${trainer.max_steps}'}}")
+    folder = workplace.fit("--config", "refers.yaml", "--trainer.max_steps", "14")
+    assert settings(folder)["data"]["init_args"]["updates_per_epoch"] == 14
+
+
+def test_callbacks_are_replaced_or_added(workplace):
+    workplace.write("added.yaml", "trainer: {callbacks+: [{class_path: EarlyStopping, init_args: {monitor: val/spl}}]}")
+    folder = workplace.fit("--config", "added.yaml", "--trainer.max_steps", "10")
+    named = [each["class_path"].rpartition(".")[2] for each in settings(folder)["trainer"]["callbacks"]]
+    assert named == ["PolicyEvaluation", "EarlyStopping"]
+
+
+def test_the_monitored_figure_can_be_chosen_and_a_wrong_one_is_refused(workplace):
+    folder = workplace.fit("--checkpoint.monitor", "val/spl", "--checkpoint.mode", "max")
+    keeper = next(
+        value
+        for key, value in read_checkpoint(folder / "checkpoints/last.ckpt")["callbacks"].items()
+        if "BestAndLast" in key
+    )
+    assert keeper["monitor"] == "val/spl"
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--checkpoint.monitor", "val/sucess_rate")
+    assert "did you mean 'val/success_rate'?" in sentence
+
+
+def test_a_resumed_run_ends_with_the_weights_of_the_one_left_alone(workplace):
+    whole = workplace.fit()
+    half = workplace.fit("--trainer.max_steps", "10")
+    resumed = workplace.fit("--ckpt_path", str(half / "checkpoints" / "last.ckpt"))
+    assert same(weights(resumed), weights(whole))
+    newest = workplace.fit("--ckpt_path", "last", "--trainer.max_steps", "40")
+    assert read_checkpoint(newest / "checkpoints" / "last.ckpt")["global_step"] == 40
+
+
+def test_a_resumed_run_keeps_the_best_of_the_whole_run(workplace):
+    first = workplace.fit("--trainer.max_steps", "20")
+    best = read_checkpoint(first / "checkpoints" / "best.ckpt")
+    # nothing is better than a score of minus infinity
+    resumed = workplace.fit("--ckpt_path", "last", "--model.log_every", "5")
+    keeper = next(
+        v for k, v in read_checkpoint(resumed / "checkpoints/last.ckpt")["callbacks"].items() if "BestAndLast" in k
+    )
+    score = next(v for k, v in best["callbacks"].items() if "BestAndLast" in k)["best_model_score"]
+    assert keeper["best_model_score"] <= score
+    assert keeper["best_model_path"] == str(resumed / "checkpoints" / "best.ckpt")
+    assert (resumed / "checkpoints" / "best.ckpt").is_file()
+    assert same(weights(first, "best"), {k: v for k, v in best["state_dict"].items() if k.startswith("network.")})
+
+
+def test_resuming_with_other_settings_is_refused_with_both_values(workplace):
+    workplace.fit("--trainer.max_steps", "10")
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--model.gamma", "0.5")
+    assert "model.gamma 0.99 (now 0.5)" in sentence
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--data.batch_size", "8")
+    assert "data.batch_size 16 (now 8)" in sentence
+
+
+def test_a_damaged_checkpoint_is_refused_and_leaves_no_folder(workplace):
+    folder = workplace.fit("--trainer.max_steps", "10")
+    path = folder / "checkpoints" / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:-7])
+    assert "damaged" in workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", str(path))
+    resumed = workplace.fit("--ckpt_path", "last")
+    assert "going on from" in workplace.shown()
+    assert resumed.name == "version_1"
+
+
+def test_validate_test_and_predict_play_a_checkpoint(workplace):
+    workplace.fit("--trainer.max_steps", "10")
+    for command, shown in (("validate", "val/success_rate"), ("test", "test/success_rate")):
+        assert workplace.run(command, "--config", "tiny.yaml", "--ckpt_path", "best") == 0
+        assert shown in workplace.shown()
+    arguments = ("--config", "tiny.yaml", "--ckpt_path", "last", "--output", "out/actions.safetensors")
+    assert workplace.run("predict", *arguments) == 0
+    assert "wrote q, v, actions" in workplace.shown()
+    assert (workplace.folder / "out" / "actions.safetensors").is_file()
+    assert len(list(workplace.folder.glob("logs/*/*"))) == 1
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("update", [13, 20], ids=["within an epoch", "in the validation"])
+def test_a_stopped_run_is_saved_and_goes_on_exactly(workplace, signalling, signum, status, update):
+    whole = workplace.fit()
+    stop = [*signalling, f"--trainer.callbacks.update={update}", f"--trainer.callbacks.signum={int(signum)}"]
+    before = signal.getsignal(signum)
+    assert workplace.run("fit", "--config", "tiny.yaml", *stop) == status
+    assert signal.getsignal(signum) is before
+    stopped = workplace.folder / "logs" / "tiny" / "version_1"
+    step = read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"]
+    assert update <= step < update + 8
+    assert f"stopped after update {step}; continue with" in workplace.shown()
+    resumed = workplace.fit("--ckpt_path", "last")
+    assert same(weights(resumed), weights(whole))
+    rows = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, resumed)]
+    assert [row["val/success_rate"] for row in rows[0]][-1] == [row["val/success_rate"] for row in rows[1]][-1]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder_and_stop_together(workplace):
+    command = [sys.executable, "-m", "iqlightning", "fit", "--config", "tiny.yaml", "--trainer.max_steps", "100000"]
+    command += ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        last = workplace.folder / "logs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+        deadline = time.monotonic() + 120
+        while not last.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert err.count("stopped after update") == 1
+    step = read_checkpoint(last)["global_step"]
+    assert f"stopped after update {step}" in err
+    assert [folder.name for folder in (workplace.folder / "logs" / "tiny").iterdir()] == ["version_0"]
+
+
+def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_epoch(workplace, signalling):
+    stop = [*signalling, "--trainer.callbacks.update=13", "--trainer.callbacks.signum=2", "--trainer.callbacks.times=2"]
+    assert workplace.run("fit", "--config", "tiny.yaml", *stop) == 130
+    assert read_checkpoint(workplace.folder / "logs/tiny/version_0/checkpoints/last.ckpt")["global_step"] == 10
+
+
+def test_weights_that_are_not_finite_never_replace_good_ones(workplace, monkeypatch):
+    workplace.write(
+        "breaking.py",
+        """
+        from lightning.pytorch import Callback
+
+        class BreakAt(Callback):
+            def on_validation_start(self, trainer, pl_module):
+                if trainer.global_step == 20:
+                    next(pl_module.network.parameters()).data.view(-1)[0] = float("nan")
+        """,
+    )
+    monkeypatch.syspath_prepend(workplace.folder)
+    sentence = workplace.refused(
+        *("fit", "--config", "tiny.yaml", "--trust", "breaking", "--trainer.callbacks+=breaking.BreakAt")
+    )
+    assert "no longer finite at update 20" in sentence
+    saved = read_checkpoint(workplace.folder / "logs/tiny/version_0/checkpoints/last.ckpt")
+    assert saved["global_step"] == 10
+
+
+def test_a_class_of_ones_own_needs_trust(workplace, signalling, monkeypatch):
+    arguments = ("fit", "--config", "tiny.yaml", *signalling[2:])
+    assert "--trust signalling" in workplace.refused(*arguments)
+    monkeypatch.setenv("IQLIGHTNING_TRUST", "signalling")
+    settings = ("--trainer.callbacks.update=99", "--trainer.callbacks.signum=2", "--trainer.max_steps=10")
+    assert workplace.run(*arguments, *settings) == 0
+
+
+def test_a_folder_of_runs_that_is_a_file_is_refused_before_training(workplace):
+    (workplace.folder / "logs").write_text("")
+    assert "cannot write to the folder of runs" in workplace.refused("fit", "--config", "tiny.yaml")
+    assert not (workplace.folder / "data").exists()
+
+
+def test_the_folder_of_runs_can_be_moved(workplace):
+    assert workplace.run("fit", "--config", "tiny.yaml", "--trainer.default_root_dir", "elsewhere") == 0
+    assert (workplace.folder / "elsewhere" / "tiny" / "version_0" / "metrics.csv").is_file()
+
+
+def test_one_thread_by_default(workplace, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        workplace.fit("--trainer.max_steps", "1")
+        assert torch.get_num_threads() == 1
+        workplace.fit("--trainer.max_steps", "1", "--threads", "2")
+        assert torch.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        workplace.fit("--trainer.max_steps", "1")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_missing_base_configuration_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(config_files.iqlightning, "__file__", str(tmp_path / "iqlightning" / "__init__.py"))
+    with pytest.raises(UserError, match=r"neither .*base\.yaml.* nor .*base\.yaml"):
+        config_files.base_config()
+    installed = tmp_path / "iqlightning" / "configs" / "base.yaml"
+    installed.parent.mkdir(parents=True)
+    installed.write_text(textwrap.dedent("trainer: {}"))
+    assert config_files.base_config() == installed
+
+
+def test_the_run_folder_variable_does_not_outlive_a_run(workplace):
+    workplace.fit("--trainer.max_steps", "1")
+    assert "IQLIGHTNING_RUN_FOLDER" not in os.environ
