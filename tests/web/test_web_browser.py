@@ -113,6 +113,8 @@ def visit(context: BrowserContext, program: Program, room: str = "play") -> Page
     page.on("console", _no_warning)
     page.goto(f"{program.server.url}#{room}")
     page.wait_for_selector(f"#{room}:not([hidden])")
+    if room == "play":
+        page.wait_for_selector("#game[data-grids]")
     return page
 
 

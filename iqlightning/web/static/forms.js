@@ -14,6 +14,11 @@ export function writeSettings(form, settings) {
   for (const name of COUNTS) form.elements[name].value = settings[name];
 }
 
+// Whether two readings of the form say the same.
+export function same(one, other) {
+  return Object.keys(one).every((name) => one[name] === other[name]);
+}
+
 // Shows a sentence, or hides its place.
 export function say(element, sentence) {
   element.textContent = sentence ?? "";

@@ -1,7 +1,7 @@
 // Playing by hand: one move a key, a new grid at the goal.
 
 import { Board } from "./board.js";
-import { isTyping, readSettings, say, writeSettings } from "./forms.js";
+import { isTyping, readSettings, same, say, writeSettings } from "./forms.js";
 import { Record } from "./record.js";
 
 const KEYS = { ArrowUp: 0, ArrowRight: 1, ArrowDown: 2, ArrowLeft: 3, w: 0, d: 1, s: 2, a: 3 };
@@ -19,6 +19,7 @@ export class Play {
   #grid = null;
   #state = null; // {player, moves, finished, trail}
   #next = 0;
+  #asked = 0;
   #tally = { episodes: 0, reached: 0, ratios: 0 };
 
   constructor(link) {
@@ -50,20 +51,28 @@ export class Play {
 
   async #newGame() {
     clearTimeout(this.#next);
+    const asked = ++this.#asked;
+    const settings = readSettings(this.#form);
+    let answer;
     try {
-      this.#begun(await this.#link.request("new_game", readSettings(this.#form)));
-      say($("settings-trouble"));
+      answer = await this.#link.request("new_game", settings);
     } catch (error) {
-      say($("settings-trouble"), sentence(error));
+      if (asked === this.#asked) say($("settings-trouble"), sentence(error));
+      return;
     }
+    // another grid has been asked for since: this one is no longer the server's
+    if (asked !== this.#asked) return;
+    say($("settings-trouble"));
+    // what is being typed while the answer is on its way stays
+    this.#begun(answer, same(settings, readSettings(this.#form)));
   }
 
-  #begun(answer) {
+  #begun(answer, fillIn = true) {
     clearTimeout(this.#next);
     this.#grid = answer;
     this.#canvas.dataset.grids = Number(this.#canvas.dataset.grids ?? 0) + 1;
     this.#state = { player: answer.start, moves: 0, finished: null, trail: [answer.start] };
-    writeSettings(this.#form, answer.settings);
+    if (fillIn) writeSettings(this.#form, answer.settings);
     this.#record.update(answer.recording);
     for (const field of this.#form.elements) field.disabled = answer.recording !== null && field.type !== "submit";
     $("game-says").textContent = "";
