@@ -20,11 +20,14 @@ from iqlightning.data.demonstrations import save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.envs.gymnasium_heuristics import GymnasiumHeuristic
 from iqlightning.errors import UserError
 from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.types import EnvConfig, Policy, Trajectories
 
 __all__ = ["run"]
+
+_NAMED = ("expert", "heuristic", "random")
 
 
 def run(arguments: Sequence[str], command: str) -> None:
@@ -33,7 +36,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     given = _options(command).parse_args(rest)
     device = device_of(given.device)
     policy, source, env = _policy(given, device, trusted)
-    what = "expert" if given.policy == "expert" else "random" if given.policy == "random" else "policy"
+    what = given.policy if given.policy in _NAMED else "policy"
     output = Path(given.output or f"data/{env.name}-{what}-e{given.episodes}-s{given.seed}.safetensors")
     if output.exists() and not given.force:
         raise UserError(f"'{output}' exists already; name another file with --output or replace it with --force")
@@ -62,9 +65,10 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--policy",
         default="expert",
-        metavar="expert|random|CKPT|MODULE:NAME",
-        help="the shortest-path expert of GridWorld, the random policy, a checkpoint, or with --trust PACKAGE a "
-        "function of a package of your own from observations (N, ...) to actions (N,)",
+        metavar="expert|heuristic|random|CKPT|MODULE:NAME",
+        help="the shortest-path expert of GridWorld, Gymnasium's own controller (LunarLander-v3), the random policy, a "
+        "checkpoint, or with --trust PACKAGE a function of a package of your own from observations (N, ...) to actions "
+        "(N,)",
     )
     options.add_argument("--gym", metavar="ID", default=None, help="a Gymnasium environment instead of GridWorld")
     options.add_argument("--gym_kwargs", metavar="JSON", default=None, help="its arguments, such as '{\"size\": 5}'")
@@ -92,6 +96,9 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
                 "MODULE:NAME"
             )
         return None, "shortest-path expert", env
+    if given.policy == "heuristic":
+        env = changed_environment(named or GridWorldConfig(), given)
+        return GymnasiumHeuristic(env), "Gymnasium's heuristic", env
     if given.policy == "random":
         env = changed_environment(named or GridWorldConfig(), given)
         return RandomPolicy(env.num_actions, given.seed), "random policy", env
@@ -99,7 +106,8 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
     if colon and not Path(given.policy).exists():
         return _own_policy(module, name, trusted), given.policy, changed_environment(named or GridWorldConfig(), given)
     if not Path(given.policy).exists() and not given.policy.endswith(".ckpt"):
-        raise UserError(f"there is no policy '{given.policy}'; valid: expert, random, a checkpoint file, MODULE:NAME")
+        valid = ", ".join(_NAMED)
+        raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint file, MODULE:NAME")
     policy = load_policy(given.policy, device=device)
     env = named or policy.env
     if env is None:

@@ -48,6 +48,15 @@ def test_any_gymnasium_environment_with_the_random_policy(workplace):
     assert metadata["env"] == {"kind": "GymnasiumConfig", "id": "CartPole-v1", "kwargs": {}}
 
 
+def test_gymnasiums_own_controller_lands(workplace):
+    pytest.importorskip("Box2D", reason="LunarLander needs the extra box2d")
+    arguments = ("--policy", "heuristic", "--gym", "LunarLander-v3", "--episodes", "4")
+    played, metadata = collected(workplace, *arguments, "--min_return", "200")
+    assert played.returns.min() >= 200
+    assert metadata["source"] == "Gymnasium's heuristic"
+    assert (metadata["env"]["id"], metadata["recipe"]["min_return"]) == ("LunarLander-v3", 200.0)
+
+
 def test_poor_episodes_can_be_left_out(workplace):
     arguments = ("--policy", "random", "--episodes", "60", "--min_return", "5", *SMALL)
     played, _ = collected(workplace, *arguments)
@@ -77,9 +86,12 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ("--policy exprt", ["there is no policy 'exprt'", "expert, random"]),
+        ("--policy exprt", ["there is no policy 'exprt'", "expert, heuristic, random"]),
         ("--policy nowhere.ckpt", ["there is no checkpoint 'nowhere.ckpt'"]),
         ("--gym CartPole-v1", ["the expert plays GridWorld only"]),
+        ("--gym CartPole-v1 --policy heuristic", ["no heuristic for 'CartPole-v1'", "LunarLander-v3"]),
+        ("--policy heuristic", ["no heuristic for 'gridworld", "LunarLander-v3"]),
+        ("--gym Pendulum-v1 --policy random", ["Pendulum-v1", "Box", "only Discrete"]),
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),
