@@ -23,7 +23,14 @@ from iqlightning.envs import env_config_from_dict
 from iqlightning.errors import UserError
 from iqlightning.types import EnvConfig, Trajectories
 
-__all__ = ["SCHEMA_VERSION", "check_fits", "load_demonstrations", "read_metadata", "save_demonstrations"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "check_fits",
+    "environment_of",
+    "load_demonstrations",
+    "read_metadata",
+    "save_demonstrations",
+]
 
 SCHEMA_VERSION = "1"
 
@@ -75,8 +82,8 @@ def load_demonstrations(path: str | Path) -> tuple[Trajectories, dict[str, Any]]
         raise _damaged(path, "its checksum does not match")
     _check_arrays(path, tensors)
     trajectories = Trajectories(**tensors)
-    if isinstance(metadata.get("env"), dict):
-        check_fits(path, trajectories, env_config_from_dict(metadata["env"]))
+    if (env := environment_of(path, metadata)) is not None:
+        check_fits(path, trajectories, env)
     return trajectories, metadata
 
 
@@ -88,6 +95,22 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     return _metadata(path, _open(path, with_tensors=False)[0])
+
+
+def environment_of(path: str | Path, metadata: Mapping[str, Any]) -> EnvConfig | None:
+    """The environment that a file's metadata describe; None if they describe none.
+
+    Raises:
+        UserError: if what they describe is no environment, or one that cannot be made here.
+    """
+    if metadata.get("env") is None:
+        return None
+    try:
+        env = env_config_from_dict(metadata["env"])
+        _ = env.observation_shape, env.num_actions  # some environments are made only when they are asked
+    except (UserError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"the demonstrations file '{path}' is of an environment that cannot be: {error}") from error
+    return env
 
 
 def check_fits(path: str | Path, trajectories: Trajectories, env: EnvConfig) -> None:
@@ -137,7 +160,7 @@ def _metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
         )
     try:
         return {name: json.loads(value) for name, value in header.items() if name not in ("schema_version", "sha256")}
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise _damaged(path, "its header is not readable") from error
 
 

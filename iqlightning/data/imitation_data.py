@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iqlightning.data.augment import Augmentation, GaussianNoise, GridSymmetry
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
-from iqlightning.data.demonstrations import check_fits, load_demonstrations, read_metadata
+from iqlightning.data.demonstrations import check_fits, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.experience import Experience, OnlineReplay, explore
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
@@ -288,7 +288,7 @@ class ImitationData(LightningDataModule):
 
 
 def _env_of_file(path: str) -> EnvConfig:
-    env = read_metadata(path).get("env")
+    env = environment_of(path, read_metadata(path))
     if env is None:
         raise UserError(f"the demonstrations file '{path}' does not say which environment it is of; give data.env")
-    return env_config_from_dict(env)
+    return env

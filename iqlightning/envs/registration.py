@@ -1,7 +1,8 @@
 """Which environments there are: for Gymnasium by id, for files and checkpoints by kind; imports nothing heavy."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import gymnasium
 
@@ -40,7 +41,19 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
     if kind not in KINDS:
         raise unknown("kind of environment", kind, KINDS)
     config = getattr(import_module(KINDS[kind]), kind)
+    for name, expected in get_type_hints(config).items():
+        if name in values and not _is_a(values[name], expected):
+            raise UserError(f"not a description of a {kind}: {name} is {values[name]!r:.40}")
     try:
         return config(**{name: value for name, value in values.items() if name != "kind"})
     except TypeError as error:
         raise UserError(f"not a description of a {kind}: {error}") from error
+
+
+def _is_a(value: Any, expected: Any) -> bool:
+    """Whether a value read from a file has the type of a field: primitives, unions of them, and dictionaries."""
+    choices = get_args(expected) if isinstance(expected, UnionType) else (expected,)
+    kinds = tuple(get_origin(each) or each for each in choices)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)
