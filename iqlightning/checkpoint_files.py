@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
             anything but tensors and primitives.
     """
     body = _verified(Path(path))
+    _require_uncompressed(Path(path), body)
     try:
         checkpoint = torch.load(io.BytesIO(body), map_location=map_location, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError) as error:
@@ -154,6 +156,17 @@ def _verified(path: Path) -> bytes:
             "train it again or install the version of iqlightning that wrote it"
         )
     return content
+
+
+def _require_uncompressed(path: Path, body: bytes) -> None:
+    """Refuses an archive that could grow when it is read; none that torch writes is compressed."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise UserError(f"'{path}' is not a checkpoint of iqlightning: its archive cannot be read") from error
+    if compressed:
+        raise UserError(f"'{path}' is not a checkpoint of iqlightning: its archive is compressed")
 
 
 def _unsealed(path: Path, content: bytes) -> UserError:

@@ -61,7 +61,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _require_small(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
@@ -70,6 +72,10 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise UserError(f"the configuration '{path}' is not a text file") from None
     except yaml.YAMLError as error:
         raise UserError(f"the configuration '{path}' is not valid YAML: {_yaml_problem(error)}") from error
+    except RecursionError:
+        raise UserError(f"the configuration '{path}' is nested too deeply, or refers to itself") from None
+    except ValueError as error:  # a number or a date that cannot be
+        raise UserError(f"the configuration '{path}' is not valid YAML: {str(error).split(';')[0]}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -103,7 +109,31 @@ def where_is(key: str, paths: Sequence[str | Path]) -> Path | None:
     return None
 
 
+#: Values and levels of a configuration; a few lines of references to references can stand for billions of values.
+_MOST_VALUES, _DEEPEST = 100_000, 50
+
 _NOWHERE = object()
+
+
+def _require_small(path: Path, root: yaml.Node | None) -> None:
+    """Counts what a file stands for once its references are followed, before anything follows them.
+
+    Raises:
+        UserError: if it is too much, or a value is inside itself.
+    """
+    sizes: dict[int, int] = {}
+
+    def size_of(node: yaml.Node, depth: int) -> int:
+        if depth > _DEEPEST:
+            raise RecursionError
+        if id(node) not in sizes:
+            children = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+            sizes[id(node)] = 1 + sum(size_of(part, depth + 1) for part in parts)
+        return sizes[id(node)]
+
+    if root is not None and size_of(root, 0) > _MOST_VALUES:
+        raise UserError(f"the configuration '{path}' stands for more than {_MOST_VALUES:,} values")
 
 
 def _step(value: Any, part: str) -> Any:

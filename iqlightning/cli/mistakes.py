@@ -6,6 +6,7 @@ is wrong. :func:`explain` reads the path to the innermost problem and looks up w
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -87,7 +88,8 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
         choices = classes_for(_annotation(parser, key, owners))
         return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {_listing(choices)}")
     if problem["expected"]:
-        return _wrong_value(message, problem, key, files)
+        choices = classes_for(_annotation(parser, key, owners))
+        return _wrong_value(message, problem, key, files, choices)
     return _unknown_class(message, problem, key, owners, parser, files)
 
 
@@ -181,10 +183,13 @@ def _unknown_class(
         name = problem["denied"]
         if "." in name and name not in _own_aliases():
             package = name.partition(".")[0]
-            return UserError(
-                f"{key} names '{name}'{where}, which a configuration may not: valid are {_listing(choices)}, or a "
-                f"class of a package of your own that you trust, with --trust {package}"
-            )
+            valid = f": valid are {_listing(choices)}" if choices else ""
+            if package not in sys.stdlib_module_names:
+                valid += (
+                    f"{', or' if valid else ': it may name'} a class of a package of your own that you trust, with "
+                )
+                valid += f"--trust {package}"
+            return UserError(f"{key} names '{name}'{where}, which a configuration may not{valid}")
     name = (problem["name"] or problem["unrelated"] or problem["not_subclass"] or "").strip() or _given(
         message, problem
     )
@@ -198,8 +203,10 @@ def _unknown_class(
     )
 
 
-def _wrong_value(message: str, problem: re.Match[str], key: str, files: "_Files") -> UserError:
+def _wrong_value(message: str, problem: re.Match[str], key: str, files: "_Files", choices: Iterable[str]) -> UserError:
     expected = _alternatives(message, problem)
+    if expected == ["null"] and choices:  # a class is expected as well, and what was given names none
+        return UserError(f"{key}{files.holding(key)} does not name a class; valid: {_listing(choices)}")
     value = _given(message, problem)
     given = f", not {value!r}" if value is not None and len(value) <= 80 else ""
     return UserError(f"{key or 'a setting'}{files.holding(key)} must be {' or '.join(expected)}{given}")

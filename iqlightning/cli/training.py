@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -39,6 +39,9 @@ from iqlightning.cli.trust import limit_what_configurations_may_name, take_trust
 from iqlightning.errors import UserError
 
 __all__ = ["TrainingCLI", "import_families", "run"]
+
+#: NumPy's, which Lightning seeds as well.
+_LARGEST_SEED = (1 << 32) - 1
 
 _FOLDER_VARIABLE = "IQLIGHTNING_RUN_FOLDER"
 
@@ -149,9 +152,13 @@ class TrainingCLI(LightningCLI):
             raise known or explain(str(error), parser, self.configs, keys_given(self.arguments)) from error
         except OmegaConfBaseException as error:
             raise explain_interpolation(error) from error
+        for section in ("trainer", "checkpoint"):
+            if not isinstance(self.config.get(section), Namespace):
+                raise UserError(f"{section} must be keys and values, not {self.config.get(section)!r:.80}")
         refuse_nulls(self.config, {"trainer": Trainer, "checkpoint": BestAndLast})
-        if self.config.seed_everything is None or self.config.seed_everything < 0:
-            raise UserError(f"seed_everything must be a whole number from 0, not {self.config.seed_everything}")
+        seed = self.config.seed_everything
+        if seed is None or not 0 <= seed <= _LARGEST_SEED:
+            raise UserError(f"seed_everything must be a whole number from 0 to {_LARGEST_SEED}, not {seed}")
         for key in ("gradient_clip_val", "gradient_clip_algorithm"):
             if self.config.trainer.get(key) is not None:
                 raise UserError(

@@ -4,6 +4,7 @@ A configuration file can come from anywhere, and naming a class in it means impo
 """
 
 import os
+import sys
 from collections.abc import Sequence
 
 from jsonargparse import set_parsing_settings
@@ -74,7 +75,9 @@ def take_trusted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             raise UserError("--trust needs the name of a package after it")
         trusted += value.split(",")
     for package in trusted:
-        if not all(part.isidentifier() for part in package.split(".")) or package.partition(".")[0] == "jsonargparse":
+        first = package.partition(".")[0]
+        own = first != "jsonargparse" and first not in sys.stdlib_module_names
+        if not own or not all(part.isidentifier() for part in package.split(".")):
             raise UserError(f"'{package}' cannot be trusted: give the name of a package of your own, like my_package")
     return rest, trusted
 
