@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.envs import env_config_from_dict
@@ -29,26 +30,34 @@ def load_policy(path: str | Path, device: str | torch.device = "cpu") -> QPolicy
     """
     checkpoint: dict[str, Any] = read_checkpoint(path)
     stored = checkpoint.get("iqlightning")
-    if stored is None:
+    if not isinstance(stored, dict):
         raise UserError(f"'{path}' is a checkpoint, but not one of iqlightning")
     if stored.get("schema") != POLICY_SCHEMA:
         raise UserError(
             f"'{path}' has checkpoint version {stored.get('schema')}, this iqlightning reads version {POLICY_SCHEMA}; "
             "train it again or install the version that wrote it"
         )
-    network = QNetwork.from_recipe(stored["network"])
-    weights = {
-        name.removeprefix(_PREFIX): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(_PREFIX)
-    }
     try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
+        policy = _built(stored, checkpoint["state_dict"])
+    except UserError as error:
+        raise UserError(f"'{path}' holds no policy that can be built: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
+        # its seal is right, so that nothing is damaged: it was made by another program
+        detail = " ".join(str(error).splitlines()[-1:]).strip()
         raise UserError(
-            f"the weights in '{path}' do not fit its own network: {str(error).splitlines()[-1].strip()}"
+            f"'{path}' holds no policy that can be built ({type(error).__name__}: {detail:.200}); train it again or "
+            "install the version that wrote it"
         ) from error
-    network.to(device).eval().requires_grad_(False)
+    policy.network.to(device)
+    return policy
+
+
+def _built(stored: dict[str, Any], state: dict[str, Tensor]) -> QPolicy:
+    network = QNetwork.from_recipe(stored["network"])
+    network.load_state_dict(
+        {name.removeprefix(_PREFIX): value for name, value in state.items() if name.startswith(_PREFIX)}
+    )
+    network.eval().requires_grad_(False)
     info = {name: stored[name] for name in ("algorithm", "seed", "updates", "metrics")}
     return QPolicy(
         network, value_from_dict(stored["value"]), stored["gamma"], env_config_from_dict(stored["env"]), info

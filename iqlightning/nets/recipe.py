@@ -9,7 +9,7 @@ import importlib
 import inspect
 import sys
 from abc import ABCMeta
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from torch import nn
 
@@ -47,6 +47,9 @@ class RecordedModule(nn.Module, metaclass=_RecordsArguments):
 
     recipe: Recipe
 
+    when_rebuilt: ClassVar[dict[str, Any]] = {}
+    """Arguments that differ when a file is read: its weights replace whatever else would be fetched for them."""
+
 
 def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
     """Builds the module of a recipe, its weights fresh.
@@ -73,6 +76,6 @@ def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
     stored = recipe["init_args"].items()
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored}
     try:
-        return found(**(arguments | given))
+        return found(**(arguments | found.when_rebuilt | given))
     except TypeError as error:
         raise UserError(f"'{path}' cannot be built from its stored arguments: {error}") from error

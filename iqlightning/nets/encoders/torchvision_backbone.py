@@ -1,5 +1,7 @@
 """Any classification backbone of torchvision, on rendered images."""
 
+from typing import Any, ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ class TorchvisionBackbone(Encoder):
     Shapes:
         observations (B, 3, H, W) to features (B, F), F the backbone's (512 for resnet18).
     """
+
+    when_rebuilt: ClassVar[dict[str, Any]] = {"weights": None}
 
     def __init__(
         self,
