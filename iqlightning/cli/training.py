@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from iqlightning.algorithms.learner import Learner
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
+from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.cli.config_files import base_config, config_paths, keys_given, read_config, run_name, where_is
 from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
@@ -183,8 +184,11 @@ class TrainingCLI(LightningCLI):
             )
         dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="yaml"))
         self.settings = {key: dumped[key] for key in ("model", "data")}
-        if self.command == "fit" and self.checkpoint is not None:
-            refuse_other_settings(self.checkpoint, self.settings)
+        if self.checkpoint is not None:
+            if self.command == "fit":
+                refuse_other_settings(self.checkpoint, self.settings)
+            else:
+                read_checkpoint(self.checkpoint)  # whatever plugin reads it later, it holds nothing that could run
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer; a mistake found by one of their constructors is told as such."""
