@@ -12,9 +12,11 @@ from rich.table import Table
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
+from iqlightning.cli.ground_truth import require_solvable, transfer_figures, transfer_table, truth_figures, truth_table
 from iqlightning.cli.options import (
     Options,
     add_gridworld_options,
+    below_one,
     changed_environment,
     device_of,
     fraction,
@@ -51,6 +53,9 @@ def run(arguments: Sequence[str], command: str) -> None:
         raise UserError(f"'{given.checkpoint}' does not say which environment it is for")
     env = changed_environment(policy.env, given)
     _require_fitting(policy, env, device)
+    for option, asked in (("--truth", given.truth), ("--transfer", given.transfer)):
+        if asked is not None:
+            require_solvable(env, option)
     if given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
     with counting_bar("playing", given.episodes) as progress:
@@ -67,7 +72,14 @@ def run(arguments: Sequence[str], command: str) -> None:
     figures |= {"checkpoint": str(given.checkpoint)} | {
         name: policy.info[name] for name in ("algorithm", "updates") if name in policy.info
     }
-    Console().print(_table(figures, env))
+    console = Console()
+    console.print(_table(figures, env))
+    if given.truth is not None:
+        figures["truth"] = truth_figures(policy, env, given.truth, given.seed, device)
+        console.print(truth_table(figures["truth"]))
+    if given.transfer is not None:
+        figures["transfer"] = transfer_figures(policy, env, given.transfer, given.seed, given.slip, device)
+        console.print(transfer_table(figures["transfer"]))
     if given.json is not None:
         write_atomically(given.json, (json.dumps(figures, indent=2) + "\n").encode(), what="result file")
 
@@ -128,6 +140,10 @@ def _options(command: str) -> Options:
     options.add_argument("--sample", action="store_true", help="draw actions from softmax(Q / temperature)")
     options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    exact: dict[str, Any] = {"metavar": "GRIDS", "type": positive, "nargs": "?", "const": 64, "default": None}
+    options.add_argument("--truth", help="compare Q, policy and reward with the exact solution of 64 grids", **exact)
+    options.add_argument("--transfer", help="plan anew with the recovered reward alone, also on changed grids", **exact)
+    options.add_argument("--slip", type=below_one, default=0.2, help="probability that a move of --transfer slips")
     options.add_argument("--json", metavar="FILE", default=None, help="write the figures here as well")
     add_gridworld_options(options, instead_of="as in training")
     return options

@@ -12,7 +12,16 @@ from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.types import EnvConfig
 
-__all__ = ["Options", "add_gridworld_options", "changed_environment", "device_of", "fraction", "natural", "positive"]
+__all__ = [
+    "Options",
+    "add_gridworld_options",
+    "below_one",
+    "changed_environment",
+    "device_of",
+    "fraction",
+    "natural",
+    "positive",
+]
 
 _GRIDWORLD = ("level", "height", "width", "num_walls", "wall_density", "random_start", "max_moves", "layout")
 
@@ -80,6 +89,17 @@ def fraction(text: str) -> float:
         number = -1.0
     if not 0.0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, not '{text}'")
+    return number
+
+
+def below_one(text: str) -> float:
+    """A number from 0 on and below 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number < 1.0:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on and below 1, not '{text}'")
     return number
 
 

@@ -140,15 +140,16 @@ def occupancy_divergence(
     return (gap.abs().sum((1, 2)) + ended) / 2
 
 
-def truth_metrics(maps: ValueMaps) -> dict[str, float]:
+def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | None = None) -> dict[str, float]:
     """Everything in this module about what a policy believes of some grids, averaged over the grids.
 
     Args:
         maps: what :func:`iqlightning.evaluation.value_maps.value_maps` found; their gamma and temperature are used.
+        visited: moves that the expert made; None for those of a shortest-path expert from the grid's own start.
 
     Returns:
         ``reward_pearson``, ``reward_spearman``, ``reward_epic``, ``reward_shaping_free`` over all moves from decided
-        cells; ``reward_pearson_visited`` over the moves that a shortest-path expert makes from the grid's own start;
+        cells; ``reward_pearson_visited`` over the ``visited`` moves, each counted once;
         ``q_error`` and ``v_error`` (mean absolute difference from Q* and V*), ``policy_agreement``, ``regret`` of the
         greedy policy, ``occupancy_divergence`` of the soft policy.
     """
@@ -159,9 +160,10 @@ def truth_metrics(maps: ValueMaps) -> dict[str, float]:
     v = maps.v.reshape(batch, states).nan_to_num()
     rewards = maps.rewards.reshape(batch, states, 4).nan_to_num()
     weights = truth.decided.unsqueeze(2).expand_as(q).to(torch.float64)
-    expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
-    start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
-    visited = occupancy(expert, start, truth.next_cells, truth.terminal, truth.gamma) > 0
+    if visited is None:
+        expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
+        start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
+        visited = occupancy(expert, start, truth.next_cells, truth.terminal, truth.gamma) > 0
     greedy = torch.nn.functional.one_hot(q.argmax(2), 4).to(torch.float64)
     dynamics = (truth.next_cells, truth.terminal, truth.gamma)
     number = truth.decided.sum(1)

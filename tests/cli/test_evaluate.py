@@ -44,6 +44,29 @@ def test_actions_can_be_drawn(workplace, checkpoint):
     assert "--sample" in workplace.refused("evaluate", str(checkpoint), "--temperature", "2")
 
 
+def test_the_exact_truth_and_the_transfer_of_the_reward_are_shown_on_request(workplace, checkpoint):
+    found = figures(workplace, str(checkpoint), "--episodes", "20", "--truth", "6", "--transfer", "--slip", "0.3")
+    assert found["truth"]["grids"] == 6
+    assert 0 <= found["truth"]["policy_agreement"] <= 1
+    assert 0 <= found["truth"]["reward_epic"] <= 1
+    transfer = found["transfer"]
+    assert (transfer["grids"], transfer["slip"]) == (64, 0.3)
+    assert set(transfer["settings"]) == {"same", "slippery", "other_walls", "other_walls_slippery"}
+    for setting in transfer["settings"].values():
+        assert setting["reached"] <= setting["best"] + 1e-9
+    shown = workplace.shown()
+    assert "EPIC distance" in shown
+    assert "recovered reward alone" in shown
+    plain = figures(workplace, str(checkpoint), "--episodes", "20")
+    assert "truth" not in plain
+    assert "transfer" not in plain
+
+
+def test_a_fixed_arrangement_is_transferred_to_random_walls(workplace, checkpoint):
+    found = figures(workplace, str(checkpoint), "--episodes", "5", "--level", "static", "--transfer", "4")
+    assert found["transfer"]["settings"]["other_walls"]["grids"] > 0
+
+
 def test_an_encoder_of_one_size_says_so(workplace):
     checkpoint = workplace.fit("--trainer.max_steps", "10") / "checkpoints" / "best.ckpt"
     sentence = workplace.refused("evaluate", str(checkpoint), "--height", "7")
@@ -72,6 +95,7 @@ def test_other_environments_report_the_return(workplace):
     assert low <= found["mean_return"] <= high
     assert found["env"]["id"] == "CartPole-v1"
     assert "for GridWorld only" in workplace.refused("evaluate", str(checkpoint), "--height", "7")
+    assert "GridWorld, not 'CartPole-v1'" in workplace.refused("evaluate", str(checkpoint), "--truth")
 
 
 @pytest.mark.parametrize(
@@ -100,4 +124,8 @@ def test_impossible_grids_are_refused(workplace, checkpoint):
         "evaluate", str(checkpoint), "--level", "statik"
     )
     assert "99 walls" in workplace.refused("evaluate", str(checkpoint), "--num_walls", "99")
+    assert "at most 1,024 cells" in workplace.refused(
+        "evaluate", str(checkpoint), "--truth", "--height", "40", "--width", "40"
+    )
+    assert "--slip: must be a number from 0" in workplace.refused("evaluate", str(checkpoint), "--slip", "1")
     assert "between 2 and 64" in workplace.refused("evaluate", str(checkpoint), "--height", "1", "--width", "1")

@@ -5,7 +5,13 @@ from table_policy import CORRIDOR, TablePolicy
 from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
-from iqlightning.evaluation.reward_transfer import other_walls, reward_transfer, slippery_moves
+from iqlightning.evaluation.reward_transfer import (
+    SETTINGS,
+    other_walls,
+    reward_transfer,
+    slippery_moves,
+    transfer_metrics,
+)
 from iqlightning.evaluation.truth import ground_truth
 from iqlightning.losses.values import MaxValue, SoftValue
 
@@ -69,3 +75,30 @@ def test_changed_walls_are_planned_on_and_cannot_beat_the_best():
     kept = found.best.isfinite()
     assert kept.any()
     assert (found.reached <= found.best + 1e-9)[kept].all()
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.3])
+def test_the_plan_for_the_true_reward_solves_its_bellman_equation(slip: float):
+    layouts = grids(0)
+    # values of the best policy by many sweeps of value iteration, independent of the policy iteration inside
+    truth, made = ground_truth(layouts, 0.9, 0.0), slippery_moves(slip)
+    v = torch.zeros(truth.v.shape, dtype=torch.float64)
+    for _ in range(400):
+        ahead = v.gather(1, truth.next_cells.flatten(1)).view(truth.rewards.shape).masked_fill(truth.terminal, 0.0)
+        v = ((truth.rewards + 0.9 * ahead) @ made.T).amax(2)
+    weights = truth.decided / truth.decided.sum(1, keepdim=True).double()
+    best = reward_transfer(exact(layouts, 0.9), layouts, slip=slip).best
+    torch.testing.assert_close(best, (weights * v).sum(1), atol=1e-9, rtol=0)
+
+
+def test_transfer_metrics_are_means_over_the_grids_in_each_setting():
+    layouts = grids(0)
+    found = transfer_metrics(exact(layouts, 0.9), layouts, grids(100), slip=0.1)
+    assert set(found) == set(SETTINGS)
+    assert found["same"]["share"] == pytest.approx(1.0)
+    assert found["same"]["near_best"] == 1.0
+    alone = reward_transfer(exact(layouts, 0.9), layouts, slip=0.1)
+    assert found["slippery"]["reached"] == pytest.approx(float(alone.reached.mean()))
+    assert found["slippery"]["best"] <= found["same"]["best"]
+    assert found["other_walls"]["best"] != found["same"]["best"]
+    assert 0 < found["other_walls"]["grids"] <= 6

@@ -133,6 +133,17 @@ def test_the_exact_solution_is_found_faultless(value: ValueFunction, temperature
         assert found[name] == pytest.approx(0.0, abs=1e-5), name
 
 
+def test_the_moves_that_the_expert_made_can_be_given():
+    layouts = grids(1)
+    truth = ground_truth(layouts, 0.9, 0.0)
+    maps = value_maps(TablePolicy(layouts, torch.randn_like(truth.q), MaxValue(), 0.9), layouts)
+    visited = truth.decided.unsqueeze(2) & truth.optimal
+    found = truth_metrics(maps, visited)["reward_pearson_visited"]
+    rewards = maps.rewards.reshape(truth.rewards.shape)
+    by_hand = torch.corrcoef(torch.stack([rewards[visited], truth.rewards[visited]]))[0, 1]
+    assert found == pytest.approx(float(by_hand))
+
+
 def test_an_opposite_solution_is_found_at_fault():
     layouts = grids()
     truth = ground_truth(layouts, 0.9, 0.0)
