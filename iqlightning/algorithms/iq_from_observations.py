@@ -11,7 +11,7 @@ from iqlightning.algorithms.schedules import Schedule
 from iqlightning.errors import UserError
 from iqlightning.losses.cloning import cloning_loss
 from iqlightning.losses.divergences import Chi2Mixture, Divergence
-from iqlightning.losses.iq import ExpertAndPolicyStates, ValueTerm, iq_loss
+from iqlightning.losses.iq import ExpertAndPolicyStates, ValueTerm, absorbed, iq_loss
 from iqlightning.losses.values import SoftValue, ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.mlp import MLP
@@ -130,8 +130,9 @@ class IQFromObservations(Learner):
         def diagnostics() -> dict[str, Tensor]:
             rewards = expert_terms.rewards(self.gamma)
             log_p = torch.log_softmax(of_expert, dim=1)
+            seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
             return self.diagnose(q[0], guessed.argmax(1), rewards) | {
-                "guarded": self.divergence.guarded(rewards),
+                "guarded": self.divergence.guarded(seen),
                 "policy_reward": terms[1].rewards(self.gamma).mean(),
                 "inverse_entropy": -(log_p.exp() * log_p).sum(1).mean(),
             }

@@ -11,7 +11,7 @@ from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
 from iqlightning.algorithms.schedules import Schedule
 from iqlightning.errors import UserError
 from iqlightning.losses.divergences import Chi2, Divergence
-from iqlightning.losses.iq import BellmanTerms, ExpertStates, ValueTerm, iq_loss
+from iqlightning.losses.iq import BellmanTerms, ExpertStates, ValueTerm, absorbed, iq_loss
 from iqlightning.losses.values import AnnealedSoftValue, SoftValue, ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
@@ -150,8 +150,9 @@ class IQLearn(Learner):
         def diagnostics() -> dict[str, Tensor]:
             rewards = BellmanTerms(q[0].gather(1, expert.actions[:, None])[:, 0], *shared[0]).rewards(self.gamma)
             found = self.diagnose(q[0], expert.actions, rewards)
-            if self.divergence.guard > -math.inf:
-                found["guarded"] = self.divergence.guarded(rewards)
+            if any(math.isfinite(end) for end in self.divergence.domain):
+                seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
+                found["guarded"] = self.divergence.guarded(seen)
             if isinstance(self.value, AnnealedSoftValue):
                 found["temperature"] = rewards.new_tensor(self.value.temperature)
             if policy is not None:

@@ -89,8 +89,10 @@ def test_weights_of_one_change_nothing_and_a_weight_of_two_counts_twice(divergen
 @pytest.mark.parametrize("divergence", found(), ids=name)
 def test_reports_the_share_at_its_guard(divergence: Divergence):
     far = torch.tensor([-1e4, 1e3, 1e3, 1e3])
-    expected = 0.0 if math.isinf(divergence.guard) else 0.25
+    low, high = divergence.domain
+    expected = (0.0 if math.isinf(low) else 0.25) + (0.0 if math.isinf(high) else 0.75)
     assert divergence.guarded(far).item() == expected
+    assert divergence.guarded(torch.full((3,), 0.4)).item() == 0.0
 
 
 @pytest.mark.parametrize("divergence", found(), ids=name)

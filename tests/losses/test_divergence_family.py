@@ -200,7 +200,7 @@ def test_a_penalty_can_go_with_any_divergence():
     both = Penalized(Hellinger(5.0), weight=1.0)
     rewards = torch.linspace(-2, 2, 9)
     assert both(rewards) == Hellinger(5.0)(rewards)
-    assert both.guard == Hellinger(5.0).guard
+    assert both.domain == Hellinger(5.0).domain
     nested = Penalized(Wasserstein1(weight=1.0), weight=2.0)
     weights = torch.tensor([[3.0], [4.0]])
     penalty = nested.penalty(lambda x: x @ weights, batch(torch.randn(4, 2)), None)

@@ -29,8 +29,8 @@ class Divergence(ABC):
     needs_policy_data: bool = False
     """True if ``policy_rewards`` must be given, which an offline run cannot do."""
 
-    guard: float = -math.inf
-    """Rewards below it are outside the domain of phi and meet its tangent instead (see ``PointwiseDivergence``)."""
+    domain: tuple[float, float] = (-math.inf, math.inf)
+    """Lowest and highest reward at which phi is itself; outside a tangent or a barrier stands in for it."""
 
     @abstractmethod
     def __call__(
@@ -51,8 +51,9 @@ class Divergence(ABC):
         """
 
     def guarded(self, expert_rewards: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
-        """Share of rewards below :attr:`guard`, between 0 and 1; far from 0, another objective is optimised."""
-        return (expert_rewards < self.guard).to(expert_rewards.dtype).mean()
+        """Share of rewards outside :attr:`domain`, between 0 and 1; far from 0, another objective is optimised."""
+        low, high = self.domain
+        return ((expert_rewards < low) | (expert_rewards > high)).to(expert_rewards.dtype).mean()
 
     def penalty(
         self,
@@ -92,6 +93,7 @@ class PointwiseDivergence(Divergence):
             raise UserError(f"max_weight of {type(self).__name__} must be above 1, not {max_weight}")
         self.max_weight = max_weight
         self.guard = -math.inf if math.isinf(max_weight) else self.where_slope_is(max_weight)
+        self.domain = (self.guard, math.inf)
 
     @abstractmethod
     def uncapped(self, rewards: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

@@ -14,7 +14,8 @@ class TotalVariation(PointwiseDivergence):
     """phi(r) = r for |r| <= bound, minus infinity outside (Appendix B, table 4, with bound 1/2), f(t) = bound |t - 1|.
 
     The barrier is the concave exterior penalty ``penalty * max(|r| - bound, 0)^2``: no effect on rewards within
-    the bound, and a gradient that leads back where an indicator would have none. Its generator is
+    the bound, and a gradient that leads back where an indicator would have none. The share of rewards beyond the bound
+    is logged as ``guarded``. Its generator is
     bound |t - 1| + (t - 1)^2 / (4 penalty), total variation and a little chi2.
 
     Args:
@@ -28,6 +29,7 @@ class TotalVariation(PointwiseDivergence):
         self.bound = bound
         self.penalty_weight = penalty
         super().__init__()
+        self.domain = (-bound, bound)
 
     def uncapped(self, rewards: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """``r - penalty * max(|r| - bound, 0)^2``."""

@@ -61,7 +61,7 @@ class Penalized(Divergence):
     def __init__(self, divergence: Divergence, weight: float = 10.0, target: float = 1.0) -> None:
         self.divergence = divergence
         self.needs_policy_data = divergence.needs_policy_data
-        self.guard = divergence.guard
+        self.domain = divergence.domain
         self.gradient_penalty = GradientPenalty(weight, target)
 
     def __call__(
