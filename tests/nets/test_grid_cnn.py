@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from iqlightning.errors import UserError
 from iqlightning.nets.encoders import GridCNN
-from iqlightning.nets.encoders.grid_cnn import _NeighbourMax, distinct_grids
+from iqlightning.nets.encoders.grid_cnn import _NeighbourMax
 from iqlightning.nets.q_network import QNetwork
 
 
@@ -71,11 +71,24 @@ def test_rotating_or_mirroring_the_grid_does_the_same_to_the_q_values(height: in
     torch.testing.assert_close(mirrored[:, [0, 3, 2, 1]], q)
 
 
-def test_repeated_grids_are_found_and_change_nothing():
+def test_a_grid_is_computed_once_until_the_weights_change(monkeypatch):
+    torch.manual_seed(0)
+    network = GridCNN((3, 4, 4)).eval()
+    computed = []
+    monkeypatch.setattr(
+        network,
+        "_propagate",
+        lambda grids, count: computed.append(len(grids)) or GridCNN._propagate(network, grids, count),
+    )
     observations = random_observations(5, 4, 4).repeat_interleave(3, dim=0)
-    grids, which = distinct_grids(observations[:, ::2])
-    assert len(grids) == 5
-    assert torch.equal(grids[which], observations[:, ::2])
+    one_by_one = torch.cat([network(observation[None]) for observation in observations])
+    with torch.no_grad():
+        assert torch.equal(network(observations), one_by_one)
+        network(observations[7:])
+        assert computed == [1] * 15 + [5]
+        network.weight.mul_(2)
+        assert not torch.equal(network(observations), one_by_one)
+        assert computed[-1] == 5
 
 
 def test_gradient_of_the_neighbour_maximum():

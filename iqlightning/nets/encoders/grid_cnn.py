@@ -11,7 +11,7 @@ it has to be learned from more demonstrations.
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from iqlightning.errors import UserError
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.grid_cnn_portable import portable_features
+from iqlightning.nets.encoders.plan_memory import PlanMemory
 
-__all__ = ["GridCNN", "distinct_grids"]
+__all__ = ["GridCNN"]
 
 _CELLS_IN_CACHE = 16_384
 _CLOSED = -1e4  # a pre-activation this low keeps walls and the cells outside at exactly zero
@@ -58,22 +59,6 @@ class _NeighbourMax(torch.autograd.Function):
         return total, None
 
 
-def distinct_grids(planes: Float[Tensor, "batch channels height width"]) -> tuple[Tensor, Int[Tensor, " batch"]]:
-    """The distinct grids among ``planes`` and, for each element of the batch, which of them it is.
-
-    Transitions of one episode share their grid, so a batch of B transitions and their successors holds far fewer
-    grids than 2B. Grids are told apart by a random projection in float64; two different ones share a value with
-    probability about 2**-52 a pair.
-    """
-    flat = planes.flatten(1).to(torch.float64)
-    weights = torch.sin(torch.arange(1, flat.shape[1] + 1, device=flat.device, dtype=torch.float64) ** 2 * 12.9898)
-    _, which = torch.unique(flat @ weights, return_inverse=True)
-    count = int(which.max()) + 1
-    order = torch.arange(len(which), device=which.device)
-    first = order.new_full((count,), len(which)).scatter_reduce(0, which, order, "amin")
-    return planes[first], which
-
-
 class GridCNN(Encoder):
     r"""A weight-shared convolution over the four neighbours, iterated, and read out at the player.
 
@@ -86,7 +71,8 @@ class GridCNN(Encoder):
         f(s, a) = relu(M [h_p; x_p; h_p(a); x_p(a)] + m)           p the player's cell, p(a) the cell that a points at
 
     It plays grids of any size. Each iteration carries information one cell further, so ``iterations=None`` takes
-    height + width of the grid at hand. Grids that occur several times in a batch are computed once.
+    height + width of the grid at hand. A grid that occurs several times in a batch is computed once, and while a batch
+    of episodes is played only the first move computes anything (:class:`.plan_memory.PlanMemory`).
 
     Args:
         observation_shape: (3, H, W).
@@ -122,31 +108,41 @@ class GridCNN(Encoder):
         self.weight = nn.Parameter(torch.cat([carry, echo], dim=1))
         self.readout = nn.Linear(2 * (channels + 3), hidden)
         self.feature_shape = (4, hidden)
+        self._memory = PlanMemory()
 
     def forward(self, observations: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 4 hidden"]:
         """Features of the four actions at the player's cell."""
         if torch.compiler.is_exporting():
             return portable_features(observations, self.stem, self.weight, self.readout, self.iterations)
-        height, width = observations.shape[-2:]
+        width = observations.shape[-1]
         player = observations[:, 1].flatten(1).argmax(1)
-        grids, which = distinct_grids(observations[:, ::2])
-        iterations = self.iterations or height + width
-        # All grids lie in one line of cells with one border cell behind each row and one border row below each grid:
-        # a neighbour is then a shifted slice, and no convolution has to touch the borders. Parts of the line that fit
-        # in a processor's cache are worked on one after the other, which is twice as fast for thousands of grids.
-        size = (height + 1) * (width + 1)
-        part = max(1, _CELLS_IN_CACHE // size)
-        maps = [self._propagate(grids[i : i + part], iterations) for i in range(0, len(grids), part)]
-        features = torch.cat(maps) if len(maps) > 1 else maps[0]
+        plans, which = self._memory.plans(
+            observations[:, ::2], (*self.stem.parameters(), self.weight), self._plan, keep=not self.training
+        )
+        # One border cell behind each row and one border row below each grid hold zeros, so what lies before the first
+        # row or column is the border of the grid before; an index below zero is the last grid's.
         stride = width + 1
-        lead = stride * (1 + 2 * (which // part))  # empty cells before this part's first and between parts
-        here = lead + which * size + player // width * stride + player % width
+        cells = plans.flatten(0, 1)
+        here = which * plans.shape[1] + player // width * stride + player % width
         there = here[:, None] + torch.tensor([-stride, 1, stride, -1], device=here.device)
-        own = features[here][:, None].expand(-1, 4, -1)
-        return F.relu(self.readout(torch.cat([own, features[there]], dim=-1)))
+        own = cells[here][:, None].expand(-1, 4, -1)
+        return F.relu(self.readout(torch.cat([own, cells[there]], dim=-1)))
+
+    def _plan(self, grids: Tensor) -> Tensor:
+        """Planes walls and goal (G, 2, H, W) to the last [h; x] with a border, (G, (H + 1) (W + 1), C + 3)."""
+        height, width = grids.shape[-2:]
+        size = (height + 1) * (width + 1)
+        # Parts that fit in a processor's cache are worked on one after the other: twice as fast for thousands of grids.
+        part = max(1, _CELLS_IN_CACHE // size)
+        iterations = self.iterations or height + width
+        maps = [self._propagate(some, iterations) for some in grids.split(part)]
+        return (torch.cat(maps) if len(maps) > 1 else maps[0]).view(len(grids), size, -1)
 
     def _propagate(self, grids: Tensor, iterations: int) -> Tensor:
-        """Planes (G, 2, H, W) to the last [h; x], (n + 2 stride, C + 3) with n = G (H + 1) (W + 1) cells."""
+        """Planes (G, 2, H, W) to the last [h; x] of G (H + 1) (W + 1) cells.
+
+        All grids lie in one line, so that a neighbour is a shifted slice and no convolution has to touch the borders.
+        """
         stride = grids.shape[-1] + 1
         ends = (stride, stride)
         inside = torch.ones_like(grids[:, :1])
@@ -159,4 +155,4 @@ class GridCNN(Encoder):
             neighbours: Tensor = _NeighbourMax.apply(h, stride)  # type: ignore[assignment]
             own = h[:, stride : stride + count]
             h = F.pad(F.relu(torch.addmm(z, self.weight, torch.cat([neighbours, own]))), ends)
-        return torch.cat([h, F.pad(x, ends)]).t()
+        return torch.cat([h[:, stride : stride + count], x]).t()
