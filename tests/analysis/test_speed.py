@@ -6,7 +6,9 @@ from iqlightning.analysis.speed.measure import Result, Timing, ratios, take_turn
 from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
 from iqlightning.analysis.speed.plain_learning import PlainData, eager_loop, perceptron
 from iqlightning.analysis.speed.table import as_table
-from iqlightning.envs.gridworld.layouts import draw_layouts
+from iqlightning.envs.gridworld.layouts import Layouts
+from iqlightning.envs.gridworld.observation import parse
+from iqlightning.envs.gridworld.planning import shortest_moves
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gridworld.state import GridWorldBatch
 
@@ -43,22 +45,27 @@ def test_a_result_knows_whether_it_holds():
 
 
 def test_the_plain_game_is_the_same_game():
-    config = GridWorldConfig(height=5, width=5, num_walls=3, max_moves=12)
-    plain = PlainGame(config, 16, 512)
-    layouts = draw_layouts(config, torch.zeros(16, dtype=torch.int64), torch.arange(16))
-    ours = GridWorldBatch.from_layouts(config, layouts)
+    config = GridWorldConfig(height=5, width=6, num_walls=7, max_moves=12)
+    plain = PlainGame(config, 64, 50)
+    walls, start, goal = parse(torch.from_numpy(plain.planes.reshape(64, 3, 5, 6).copy()))
+    assert (shortest_moves(walls, start, goal) > 0).all()
+    assert (walls.flatten(1).sum(1) == 7).all()
+    ours = GridWorldBatch.from_layouts(config, Layouts(walls, start, goal))
     rng = np.random.default_rng(0)
-    playing = np.ones(16, dtype=bool)  # after its first episode a grid goes on with another one
+    playing = np.ones(64, dtype=bool)  # after its first episode a grid goes on with another one
     for _ in range(12):
-        actions = rng.integers(4, size=16)
+        actions = rng.integers(4, size=64)
         result = ours.step(torch.from_numpy(actions))
-        planes, rewards, terminated, truncated = plain.step(actions)
+        planes, successors, rewards, terminated, truncated = plain.step(actions)
         assert (rewards == result.rewards.numpy())[playing].all()
         assert (terminated == result.terminated.numpy())[playing].all()
         assert (truncated == result.truncated.numpy())[playing].all()
+        assert (successors == result.next_obs.flatten(2).numpy())[playing].all()
         playing &= ~(terminated | truncated)
         assert (planes == result.obs.flatten(2).numpy())[playing].all()
     assert not playing.any()
+    walls, start, goal = parse(torch.from_numpy(plain.planes.reshape(64, 3, 5, 6)))
+    assert (shortest_moves(walls, start, goal) > 0).all()
 
 
 def test_plain_loops_count_their_work():

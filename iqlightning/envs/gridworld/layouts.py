@@ -18,7 +18,17 @@ from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import unknown
 from iqlightning.keyed import Stream, hash_keys, integers, uniform
 
-__all__ = ["SPLITS", "Layouts", "draw_layouts", "splits_are_disjoint", "static_walls"]
+__all__ = [
+    "FEW_WALLS",
+    "PATIENCE",
+    "SPLITS",
+    "Layouts",
+    "arrangement_varies",
+    "draw_layouts",
+    "share_tables",
+    "splits_are_disjoint",
+    "static_walls",
+]
 
 #: Which of eight equal shares of all grids belong to a split. ``any`` takes every grid.
 SPLITS: dict[str, tuple[int, ...]] = {
@@ -30,13 +40,13 @@ SPLITS: dict[str, tuple[int, ...]] = {
 _SHARES = 8
 
 #: Unsolvable draws of a grid before a way from start to goal is kept free of walls.
-_PATIENCE = 32
+PATIENCE = 32
 
 #: More rounds than any grid needs: no share that is asked for is rarer than one in sixteen.
 _ROUNDS = 4096
 
 #: Up to here walls are picked one after the other; beyond, by the smallest of one number a cell.
-_FEW_WALLS = 16
+FEW_WALLS = 16
 
 #: Keys of the numbers that one attempt draws: goal, start, and from there on the walls.
 _GOAL, _START, _WALL = 0, 1, 2
@@ -118,7 +128,7 @@ def splits_are_disjoint(config: GridWorldConfig) -> bool:
         return all(splits_are_disjoint(config.of_size(*size)) for size in config.sizes)
     sample = torch.arange(1024)
     layouts = _draw_until_accepted(config, torch.zeros_like(sample), sample, SPLITS["any"])
-    deciding = layouts.goal if _arrangement_varies(config) else layouts.start
+    deciding = layouts.goal if arrangement_varies(config) else layouts.start
     shares = torch.bincount(_share(config, bitboards.pack(layouts.walls), deciding), minlength=_SHARES)
     rarest = min(int(shares[list(SPLITS[split])].sum()) for split in ("train", "validation", "test"))
     return rarest >= len(sample) // (2 * _SHARES)
@@ -128,9 +138,9 @@ def splits_are_disjoint(config: GridWorldConfig) -> bool:
 def static_walls(config: GridWorldConfig) -> Bool[Tensor, "height width"]:
     """The one arrangement of walls of the fixed levels: the same for every seed, corner connected with corner."""
     free = GridWorldConfig("random_walls", config.height, config.width, num_walls=config.wall_count, random_start=False)
-    for attempt in range(_PATIENCE + 1):
+    for attempt in range(PATIENCE + 1):
         base = hash_keys(Stream.STATIC_WALLS, torch.zeros(1, dtype=torch.int64), attempt)
-        rows, goal = _arrange(free, base, keep_way=attempt == _PATIENCE)
+        rows, goal = _arrange(free, base, keep_way=attempt == PATIENCE)
         if _place_start(free, base, rows, goal)[1]:
             return bitboards.unpack(rows, config.width)[0]
     raise AssertionError("a way that is kept free can be walked")
@@ -162,8 +172,8 @@ def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tenso
     for rounds in range(_ROUNDS):
         if not len(pending):
             return layouts
-        stuck = failures[pending] >= _PATIENCE
-        groups = ((pending[~stuck], False), (pending[stuck], True)) if rounds >= _PATIENCE else ((pending, False),)
+        stuck = failures[pending] >= PATIENCE
+        groups = ((pending[~stuck], False), (pending[stuck], True)) if rounds >= PATIENCE else ((pending, False),)
         rest = []
         for part, keep_way in groups:
             if len(shares) < _SHARES:
@@ -193,12 +203,12 @@ def _in_shares(config: GridWorldConfig, base: Tensor, keep_way: bool, shares: tu
     """(B, attempts) bool: which attempts of each grid, by their keys, lie in one of the shares."""
     keys = base.flatten()
     rows, goal = _arrange(config, keys, keep_way)
-    deciding = goal if _arrangement_varies(config) else _place_start(config, keys, rows, goal)[0]
+    deciding = goal if arrangement_varies(config) else _place_start(config, keys, rows, goal)[0]
     wanted = torch.isin(torch.arange(_SHARES), torch.tensor(shares)).to(base.device)
     return wanted[_share(config, rows, deciding)].view_as(base)
 
 
-def _arrangement_varies(config: GridWorldConfig) -> bool:
+def arrangement_varies(config: GridWorldConfig) -> bool:
     """Whether walls or goal differ between grids, so that they can decide the split; else the start has to."""
     return config.random_goal or (config.random_walls and config.wall_count > 0)
 
@@ -209,10 +219,17 @@ def _share(config: GridWorldConfig, rows: Tensor, cell: Tensor) -> Tensor:
     For any walls the cells fall into equal shares, which matters where there is little else to tell grids apart; which
     share is which depends on a multilinear hash of the walls.
     """
-    order = hash_keys(Stream.SPLIT, torch.arange(config.num_cells, device=rows.device)).argsort().argsort()
-    factors = hash_keys(Stream.SPLIT, config.num_cells + torch.arange(config.height, device=rows.device)) | 1
+    of_cell, factors = share_tables(config, rows.device)
     of_walls = hash_keys(Stream.SPLIT, (rows.to(torch.int64) * factors).sum(1))
-    return (of_walls + (order * _SHARES // config.num_cells)[cell]) & (_SHARES - 1)
+    return (of_walls + of_cell[cell]) & (_SHARES - 1)
+
+
+@lru_cache(maxsize=64)
+def share_tables(config: GridWorldConfig, device: torch.device) -> tuple[Int[Tensor, " cells"], Int[Tensor, " height"]]:
+    """What a cell adds to the share of its grid, and the odd factors of the rows in the hash of the walls."""
+    order = hash_keys(Stream.SPLIT, torch.arange(config.num_cells, device=device)).argsort().argsort()
+    factors = hash_keys(Stream.SPLIT, config.num_cells + torch.arange(config.height, device=device)) | 1
+    return order * _SHARES // config.num_cells, factors
 
 
 def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Tensor, Tensor]:
@@ -234,7 +251,7 @@ def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Ten
     goal = torch.full_like(base, cells - 1)
     if config.random_goal:
         goal = integers(base, _GOAL, bound=cells) if config.random_start else 1 + integers(base, _GOAL, bound=cells - 1)
-    if not keep_way and config.wall_count <= _FEW_WALLS:
+    if not keep_way and config.wall_count <= FEW_WALLS:
         return bitboards.single(_few_walls(config, base, goal), config.height, config.width), goal
     way = None
     if keep_way:
@@ -258,13 +275,16 @@ def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tens
     if not config.random_start:
         start = torch.zeros_like(goal)
         return start, bitboards.has_cell(reached, start, width)
-    starts = bitboards.unpack(reached, width).flatten(1).scatter_(1, goal.unsqueeze(1), False)
-    counted = starts.cumsum(1, dtype=torch.int16)
+    starts = reached & ~bitboards.single(goal.unsqueeze(1), height, width)
+    counted = bitboards.count(starts).cumsum(1, dtype=torch.int16)
     count = counted[:, -1].to(torch.int64)
-    chosen = integers(base, _START, bound=count).to(torch.int16)
-    # The first cell at which more than `chosen` starts have been counted; beyond the last cell if there is no start.
-    start = (counted <= chosen.unsqueeze(1)).sum(1).clamp_(max=config.num_cells - 1)
-    return start, count > 0
+    chosen = integers(base, _START, bound=count)
+    # The first row, and in it the first column, at which more than `chosen` starts have been counted.
+    row = (counted <= chosen.to(torch.int16).unsqueeze(1)).sum(1).clamp_(max=height - 1)
+    before = torch.where(row > 0, counted.gather(1, (row - 1).clamp_(min=0).unsqueeze(1)).squeeze(1), 0)
+    in_row = bitboards.unpack(starts.gather(1, row.unsqueeze(1)), width).squeeze(1).cumsum(1, dtype=torch.int16)
+    column = (in_row <= (chosen.to(torch.int16) - before).unsqueeze(1)).sum(1).clamp_(max=width - 1)
+    return row * width + column, count > 0
 
 
 @lru_cache(maxsize=64)

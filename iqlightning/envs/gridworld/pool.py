@@ -7,24 +7,37 @@ from jaxtyping import Int
 from torch import Tensor
 
 from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
-from iqlightning.envs.gridworld.planning import shortest_moves
+from iqlightning.envs.gridworld.observation import observe
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 
-__all__ = ["Drawn", "LayoutPool"]
+__all__ = ["Beginnings", "LayoutPool"]
 
-#: Cells (one byte each) that the grids drawn ahead may take, and the most and fewest episodes drawn ahead.
-_CELLS = 1 << 25
+#: Cells (one byte each, in three planes) that the grids drawn ahead may take, and the most and fewest episodes drawn
+#: ahead.
+_CELLS = 1 << 26
 _LONGEST, _SHORTEST = 64, 2
 
 #: Grids that a pool aims to hold in all.
 _GRIDS = 1 << 15
 
 
-class Drawn(NamedTuple):
-    """Grids and the moves that the shortest way from start to goal takes."""
+class Beginnings(NamedTuple):
+    """What B episodes begin with.
 
-    layouts: Layouts
-    shortest: Tensor
+    Attributes:
+        planes: (B, 3, cells) uint8, the first observations.
+        state: (5, B) int64: start, player, goal, moves made, and -1 for the shortest way, which nobody has asked for.
+    """
+
+    planes: Tensor
+    state: Tensor
+
+    @staticmethod
+    def of(layouts: Layouts) -> "Beginnings":
+        """On these grids."""
+        _, start, goal = layouts
+        state = torch.stack([start, start, goal, torch.zeros_like(goal), torch.full_like(goal, -1)])
+        return Beginnings(observe(*layouts).flatten(2), state)
 
 
 class LayoutPool:
@@ -37,13 +50,10 @@ class LayoutPool:
     def __init__(self, config: GridWorldConfig, seeds: Int[Tensor, " num_envs"], split: str) -> None:
         self.config, self.split, self.seeds = config, split, seeds.clone()
         count = max(len(seeds), 1)
-        self.depth = max(_SHORTEST, min(_LONGEST, _GRIDS // count, _CELLS // (count * config.num_cells)))
+        self.depth = max(_SHORTEST, min(_LONGEST, _GRIDS // count, _CELLS // (3 * count * config.num_cells)))
         slots = count * self.depth
-        cells = torch.int64
-        self._walls = torch.empty((slots, config.height, config.width), dtype=torch.bool, device=seeds.device)
-        self._start, self._goal, self._shortest = (
-            torch.empty(slots, dtype=cells, device=seeds.device) for _ in range(3)
-        )
+        self._planes = torch.empty((slots, 3, config.num_cells), dtype=torch.uint8, device=seeds.device)
+        self._state = torch.empty((5, slots), dtype=torch.int64, device=seeds.device)
         self._drawn = torch.zeros_like(seeds)  # episodes drawn so far of each environment; none of them need be kept
 
     def reseed(self, envs: Int[Tensor, " count"], seeds: Int[Tensor, " count"]) -> None:
@@ -55,16 +65,17 @@ class LayoutPool:
         """Forgets all grids; environment i is about to ask for ``episodes[i]``."""
         self._drawn = episodes.clone()
 
-    def take(self, envs: Int[Tensor, " count"], episodes: Int[Tensor, " num_envs"]) -> Drawn:
+    def take(self, envs: Int[Tensor, " count"], episodes: Int[Tensor, " num_envs"]) -> Beginnings:
         """The next grids of some environments; ``episodes`` is the next episode of every environment."""
-        wanted = episodes[envs]
-        if (wanted >= self._drawn[envs]).any():
+        wanted = episodes.index_select(0, envs)
+        if (wanted >= self._drawn.index_select(0, envs)).any():
             self._draw(episodes)
         slots = envs * self.depth + wanted % self.depth
-        return Drawn(Layouts(self._walls[slots], self._start[slots], self._goal[slots]), self._shortest[slots])
+        return Beginnings(self._planes.index_select(0, slots), self._state.index_select(1, slots))
 
     def _draw(self, episodes: Tensor) -> None:
         # Few at first, for those who play one episode of a seed and go on to the next seed.
+        self._drawn = torch.maximum(self._drawn, episodes)  # some may have been drawn elsewhere
         ahead = min(max(int(episodes.max()), 1), self.depth)
         enough = torch.maximum(self._drawn, episodes + ahead)
         missing = enough - self._drawn
@@ -74,6 +85,7 @@ class LayoutPool:
         fresh = self._drawn[envs] + within
         layouts = draw_layouts(self.config, self.seeds[envs], fresh, self.split, self.seeds.device)
         slots = envs * self.depth + fresh % self.depth
-        self._walls[slots], self._start[slots], self._goal[slots] = layouts
-        self._shortest[slots] = shortest_moves(*layouts)
+        begun = Beginnings.of(layouts)
+        self._planes.index_copy_(0, slots, begun.planes)
+        self._state.index_copy_(1, slots, begun.state)
         self._drawn = enough

@@ -41,6 +41,7 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ``final_info``) or ``Disabled`` (reset ended ones with ``options={"reset_mask": ...}``).
         layout: ``random``, ``maze`` or ``rooms``.
         min_size: sides of the smallest grids, where they differ in size.
+        compile: whether moves are made by a compiled program, several times as fast on the CPU; see ``GridWorldBatch``.
 
     Raises:
         UserError: if no such grid can exist, or there is no such split, render or autoreset mode.
@@ -62,6 +63,7 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         layout: str = "random",
         min_size: int | None = None,
+        compile: bool = False,
     ) -> None:
         modes = {mode.value: mode for mode in AutoresetMode}
         name = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else str(autoreset_mode)
@@ -72,7 +74,7 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.config = GridWorldConfig(
             level, height, width, num_walls, wall_density, random_start, max_moves, layout, min_size
         )
-        self.batch = GridWorldBatch(self.config, num_envs, split=split)
+        self.batch = GridWorldBatch(self.config, num_envs, split=split, compile=compile)
         self.num_envs = num_envs
         self.render_mode = check_render_mode(render_mode)
         self.metadata = {"render_modes": RENDER_MODES, "render_fps": 4, "autoreset_mode": self.autoreset_mode}
