@@ -1,4 +1,7 @@
-"""``collect``: makes a demonstrations file from the expert, a checkpoint, one's own function or the random policy."""
+"""``collect``: makes demonstrations with the expert, a checkpoint, one's own function or the random policy.
+
+They become a file for ``fit``, a Minari dataset, or both; and either of these can be read instead of playing.
+"""
 
 import json
 import sys
@@ -16,8 +19,10 @@ from iqlightning.cli.counting_bar import counting_bar
 from iqlightning.cli.options import Options, add_gridworld_options, changed_environment, device_of, natural, positive
 from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
-from iqlightning.data.demonstrations import save_demonstrations
+from iqlightning.data.demonstrations import load_demonstrations, read_metadata, save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.data.minari import check_new_minari, from_minari, to_minari
+from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.envs.gymnasium_heuristics import GymnasiumHeuristic
@@ -29,50 +34,125 @@ __all__ = ["run"]
 
 _NAMED = ("expert", "heuristic", "random")
 
+# The study's number of demonstrations.
+_DEFAULT_EPISODES = 450
+
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, plays and writes the file."""
     rest, trusted = take_trusted(arguments)
     given = _options(command).parse_args(rest)
     device = device_of(given.device)
-    policy, source, env = _policy(given, device, trusted)
-    what = given.policy if given.policy in _NAMED else "policy"
-    output = Path(given.output or f"data/{env.name}-{what}-e{given.episodes}-s{given.seed}.safetensors")
-    if output.exists() and not given.force:
-        raise UserError(f"'{output}' exists already; name another file with --output or replace it with --force")
-    with counting_bar("playing", given.episodes) as progress:
-        if policy is None:
-            assert isinstance(env, GridWorldConfig)
-            played = shortest_path_demonstrations(env, given.episodes, given.seed, progress=progress)
-        else:
-            played = collect(
-                policy, env, given.episodes, given.seed, sample=given.sample, device=str(device), progress=progress
-            )
-    played = _good_ones(played.to("cpu"), given.min_return)
-    recipe = {"episodes": given.episodes, "sample": given.sample, "min_return": given.min_return, "split": "train"}
-    metadata = {"env": env.to_dict(), "seed": given.seed, "source": source, "recipe": recipe}
-    save_demonstrations(output, played, metadata)
+    _refuse_contradictions(given)
+    if given.to_minari is not None:
+        check_new_minari(given.to_minari)
+    if given.from_minari is None and given.from_file is None:
+        played, metadata, output = _play(given, device, trusted)
+    else:
+        played, metadata = _read(given)
+        output = _free(Path(given.output), given.force) if given.output else None
+    played = _good_ones(played, given.min_return)
+    env, source = env_config_from_dict(metadata["env"]), metadata["source"]
+    places = []
+    if output is not None:
+        save_demonstrations(output, played, metadata)
+        places.append(str(output))
+    if given.to_minari is not None:
+        places.append(str(to_minari(given.to_minari, played, env, source)))
     Console().print(
         f"wrote {played.num_episodes:,} episodes ({played.num_transitions:,} transitions, mean return "
-        f"{played.returns.mean():.2f}) of {env.name} by {source} to {output}",
+        f"{played.returns.mean():.2f}) of {env.name} by {source} to {' and '.join(places)}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _play(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[Trajectories, dict[str, Any], Path | None]:
+    """What was played, what to say of it, and the file to write, if any."""
+    policy, source, env = _policy(given, device, trusted)
+    episodes = given.episodes or _DEFAULT_EPISODES
+    what = given.policy if given.policy in _NAMED else "policy"
+    output = given.output or f"data/{env.name}-{what}-e{episodes}-s{given.seed}.safetensors"
+    file = None if given.to_minari is not None and given.output is None else _free(Path(output), given.force)
+    with counting_bar("playing", episodes) as progress:
+        if policy is None:
+            assert isinstance(env, GridWorldConfig)
+            played = shortest_path_demonstrations(env, episodes, given.seed, progress=progress)
+        else:
+            played = collect(
+                policy, env, episodes, given.seed, sample=given.sample, device=str(device), progress=progress
+            )
+    recipe = {"episodes": episodes, "sample": given.sample, "min_return": given.min_return, "split": "train"}
+    return played.to("cpu"), {"env": env.to_dict(), "seed": given.seed, "source": source, "recipe": recipe}, file
+
+
+def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
+    """Episodes that are there already, and what is known of them."""
+    named = _environment(given)
+    if given.from_minari is not None:
+        what = given.from_minari
+        played, env, dataset = from_minari(what, named)
+        metadata = {"env": env.to_dict(), "source": f"Minari's {dataset}", "recipe": {"min_return": given.min_return}}
+    else:
+        what = given.from_file
+        played, _ = load_demonstrations(what)
+        metadata = {"source": str(what)} | read_metadata(what)
+        if named is not None:
+            metadata["env"] = named.to_dict()
+        if "env" not in metadata:
+            raise UserError(f"'{what}' does not say which environment it is of: name it with --gym ID")
+    if given.episodes is not None:
+        if given.episodes > played.num_episodes:
+            raise UserError(f"--episodes {given.episodes}, but '{what}' has only {played.num_episodes}")
+        played = played.select(torch.arange(given.episodes))
+    return played, metadata
+
+
+def _free(output: Path, force: bool) -> Path:
+    if output.exists() and not force:
+        raise UserError(f"'{output}' exists already; name another file with --output or replace it with --force")
+    return output
+
+
+def _refuse_contradictions(given: Any) -> None:
+    sources = [name for name in ("policy", "from_minari", "from_file") if getattr(given, name) is not None]
+    if len(sources) > 1:
+        raise UserError(
+            f"--{sources[0]} and --{sources[1]} exclude each other: play with a policy, or read what there is"
+        )
+    if sources[:1] in (["from_minari"], ["from_file"]) and given.output is None and given.to_minari is None:
+        raise UserError(f"--{sources[0]} needs to know where to: --output FILE or --to_minari ID")
+    given.policy = given.policy or "expert"
 
 
 def _options(command: str) -> Options:
     options = Options(command, "Make a demonstrations file (.safetensors) that fit reads with --data.path FILE.")
     options.add_argument(
         "--policy",
-        default="expert",
+        default=None,
         metavar="expert|heuristic|random|CKPT|MODULE:NAME",
         help="the shortest-path expert of GridWorld, Gymnasium's own controller (LunarLander-v3), the random policy, a "
         "checkpoint, or with --trust PACKAGE a function of a package of your own from observations (N, ...) to actions "
-        "(N,)",
+        "(N,); None: expert",
+    )
+    options.add_argument(
+        "--from_minari",
+        metavar="ID|FOLDER",
+        default=None,
+        help="read a Minari dataset instead of playing (extra minari); its folder begins with / or ./",
+    )
+    options.add_argument(
+        "--from_file", metavar="FILE", default=None, help="read a demonstrations file instead of playing"
+    )
+    options.add_argument(
+        "--to_minari",
+        metavar="ID",
+        default=None,
+        help="write a Minari dataset, such as CartPole-v1/mine-v0 (extra minari)",
     )
     options.add_argument("--gym", metavar="ID", default=None, help="a Gymnasium environment instead of GridWorld")
     options.add_argument("--gym_kwargs", metavar="JSON", default=None, help="its arguments, such as '{\"size\": 5}'")
-    options.add_argument("--episodes", type=positive, default=450, help="episodes to play")
+    options.add_argument("--episodes", type=positive, default=None, help="how many to play (None: 450) or read (all)")
     options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
     options.add_argument(
         "--sample", action="store_true", help="draw a checkpoint's actions from softmax(Q / temperature)"

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+import torch
 
 from iqlightning.data.demonstrations import load_demonstrations
 
@@ -55,6 +56,46 @@ def test_gymnasiums_own_controller_lands(workplace):
     assert played.returns.min() >= 200
     assert metadata["source"] == "Gymnasium's heuristic"
     assert (metadata["env"]["id"], metadata["recipe"]["min_return"]) == ("LunarLander-v3", 200.0)
+
+
+def test_minari_out_and_in_again(workplace, monkeypatch):
+    pytest.importorskip("minari", reason="Minari is an optional extra")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(workplace.folder / "minari"))
+    played, _ = collected(workplace, "--to_minari", "GridWorld/expert-v0", "--episodes", "20", *SMALL)
+    assert f"out.safetensors and {workplace.folder / 'minari' / 'GridWorld' / 'expert-v0'}" in workplace.shown()
+    arguments = ("--from_minari", "GridWorld/expert-v0", "--output", "back.safetensors", "--episodes", "12")
+    assert workplace.run("collect", *arguments) == 0
+    back, metadata = load_demonstrations(workplace.folder / "back.safetensors")
+    assert torch.equal(back.observations, played.select(torch.arange(12)).observations)
+    assert metadata["source"] == "Minari's GridWorld/expert-v0"
+    workplace.fit("--data.path", "back.safetensors", "--trainer.max_steps", "1", "--data.episodes", "12")
+    again = ("collect", "--from_file", "back.safetensors", "--to_minari", "GridWorld/expert-v1")
+    assert workplace.run(*again) == 0
+    assert not (workplace.folder / "data").exists()
+    assert "raise its version" in workplace.refused(*again)
+    assert "exists already" in workplace.refused("collect", *arguments)
+    assert "has only 20" in workplace.refused("collect", *arguments[:2], "--output", "x", "--episodes", "21")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("--from_minari none-v0 --output x", ["no Minari dataset", "'none-v0'"]),
+        ("--from_minari ../x-v0 --output x", ["leads out of its folder", "identifier"]),
+        ("--from_minari x --output x", ["no identifier", "-v0"]),
+        ("--from_minari x-v0", ["--output FILE or --to_minari ID"]),
+        ("--from_minari x-v0 --policy random", ["exclude each other"]),
+        ("--from_file x --from_minari y-v0", ["exclude each other"]),
+        ("--from_file x --output y", ["'x' does not exist"]),
+        ("--to_minari ../x-v0", ["no identifier"]),
+    ],
+)
+def test_a_mistake_with_datasets_is_one_sentence(workplace, monkeypatch, arguments, parts):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", "minari")
+    sentence = workplace.refused("collect", *arguments.split())
+    for part in parts:
+        assert part in sentence
+    assert not list(workplace.folder.glob("[!.t]*"))
 
 
 def test_poor_episodes_can_be_left_out(workplace):
