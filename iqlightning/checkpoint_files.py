@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import re
+import secrets
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -100,7 +101,8 @@ def write_atomically(path: str | Path, content: bytes, what: str = "file") -> No
         UserError: if it cannot be written; whatever was at ``path`` is then still there.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # a process elsewhere, on a shared disk, may have the same number
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

@@ -81,6 +81,12 @@ class BestAndLast(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
         return self.last_model_path
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A run that found nothing left to train has its ``last.ckpt`` all the same."""
+        super().on_fit_end(trainer, pl_module)
+        if trainer.global_step and not self.last_model_path and not self._should_skip_saving_checkpoint(trainer):
+            self.save_last_now(trainer)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the best of the resumed run, which is copied if this run writes elsewhere."""
         if state_dict.get("dirpath") == self.dirpath:

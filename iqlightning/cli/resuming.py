@@ -1,5 +1,6 @@
 """A resumed run goes on with the settings it began with: what differs is refused, never ignored in silence."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,34 @@ __all__ = ["SETTINGS_KEY", "refuse_other_settings"]
 SETTINGS_KEY = "settings"
 
 # where things lie on this machine, not what is learnt; and how updates are grouped, which changes no number
-_FREE = ("data.directory", "data.updates_per_step", "model.log_every")
+# (the demonstrations in a file are compared when they are loaded, so that it may have been moved)
+_FREE = ("data.directory", "data.path", "data.updates_per_step", "model.log_every")
 
 _SHOWN = 4
 
 
-def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def refuse_other_settings(path: Path, settings: Mapping[str, Any], max_steps: int = -1) -> None:
     """Compares the model and data settings of a run with those that a checkpoint was trained with.
 
-    The trainer's settings may change: they are honoured (more steps, other devices, another precision).
+    The trainer's settings may change: they are honoured (more steps, other devices, another precision). That nothing is
+    left to train is said.
 
     Args:
         path: the checkpoint to resume from.
         settings: ``model`` and ``data`` of this run.
+        max_steps: updates after which this run ends; negative for no end.
 
     Raises:
-        UserError: if they differ; it names what and both values.
+        UserError: if they differ, or more updates were made than this run shall make; it names what and both values.
     """
-    stored = read_checkpoint(path).get(SETTINGS_KEY)
+    checkpoint = read_checkpoint(path)
+    made = checkpoint.get("global_step", 0)
+    if 0 <= max_steps < made:
+        raise UserError(
+            f"'{path}' has made {made} updates, more than --trainer.max_steps {max_steps}; give a larger number to go "
+            "on, or start a new run without --ckpt_path"
+        )
+    stored = checkpoint.get(SETTINGS_KEY)
     if stored is None:
         return
     before, now = dict(_flat(stored)), dict(_flat(settings))
@@ -45,6 +56,9 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
             f"'{path}' was trained with {', '.join(differing[:_SHOWN])}{more}: a resumed run goes on with the settings "
             "it began with; give the same ones, or start a new run without --ckpt_path"
         )
+
+    if made == max_steps:
+        print(f"iqlightning: '{path}' has made all {made} updates: there is nothing left to train", file=sys.stderr)
 
 
 def _flat(settings: Any, prefix: str = "") -> list[tuple[str, Any]]:

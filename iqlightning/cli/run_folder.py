@@ -46,7 +46,7 @@ def find_checkpoint(given: str, root: str | Path, name: str) -> Path:
 
     Args:
         given: a path, or ``last`` or ``best``: that file of the newest run that has one. If ``last`` is damaged, the
-            newest whole checkpoint of the same run takes its place, and that is said.
+            newest whole checkpoint of the same run takes its place, or else of an earlier run, and that is said.
         root: folder of runs.
         name: the run's name.
 
@@ -62,20 +62,29 @@ def find_checkpoint(given: str, root: str | Path, name: str) -> Path:
         verify_checkpoint(path)
         return path
     parent = Path(root) / name
-    runs = sorted(_versions(parent), reverse=True) if parent.is_dir() else []
-    path = next((found for _, run in runs if (found := run / "checkpoints" / f"{given}.ckpt").is_file()), None)
-    if path is None:
+    runs = [run for _, run in sorted(_versions(parent), reverse=True)] if parent.is_dir() else []
+    found = [run for run in runs if (run / "checkpoints" / f"{given}.ckpt").is_file()]
+    if not found:
         raise UserError(f"there is no run with a checkpoint '{given}' in '{parent}'; give the path of a file instead")
+    path = found[0] / "checkpoints" / f"{given}.ckpt"
     try:
         verify_checkpoint(path)
     except UserError as damage:
-        others = sorted(path.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for other in others if given == "last" else []:
-            if other != path and _is_whole(other):
+        if given == "best":
+            raise
+        for other in (each for run in found for each in _newest_first(run) if each != path):
+            if _is_whole(other):
                 print(f"iqlightning: {damage}; going on from '{other}' instead", file=sys.stderr)
                 return other
-        raise
+        raise UserError(f"there is no whole checkpoint in '{parent}': {damage}") from damage
     return path
+
+
+def _newest_first(run: Path) -> list[Path]:
+    """The checkpoints of a run, ``last.ckpt`` before others of the same time."""
+    return sorted(
+        run.glob("checkpoints/*.ckpt"), key=lambda file: (file.stat().st_mtime, file.stem == "last"), reverse=True
+    )
 
 
 def _is_whole(path: Path) -> bool:

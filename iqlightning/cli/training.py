@@ -186,7 +186,7 @@ class TrainingCLI(LightningCLI):
         self.settings = {key: dumped[key] for key in ("model", "data")}
         if self.checkpoint is not None:
             if self.command == "fit":
-                refuse_other_settings(self.checkpoint, self.settings)
+                refuse_other_settings(self.checkpoint, self.settings, self.config.trainer.max_steps)
             else:
                 read_checkpoint(self.checkpoint)  # whatever plugin reads it later, it holds nothing that could run
 

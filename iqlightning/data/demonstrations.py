@@ -26,6 +26,7 @@ from iqlightning.types import EnvConfig, Trajectories
 __all__ = [
     "SCHEMA_VERSION",
     "check_fits",
+    "digest_of",
     "environment_of",
     "load_demonstrations",
     "read_metadata",
@@ -131,6 +132,11 @@ def check_fits(path: str | Path, trajectories: Trajectories, env: EnvConfig) -> 
             f"the demonstrations in '{path}' do not fit the environment '{env.name}': they contain action {highest}, "
             f"but valid actions are 0 to {env.num_actions - 1}"
         )
+
+
+def digest_of(trajectories: Trajectories) -> str:
+    """A SHA-256 over all that was demonstrated, wherever it is kept and whatever else its file says."""
+    return _checksum({name: getattr(trajectories, name).cpu() for name in _NAMES}, {})
 
 
 def _open(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:

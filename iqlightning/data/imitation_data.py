@@ -8,7 +8,7 @@ from torch import Tensor
 
 from iqlightning.data.augment import Augmentation, GaussianNoise, GridSymmetry
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
-from iqlightning.data.demonstrations import check_fits, environment_of, load_demonstrations, read_metadata
+from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.experience import Experience, OnlineReplay, explore
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
@@ -106,6 +106,7 @@ class ImitationData(LightningDataModule):
         self._held_out: Trajectories | None = None
         self._experience: Experience | None = None
         self._source: ExpertSource | None = None
+        self._digest = ""
 
     # What is served
 
@@ -202,14 +203,27 @@ class ImitationData(LightningDataModule):
         return self.val_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the policy has played so far and the environment of a curriculum; without both nothing."""
-        state: dict[str, Any] = {} if self._experience is None else {"experience": self._experience.state_dict()}
+        """Which demonstrations are trained on, what the policy has played so far, the environment of a curriculum."""
+        state: dict[str, Any] = {} if self._training is None else {"demonstrations": self._digest}
+        if self._experience is not None:
+            state["experience"] = self._experience.state_dict()
         return state if self.training_env == self.env else state | {"training_env": self.training_env.to_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`."""
+        """Restores :meth:`state_dict`.
+
+        Raises:
+            UserError: if it is of a run on other demonstrations.
+        """
         if "training_env" in state_dict:
             self.change_training_env(env_config_from_dict(state_dict["training_env"]))
+        # only training goes on with them; validating on others is what one may want
+        fitting = self._source is not None
+        if fitting and state_dict.get("demonstrations", self._digest) != self._digest:
+            raise UserError(
+                f"the demonstrations in '{self.demonstrations_file}' are not those that the checkpoint was trained on; "
+                "give the same ones with data.path, or start a new run without --ckpt_path"
+            )
         if self._experience is not None and "experience" in state_dict:
             self._experience.load_state_dict(state_dict["experience"])
 
@@ -228,7 +242,9 @@ class ImitationData(LightningDataModule):
             trajectories = trajectories.select(torch.arange(self.episodes))
         training, held_out = split_episodes(trajectories.num_episodes, self.validation_fraction, self.seed)
         kept = trajectories.select(held_out).to(device) if len(held_out) else None
-        return trajectories.select(training).to(device), kept
+        trained_on = trajectories.select(training)
+        self._digest = digest_of(trained_on)
+        return trained_on.to(device), kept
 
     def _serve(self, placement: Placement) -> None:
         training = self.training
