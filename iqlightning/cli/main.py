@@ -1,6 +1,7 @@
 """Chooses the command, and turns what goes wrong into one sentence and an exit status.
 
-Exit status: 0 done, 2 a mistake the user can mend, 130 Ctrl-C, 143 SIGTERM, 1 a bug (with its traceback).
+Exit status: 0 done, 2 a mistake the user can mend, 130 Ctrl-C, 143 SIGTERM, 1 a bug (with its
+traceback) or another process of the run lost.
 """
 
 import importlib
@@ -69,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, RuntimeError) as error:
         if mismatch := _torch_mismatch(error):
             return _complain(mismatch, 2)
+        if _lost_another_process(error):
+            sentence = "another process of this run has ended, and so does this one; continue with --ckpt_path last"
+            return _complain(sentence, 1)
         raise
     except BrokenPipeError:
         # the reader of our output went away; keep Python from complaining when it flushes at exit
@@ -111,10 +115,23 @@ def _help() -> str:
 
 
 def _complain(sentence: str, status: int) -> int:
-    # another process of the same run says the same
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"iqlightning: {' '.join(sentence.split())}", file=sys.stderr)
+    rank = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or "0"
+    # before processes have met, and when they are stopped, all say the same
+    if rank == "0" or (status in (1, 2) and _processes_have_met()):
+        who = "iqlightning" if rank == "0" else f"iqlightning (process {rank})"
+        print(f"{who}: {' '.join(sentence.split())}", file=sys.stderr)
     return status
+
+
+def _processes_have_met() -> bool:
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
+
+
+def _lost_another_process(error: BaseException) -> bool:
+    """Whether it is what the libraries between processes say when one of them is gone."""
+    signs = ("closed by peer", "reset by peer", "broken pipe", "remote process exited", "communicator was aborted")
+    return _processes_have_met() and any(sign in str(error).lower() for sign in signs)
 
 
 def _exit_on_sigterm() -> signal.Handlers | int | None:
