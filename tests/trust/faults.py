@@ -1,0 +1,120 @@
+"""Faults to plant in a command: it sends itself a signal at a chosen update or moment."""
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from forked_commands import plant
+
+from iqlightning import checkpoint_files
+from iqlightning.algorithms.learner import Learner
+from iqlightning.callbacks.best_and_last import BestAndLast
+from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
+from iqlightning.callbacks.stop_on_signal import StopOnSignal
+from iqlightning.errors import UserError
+
+__all__ = ["EDGES", "STAGES", "raise_at_update", "signal_at_edge", "signal_at_update", "signal_in_save"]
+
+
+def _send(signum: int) -> None:
+    os.kill(os.getpid(), signum)
+
+
+def signal_at_update(update: int, signum: int = signal.SIGKILL) -> None:
+    """When ``update`` gradient updates have been made, in the middle of a step of several."""
+
+    def act(learner: Learner) -> None:
+        if learner.trainer.global_step == update:
+            _send(signum)
+
+    plant(Learner, "_count_update", act, after=True)
+
+
+#: Between an epoch's last update and the first one of the next.
+EDGES: dict[str, tuple[Any, str, bool]] = {
+    "before validation": (StopOnSignal, "on_train_batch_end", False),
+    "in validation": (PolicyEvaluation, "on_validation_epoch_end", False),
+    "before saving": (BestAndLast, "on_train_epoch_end", False),
+    "between best and last": (BestAndLast, "_save_last_checkpoint", False),
+    "after saving": (BestAndLast, "_save_last_checkpoint", True),
+    "next epoch": (StopOnSignal, "on_train_epoch_start", False),
+}
+
+
+def signal_at_edge(update: int, edge: str, signum: int = signal.SIGKILL) -> None:
+    """At an edge of epochs, ``update`` being the last one of its epoch."""
+    owner, name, after = EDGES[edge]
+
+    def act(callback: Any, trainer: Any, *others: Any) -> None:
+        if trainer.global_step == update:
+            _send(signum)
+
+    plant(owner, name, act, after=after)
+
+
+#: Of writing a file, in order; the number is the share of its bytes that are written.
+STAGES = ("opened", 0.01, 0.5, 0.99, "written", "flushed", "renamed")
+
+
+def signal_in_save(count: int, stage: str | float, signum: int = signal.SIGKILL) -> None:
+    """In the ``count``-th checkpoint that is written, counted from 1."""
+    saves = 0
+
+    def begin(*arguments: Any, **named: Any) -> None:
+        nonlocal saves
+        saves += 1
+
+    def due() -> bool:
+        return saves == count
+
+    def act(*arguments: Any) -> None:
+        if due():
+            _send(signum)
+
+    plant(checkpoint_files, "_sealed", begin)
+    if stage in ("written", "flushed"):
+        plant(os, "fsync", act, after=stage == "flushed")
+    elif stage == "renamed":
+        plant(os, "replace", act, after=True)
+    else:
+        opened: Callable[..., Any] = open
+
+        def opening(path: Any, *arguments: Any, **named: Any) -> Any:
+            file = opened(path, *arguments, **named)
+            return _Interrupted(file, stage, signum) if due() else file
+
+        vars(checkpoint_files)["open"] = opening  # found before the built-in one
+
+
+class _Interrupted:
+    """A file of which a share is written before the signal."""
+
+    def __init__(self, file: Any, stage: str | float, signum: int) -> None:
+        self._file, self._stage, self._signum = file, stage, signum
+
+    def __enter__(self) -> "_Interrupted":
+        return self
+
+    def __exit__(self, *arguments: Any) -> None:
+        self._file.close()
+
+    def write(self, content: bytes) -> None:
+        share = 0.0 if isinstance(self._stage, str) else self._stage
+        self._file.write(content[: int(share * len(content))])
+        self._file.flush()
+        _send(self._signum)
+        self._file.write(content[int(share * len(content)) :])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def raise_at_update(update: int, way: str) -> None:
+    """A ``bug`` or a ``mistake`` of the user, as in :func:`signal_at_update`."""
+
+    def act(learner: Learner) -> None:
+        if learner.trainer.global_step == update:
+            raise {"bug": RuntimeError, "mistake": UserError}[way](f"planted {way}")
+
+    plant(Learner, "_count_update", act, after=True)
