@@ -70,7 +70,8 @@ class StabilityMonitor(Callback):
                 f"{trainer.global_step:,} updates; try a lower learning rate or a smaller --model.max_grad_norm"
             )
         self.history.append(reading)
-        found = warnings_of(self.history, self.patience, self.factor)
+        module: Any = pl_module
+        found = warnings_of(self.history, self.patience, self.factor, module.network.num_actions)
         for name, sentence in found.items():
             if name not in self.complaints:
                 rank_zero_warn(sentence, category=UserWarning)

@@ -13,27 +13,26 @@ from iqlightning.keyed import Stream, hash_keys
 
 __all__ = ["TruthLogging"]
 
-# a linear solve over all cells takes their number cubed
-_MOST_CELLS = 1024
-
 
 class TruthLogging(Callback):
     """Logs ``truth/...`` at every validation: the figures of :func:`iqlightning.evaluation.truth.truth_metrics`.
 
     The grids come from the validation split and stay the same throughout. Environments other than GridWorld, grids of
-    more than 1,024 cells and policies without Q-values are left alone. Every process computes the same figures.
+    more than ``max_cells`` cells and policies without Q-values are left alone. Every process computes the same figures.
 
     Args:
         num_grids: grids to compare on.
         seed: of the grids.
         every_n_validations: compare only at every n-th validation.
+        max_cells: the largest grids to solve; a linear solve over all cells takes their number cubed.
     """
 
-    def __init__(self, num_grids: int = 8, seed: int = 0, every_n_validations: int = 1) -> None:
+    def __init__(self, num_grids: int = 8, seed: int = 0, every_n_validations: int = 1, max_cells: int = 400) -> None:
         super().__init__()
         self.num_grids = num_grids
         self.seed = seed
         self.every_n_validations = every_n_validations
+        self.max_cells = max_cells
         self._validations = 0
         self._grids: tuple[GridWorldConfig, Layouts] | None = None
 
@@ -46,7 +45,7 @@ class TruthLogging(Callback):
         env: Any = trainer.datamodule.env  # type: ignore[attr-defined]
         if (self._validations - 1) % self.every_n_validations or not hasattr(policy, "q_values"):
             return
-        if not isinstance(env, GridWorldConfig) or env.height * env.width > _MOST_CELLS:
+        if not isinstance(env, GridWorldConfig) or env.num_cells > self.max_cells:
             return
         found = truth_metrics(value_maps(policy, self._layouts(env), device=pl_module.device))
         logged = {f"truth/{name}": torch.tensor(value, device=pl_module.device) for name, value in found.items()}

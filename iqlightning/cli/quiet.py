@@ -1,8 +1,11 @@
-"""Silences what Lightning says on every run and nobody can act on; every other warning stays."""
+"""Silences what Lightning says on every run and nobody can act on; every other warning stays, ours as one sentence."""
 
 import logging
 import os
+import sys
 import warnings
+from pathlib import Path
+from typing import Any
 
 __all__ = ["be_quiet"]
 
@@ -49,12 +52,33 @@ def be_quiet() -> None:
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message=message)
     warnings.filterwarnings("ignore", module=r"jsonargparse.*", category=DeprecationWarning)
+    if warnings.showwarning is not _show:
+        _show.otherwise = warnings.showwarning
+        warnings.showwarning = _show
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # a filter sees only what is logged to its own logger
     for name in _TALKERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, _NoChatter) for each in logger.filters):
             logger.addFilter(_NoChatter())
+
+
+class _Show:
+    """Our own warnings are sentences for the user, who has no use for the line of code that says them."""
+
+    otherwise: Any = None
+
+    def __call__(
+        self, message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
+    ) -> None:
+        if Path(filename).is_relative_to(_PACKAGE):
+            print(f"iqlightning: warning: {message}", file=file or sys.stderr)
+        else:
+            self.otherwise(message, category, filename, lineno, file, line)
+
+
+_PACKAGE = Path(__file__).parents[1]
+_show = _Show()
 
 
 class _NoChatter(logging.Filter):

@@ -71,13 +71,16 @@ def read(
     return Reading(*numbers.tolist())
 
 
-def warnings_of(history: Sequence[Reading], patience: int = 3, factor: float = 3.0) -> dict[str, str]:
+def warnings_of(
+    history: Sequence[Reading], patience: int = 3, factor: float = 3.0, num_actions: int | None = None
+) -> dict[str, str]:
     """What is wrong, if anything: a name and a sentence with an advice for each.
 
     Args:
         history: readings so far, oldest first.
         patience: validations over which a trend must hold; nothing is said before there are one more.
         factor: growth over them that counts as divergence.
+        num_actions: how many actions there are; with it, held-out likelihoods are compared with those of random moves.
     """
     if len(history) <= patience:
         return {}
@@ -116,15 +119,22 @@ def warnings_of(history: Sequence[Reading], patience: int = 3, factor: float = 3
             "take a stronger divergence (a smaller alpha, TotalVariation) or a smaller --model.max_grad_norm"
         )
     best = max(r.log_likelihood for r in history)
-    if last.log_likelihood < best - 0.7 and all(r.log_likelihood < best - 0.35 for r in recent):
+    chance = -math.inf if num_actions is None else -math.log(num_actions)
+    if all(r.log_likelihood < chance - 0.7 for r in recent):
+        found["likelihood"] = (
+            f"the held-out log-likelihood of the expert's action is {last.log_likelihood:.3g} nats and has been below "
+            f"{chance:.3g}, that of random moves, for {patience} validations: the run learns something else than the "
+            "demonstrations; take a lower learning rate"
+        )
+    elif last.log_likelihood < best - 0.7 and all(r.log_likelihood < best - 0.35 for r in recent):
         found["likelihood"] = (
             f"the held-out log-likelihood of the expert's action has fallen from {best:.3g} to "
             f"{last.log_likelihood:.3g} nats: the run overfits or diverges; stop earlier, raise the temperature, "
             "or take more demonstrations"
         )
-        if last.entropy < 0.05:
-            found["entropy"] = (
-                f"the policy's entropy is {last.entropy:.3g} nats while it disagrees with held-out demonstrations: "
-                "it is sure of the wrong actions; raise the temperature"
-            )
+    if "likelihood" in found and last.entropy < 0.05:
+        found["entropy"] = (
+            f"the policy's entropy is {last.entropy:.3g} nats while it disagrees with held-out demonstrations: "
+            "it is sure of the wrong actions; raise the temperature"
+        )
     return found

@@ -30,6 +30,16 @@ def test_complains_once_in_a_sentence(tmp_path):
     assert "likelihood" in monitor.complaints
 
 
+def test_a_learning_rate_far_too_high_is_complained_about(tmp_path):
+    def hasty(parameters):
+        return torch.optim.Adam(parameters, lr=10.0)
+
+    monitor = StabilityMonitor()
+    with pytest.warns(UserWarning, match="lower learning rate"):
+        trainer(tmp_path, [monitor], max_steps=50).fit(learner(optimizer=hasty), demonstrations(tmp_path))
+    assert "likelihood" in monitor.complaints
+
+
 def test_the_history_survives_a_checkpoint():
     before, after = StabilityMonitor(), StabilityMonitor()
     before.history, before.complaints = [Reading(*map(float, range(7)))] * 2, {"v": "sentence"}
@@ -43,8 +53,8 @@ def test_weights_that_are_no_numbers_stop_the_run_and_leave_the_last_checkpoint(
     model = learner(log_every=1000)
 
     class Spoil(StabilityMonitor):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
+        def on_validation_start(self, trainer, pl_module):
+            if trainer.global_step == 20:
                 with torch.no_grad():
                     next(model.network.parameters()).fill_(math.nan)
 

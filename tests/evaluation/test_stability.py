@@ -52,6 +52,17 @@ def test_each_manner_of_divergence_is_named_with_an_advice(name: str, changes, a
     assert advice in found[name]
 
 
+def test_worse_than_random_moves_from_the_first_is_named():
+    history = [CALM._replace(log_likelihood=-500.0 + 100 * i, entropy=1.0) for i in range(4)]
+    assert warnings_of(history) == {}  # it rises, and without the number of actions -100 might be good
+    found = warnings_of(history, num_actions=4)
+    assert set(found) == {"likelihood"}
+    assert "-1.39" in found["likelihood"]
+    assert "lower learning rate" in found["likelihood"]
+    rising = [CALM._replace(log_likelihood=value) for value in (-500.0, -30.0, -3.0, -1.5)]
+    assert warnings_of(rising, num_actions=4) == {}
+
+
 def test_certainty_of_the_wrong_actions_is_named():
     history = [CALM] * 4 + [CALM._replace(log_likelihood=-3.0, entropy=0.01)] * 4
     assert set(warnings_of(history)) == {"likelihood", "entropy"}
