@@ -5,6 +5,7 @@ one call of ``training_step`` makes several updates: the fixed cost of a call, m
 is then paid once for all of them. Whatever the grouping, ``trainer.global_step`` counts updates.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
 
 # Updates whose scalars wait to be added up together.
 _SCALARS_AT_ONCE = 256
+
+_REMEDY = "; try a lower learning rate or a smaller --model.max_grad_norm"
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:
@@ -113,14 +116,16 @@ class Learner(lightning.LightningModule, ABC):
         self.compiled = compile
         self.env: EnvConfig | None = None
         self.network: QNetwork
-        self.held_out_log_likelihood = MeanMetric()
-        self.held_out_agreement = MeanMetric()
+        # a NaN is a finding, not something to leave out of a mean
+        self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
+        self.held_out_agreement = MeanMetric(nan_strategy="disable")
         self._sums: Tensor | None = None
         self._names: list[str] = []
         self._scalars: list[tuple[Tensor, ...]] = []
         self._flat: FlatWeights | None = None
         self.updater: EagerUpdate | CompiledUpdate | None = None
         self._summed = 0
+        self._since_written: list[Tensor] = []
 
     # ---- construction
 
@@ -252,6 +257,7 @@ class Learner(lightning.LightningModule, ABC):
 
     def _add_up(self) -> None:
         waiting = torch.stack([scalar for scalars in self._scalars for scalar in scalars]).view(len(self._scalars), -1)
+        self._since_written.append(waiting)
         total = waiting.sum(0)
         self._sums = total if self._sums is None else self._sums + total
         self._summed += len(self._scalars)
@@ -264,19 +270,45 @@ class Learner(lightning.LightningModule, ABC):
         assert self._sums is not None
         values = torch.cat([self._sums / self._summed, torch.stack(list(extra.values())).to(self._sums)])
         if self.trainer.world_size > 1:
-            values = self.trainer.strategy.reduce(values, reduce_op="mean")
+            values = self._of_all_processes(values, [*self._names, *extra])
         numbers = dict(zip([*self._names, *extra], values.tolist(), strict=True))
-        self._sums, self._summed = None, 0
         wrong = [name for name in self._names if not abs(numbers[name]) < float("inf")]
         if wrong:
-            raise UserError(
-                f"training diverged: {', '.join(wrong)} became {numbers[wrong[0]]} by update {update}; "
-                "try a lower learning rate or a smaller --model.max_grad_norm"
-            )
+            self._require_finite(update)
+            raise UserError(f"training diverged: {', '.join(wrong)} is {numbers[wrong[0]]} by update {update}{_REMEDY}")
+        self._sums, self._summed = None, 0
+        self._since_written.clear()
         metrics = {f"train/{name}": number for name, number in numbers.items()} | {"train/learning_rate": rate}
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=update)
         self.log("loss", numbers["loss"], prog_bar=True, logger=False, on_step=True, on_epoch=False)
+
+    @torch.no_grad()
+    def _require_finite(self, update: int) -> None:
+        """Names the first update after the last log at which a term was no number, and the terms that were none."""
+        if self._scalars:
+            self._add_up()
+        if not self._since_written:
+            return
+        scalars = torch.cat(self._since_written)
+        bad = (~scalars.isfinite()).any(1)
+        if not bool(bad.any()):
+            return
+        first = int(bad.float().argmax())
+        values = dict(zip(self._names, scalars[first].tolist(), strict=True))
+        wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
+        raise UserError(
+            f"training diverged: {', '.join(f'{name} is {value}' for name, value in wrong.items())} at update "
+            f"{update - len(scalars) + first + 1}{_REMEDY}"
+        )
+
+    def _of_all_processes(self, values: Tensor, names: list[str]) -> Tensor:
+        """The mean over processes, each of which has an equal share of the batch; of extremes the extreme."""
+        ends = {"_min": -1.0, "_max": 1.0}
+        signs = values.new_tensor([ends.get(name[-4:], 0.0) for name in names])
+        mean = self.trainer.strategy.reduce(values.clone(), reduce_op="mean")  # in place
+        largest = self.trainer.strategy.reduce(signs * values, reduce_op="max")
+        return torch.where(signs == 0, mean, signs * largest)
 
     @torch.no_grad()
     def diagnose(self, q: Tensor, actions: Tensor, rewards: Tensor | None = None) -> dict[str, Tensor]:
@@ -295,6 +327,16 @@ class Learner(lightning.LightningModule, ABC):
         return scalars
 
     # ---- evaluation on held-out data
+
+    def on_validation_start(self) -> None:
+        """Lightning's hook: stops a run that has diverged since the last log, and makes means as exact as the network.
+
+        torchmetrics takes no part in a change of precision.
+        """
+        self._require_finite(self.trainer.global_step)
+        if next(self.network.parameters()).dtype == torch.float64:
+            for metric in (self.held_out_log_likelihood, self.held_out_agreement):
+                metric.set_dtype(torch.float64)
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Log-likelihood of held-out actions under softmax(Q / temperature), and agreement with the best action."""

@@ -104,7 +104,7 @@ def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {column: values[0] for column, values in found.items() if values}
 
 
-def _plain(settings: Any, prefix: str = "") -> list[tuple[str, str | float | bool]]:
+def _plain(settings: Any, prefix: str = "") -> list[tuple[str, str | int | float | bool]]:
     """Dotted keys as on the command line to what the table can show, classes by their last name; nulls are left out."""
     if isinstance(settings, Mapping):
         pairs = []

@@ -168,6 +168,7 @@ class GymnasiumBatch:
         Raises:
             RuntimeError: before the first :meth:`reset`.
             ValueError: if an action is out of range.
+            UserError: if the environment gives an observation or a reward that is not finite.
         """
         if not self._seeded:
             raise RuntimeError("call reset() before the first step")
@@ -176,11 +177,13 @@ class GymnasiumBatch:
             raise ValueError(f"actions must be from 0 to {self.num_actions - 1}")
         observations, rewards, terminated, truncated, infos = self.envs.step(chosen + self._first_action)
         self._steps += 1
+        self._require_finite("a reward", rewards)
         successors = observations
         ended = np.flatnonzero(terminated | truncated)
         if len(ended):
             successors = observations.copy()
             successors[ended] = np.stack(infos["final_obs"][ended])
+            self._require_finite("an observation", successors[ended])
         self._observations = self._tensor(observations)
         return StepResult(
             obs=self._observations,
@@ -217,6 +220,13 @@ class GymnasiumBatch:
         keys = (self.seed, list(SPLITS).index(self.split), torch.arange(self.num_envs), self._steps)
         return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
 
+    def _require_finite(self, what: str, values: np.ndarray) -> None:
+        """Said where it happens: once learnt from, it would be everywhere."""
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            wrong = values[~np.isfinite(values)][0]
+            raise UserError(f"the environment '{self.config.id}' gave {what} of {wrong} at step {self._steps}")
+
     def _tensor(self, observations: np.ndarray) -> Tensor:
         """A copy: Gymnasium's arrays may be reused."""
+        self._require_finite("an observation", observations)
         return torch.from_numpy(observations.astype(self._dtype)).to(self.device)
