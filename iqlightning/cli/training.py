@@ -30,6 +30,7 @@ from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.cli.config_files import base_config, config_paths, keys_given, read_config, run_name, where_is
+from iqlightning.cli.disk_trouble import disk_trouble, heard_once
 from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
 from iqlightning.cli.nulls import refuse_nulls
 from iqlightning.cli.predictions import write_predictions
@@ -243,12 +244,17 @@ class TrainingCLI(LightningCLI):
                 predictions = self.trainer.predict(**common)
                 write_predictions(predictions or [], self.config.output)
             else:
-                getattr(self.trainer, self.command)(**common)
+                with heard_once():
+                    getattr(self.trainer, self.command)(**common)
         except MisconfigurationException as error:
             self._drop_folder()
             raise UserError(_first_sentence(error)) from error
         except UserError:
             self._drop_folder()
+            raise
+        except OSError as error:
+            if trouble := disk_trouble(error, self.folder):
+                raise trouble from error
             raise
 
     # ---- parts

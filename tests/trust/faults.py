@@ -1,7 +1,9 @@
 """Faults to plant in a command: it sends itself a signal at a chosen update or moment."""
 
+import errno
 import os
 import signal
+import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,16 @@ from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.errors import UserError
 
-__all__ = ["EDGES", "STAGES", "raise_at_update", "signal_at_edge", "signal_at_update", "signal_in_save"]
+__all__ = [
+    "EDGES",
+    "STAGES",
+    "call_at_update",
+    "fail_at_write",
+    "raise_at_update",
+    "signal_at_edge",
+    "signal_at_update",
+    "signal_in_save",
+]
 
 
 def _send(signum: int) -> None:
@@ -118,3 +129,28 @@ def raise_at_update(update: int, way: str) -> None:
             raise {"bug": RuntimeError, "mistake": UserError}[way](f"planted {way}")
 
     plant(Learner, "_count_update", act, after=True)
+
+
+def call_at_update(update: int, function: Callable[..., Any], *arguments: Any) -> None:
+    """Something happens to the world in the middle of a step."""
+
+    def act(learner: Learner) -> None:
+        if learner.trainer.global_step == update:
+            function(*arguments)
+
+    plant(Learner, "_count_update", act, after=True)
+
+
+def fail_at_write(count: int, error: str) -> None:
+    """The ``count``-th file that is written atomically, counted from 1, meets an error of the disk."""
+    writes = 0
+
+    def act(descriptor: int) -> None:
+        nonlocal writes
+        # folders are flushed as well, and that may fail
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            writes += 1
+            if writes == count:
+                raise OSError(getattr(errno, error), os.strerror(getattr(errno, error)))
+
+    plant(os, "fsync", act)
