@@ -1,12 +1,14 @@
 """Making demonstrations: from the shortest-path expert, once for each recipe, or from any policy."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
@@ -19,6 +21,9 @@ __all__ = ["collect", "demonstrations_path", "ensure_demonstrations"]
 
 # Raised whenever the expert comes to play differently, so that files of the old one are not taken for its own.
 _EXPERT_VERSION = 1
+
+# Seconds to wait for another process that makes the same file.
+_PATIENCE = 600
 
 
 def collect(
@@ -67,23 +72,46 @@ def ensure_demonstrations(
 ) -> Path:
     """The file of the shortest-path expert's demonstrations by this recipe, made if it is not there yet.
 
-    Its name ends in a hash of the recipe, so that another recipe is another file and none is ever overwritten.
-    Processes that make it at once write the same bytes, each into a file of its own that takes the name when it is
-    whole.
+    Its name ends in a hash of the recipe, so that another recipe is another file and none is ever overwritten. Of
+    several runs that need it at once one makes it and the others wait, where the disk knows locks; where it does not,
+    they write the same bytes, each into a file of its own that takes the name when it is whole.
 
     Raises:
         UserError: if the expert cannot play the environment, or the file is damaged or cannot be written.
     """
     path = demonstrations_path(env, episodes, seed, directory)
-    if path.exists():
-        load_demonstrations(path)
-        return path
+    with contextlib.nullcontext() if path.exists() else _alone(path):
+        if path.exists():
+            load_demonstrations(path)
+        else:
+            _make(path, env, episodes, seed, progress)
+    return path
+
+
+def _make(path: Path, env: EnvConfig, episodes: int, seed: int, progress: Callable[[int], None] | None) -> None:
     assert isinstance(env, GridWorldConfig)  # demonstrations_path has checked it
     recipe = _recipe(env, episodes, seed)
     trajectories = shortest_path_demonstrations(env, episodes, seed, progress=progress)
     metadata = {"env": env.to_dict(), "seed": seed, "source": "shortest-path expert", "recipe": recipe}
     save_demonstrations(path, trajectories, metadata)
-    return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other processes from making the same file; without locks it is only made more often than need be."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=_PATIENCE)
+    except (OSError, NotImplementedError, Timeout):  # writing will tell what is wrong with the disk, if anything is
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # whoever waits for a lock that is gone takes a new one
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def demonstrations_path(env: EnvConfig, episodes: int, seed: int, directory: str | Path = "data") -> Path:

@@ -1,10 +1,12 @@
 """Faults to plant in a command: it sends itself a signal at a chosen update or moment."""
 
 import errno
+import json
 import os
 import signal
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from forked_commands import plant
@@ -14,6 +16,7 @@ from iqlightning.algorithms.learner import Learner
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
+from iqlightning.data import collect
 from iqlightning.errors import UserError
 
 __all__ = [
@@ -89,13 +92,22 @@ def signal_in_save(count: int, stage: str | float, signum: int = signal.SIGKILL)
     elif stage == "renamed":
         plant(os, "replace", act, after=True)
     else:
-        opened: Callable[..., Any] = open
+        _interrupt_writing(stage, signum, due)
 
-        def opening(path: Any, *arguments: Any, **named: Any) -> Any:
-            file = opened(path, *arguments, **named)
-            return _Interrupted(file, stage, signum) if due() else file
 
-        vars(checkpoint_files)["open"] = opening  # found before the built-in one
+def signal_in_write(share: float, signum: int = signal.SIGKILL) -> None:
+    """When a share of the first file of any kind has been written."""
+    _interrupt_writing(share, signum, lambda: True)
+
+
+def _interrupt_writing(stage: str | float, signum: int, due: Callable[[], bool]) -> None:
+    opened: Callable[..., Any] = open
+
+    def opening(path: Any, *arguments: Any, **named: Any) -> Any:
+        file = opened(path, *arguments, **named)
+        return _Interrupted(file, stage, signum) if due() else file
+
+    vars(checkpoint_files)["open"] = opening  # found before the built-in one
 
 
 class _Interrupted:
@@ -154,3 +166,14 @@ def fail_at_write(count: int, error: str) -> None:
                 raise OSError(getattr(errno, error), os.strerror(getattr(errno, error)))
 
     plant(os, "fsync", act)
+
+
+def write_down(folder: Path) -> None:
+    """Counts how often this command plays demonstrations, in a file of its own in ``folder``."""
+    note = folder / f"{os.getpid()}.json"
+    note.write_text("0")
+
+    def act(*arguments: Any, **named: Any) -> None:
+        note.write_text(json.dumps(json.loads(note.read_text()) + 1))
+
+    plant(collect, "shortest_path_demonstrations", act)
