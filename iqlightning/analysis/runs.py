@@ -173,8 +173,9 @@ def _is_run(folder: Path) -> bool:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    # runs lie at logs/NAME/version_N: two levels down is enough, and a whole disk is not searched by mistake
-    for pattern in ("*", "*/*"):
+    # runs lie at logs/NAME/version_N, those of an experiment at logs/EXPERIMENT/seed_S/NAME/version_N: four levels down
+    # is enough, and a whole disk is not searched by mistake
+    for pattern in ("*", "*/*", "*/*/*", "*/*/*/*"):
         yield from (folder for folder in path.glob(pattern) if folder.is_dir())
 
 

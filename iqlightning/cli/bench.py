@@ -1,67 +1,40 @@
 """``bench NAME``: benchmarks, side by side."""
 
-import json
 from collections.abc import Sequence
 
-import torch
-from rich.console import Console
-
-from iqlightning.checkpoint_files import write_atomically
-from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.options import Options, fraction, positive
-from iqlightning.errors import UserError, unknown
+from iqlightning.errors import unknown
 
 __all__ = ["run"]
 
-_BENCHES = ("speed",)
-
 
 def run(arguments: Sequence[str], command: str) -> None:
-    """Chooses the benchmark."""
+    """Chooses the benchmark: speed, a sweep, or one of the experiments."""
+    from iqlightning.analysis.experiments.experiment import experiments
+
+    known = experiments()
+    summaries = {
+        "speed": "this package beside plain loops",
+        **{name: experiment.summary for name, experiment in known.items()},
+        "sweep": "a search over settings of a configuration (needs the extra sweep)",
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: iqlightning {command} NAME [options]\n\n  speed  this package beside plain loops\n")
+        width = max(map(len, summaries)) + 2
+        listed = "\n".join(f"  {name:<{width}}{summary}" for name, summary in summaries.items())
+        print(f"usage: iqlightning {command} NAME [options]\n\n{listed}\n")
         print(f"iqlightning {command} NAME --help lists the options of a benchmark.")
         return
     name, *rest = arguments
-    if name not in _BENCHES:
-        raise unknown("benchmark", name, _BENCHES)
-    _speed(rest, f"{command} {name}")
+    if name == "speed":
+        from iqlightning.cli.bench_speed import run as run_speed
 
+        run_speed(rest, f"{command} speed")
+    elif name == "sweep":
+        from iqlightning.cli.bench_sweep import run as run_sweep
 
-def _speed(arguments: Sequence[str], command: str) -> None:
-    from iqlightning.analysis.speed.rows import ROWS, Bench
-    from iqlightning.analysis.speed.table import as_dict, as_table
-    from iqlightning.cli.timed_fit import timed_fit
+        run_sweep(rest, f"{command} sweep")
+    elif name in known:
+        from iqlightning.cli.bench_experiment import run as run_experiment
 
-    options = Options(
-        command,
-        "Measures this package beside plain loops in the same process, taking turns. Ratios are of rates; the spread "
-        "is that of the repeats. Rows: " + "; ".join(f"{row.name}: {row.summary}" for row in ROWS.values()) + ".",
-    )
-    options.add_argument("--rows", help="comma-separated rows; all of them by default", default=",".join(ROWS))
-    options.add_argument("--repeats", type=positive, default=5, help="turns of each contender")
-    options.add_argument("--scale", type=fraction, default=1.0, help="factor on the work of a turn")
-    options.add_argument("--quick", action="store_true", help="two repeats of a tenth of the work: does it run at all")
-    options.add_argument(
-        "--clock", choices=("cpu", "wall"), default="cpu", help="cpu is disturbed less by what else runs"
-    )
-    options.add_argument("--json", metavar="FILE", help="write the results here")
-    given = options.parse_args(arguments)
-    names = [name.strip() for name in given.rows.split(",") if name.strip()]
-    for name in names:
-        if name not in ROWS:
-            raise unknown("row", name, ROWS)
-    if not names:
-        raise UserError(f"--rows names none; valid: {', '.join(ROWS)}")
-    repeats, scale = (2, 0.1 * given.scale) if given.quick else (given.repeats, given.scale)
-    torch.set_num_threads(1)
-    turns = sum(ROWS[name].contenders * (repeats + 1) + 1 for name in names)
-    results = []
-    with counting_bar("measuring", turns) as progress:
-        bench = Bench(timed_fit, repeats, scale, given.clock, progress)
-        for name in names:
-            results += ROWS[name].measure(bench)
-    Console().print(as_table(results))
-    if given.json is not None:
-        content = as_dict(results, clock=given.clock, repeats=repeats, scale=scale)
-        write_atomically(given.json, (json.dumps(content, indent=2) + "\n").encode(), what="result file")
+        run_experiment(known[name], rest, f"{command} {name}")
+    else:
+        raise unknown("benchmark", name, summaries)

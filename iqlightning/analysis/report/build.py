@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from iqlightning.analysis.report.examination import examine
-from iqlightning.analysis.report.page import page
+from iqlightning.analysis.report.page import Section, page
 from iqlightning.analysis.report.sections import sections
 from iqlightning.analysis.report.tables import Exhibit
 from iqlightning.analysis.runs import find_runs, group_runs
@@ -22,6 +22,7 @@ def build_report(
     episodes: int = 1000,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    more: Sequence[Section] = (),
 ) -> str:
     """The report as HTML, with everything it shows inside it.
 
@@ -31,6 +32,7 @@ def build_report(
         episodes: grids that each checkpoint plays for failures and animations.
         seed: of these grids.
         progress: called with what is being looked at.
+        more: sections after those that every report has.
 
     Raises:
         UserError: if there is no run.
@@ -48,4 +50,4 @@ def build_report(
         f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {len(groups)} configuration{'s' if len(groups) > 1 else ''}"
     )
     lead = f"{number}. Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
-    return page(heading, f"<p>{escape(lead)}</p>", sections(exhibits))
+    return page(heading, f"<p>{escape(lead)}</p>", [*sections(exhibits), *more])

@@ -1,0 +1,96 @@
+"""Curves of a figure against a factor, one for each value of another, with intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+
+from iqlightning.analysis.experiments.table import Row
+
+__all__ = ["curves"]
+
+_MARKS = "osD^vP*X"
+# told apart by readers who see no red or green, and on grey paper by their marks (Okabe and Ito 2008)
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")
+
+
+def curves(
+    panels: Mapping[str, Sequence[Row]],
+    x: Callable[[Row], Any],
+    line: Callable[[Row], str],
+    *,
+    x_label: str,
+    levels: Mapping[str, float] | None = None,
+    log: bool = False,
+) -> Figure:
+    """Success rates (elsewhere returns), a panel each, with the interval of each point as a whisker.
+
+    Args:
+        panels: title to rows.
+        x: of a row; a number, or a label that gets the next place.
+        line: which curve a row belongs to.
+        x_label: of the axis.
+        levels: label to a height that a dashed line marks in all panels.
+        log: logarithmic axis of numbers.
+    """
+    figure = Figure(figsize=(1.5 + 3.6 * len(panels), 3.9), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    known = [row for rows in panels.values() for row in rows if row.refused is None]
+    names = list(dict.fromkeys(line(row) for row in known))
+    labels = list(dict.fromkeys(x(row) for row in known))
+    numbers = all(isinstance(label, (int, float)) for label in labels)
+    main = known[0].main if known else "success_rate"
+    for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+        for index, name in enumerate(names):
+            points = sorted(
+                (float(x(row)) if numbers else labels.index(x(row)), row.figures[main])
+                for row in rows
+                if row.refused is None and line(row) == name and main in row.figures
+            )
+            if not points:
+                continue
+            places = [place for place, _ in points]
+            # beside each other, where curves meet at 100%
+            shift = (index - (len(names) - 1) / 2) * 0.012
+            places = [place * 10**shift if log else place + shift * len(labels) for place in places]
+            means = [found.mean for _, found in points]
+            below = [max(0.0, found.mean - (found.mean if found.low is None else found.low)) for _, found in points]
+            above = [max(0.0, (found.mean if found.high is None else found.high) - found.mean) for _, found in points]
+            axis.errorbar(
+                places,
+                means,
+                yerr=[below, above],
+                label=name,
+                marker=_MARKS[index % len(_MARKS)],
+                color=_COLOURS[index % len(_COLOURS)],
+                markersize=5,
+                linewidth=1.5,
+                capsize=2.5,
+            )
+        for name, height in (levels or {}).items():
+            axis.axhline(height, color="#777777", linestyle="--", linewidth=1)
+            axis.annotate(
+                name, (0.01, height), xycoords=("axes fraction", "data"), fontsize=8, color="#555555", va="bottom"
+            )
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel(x_label)
+        axis.grid(alpha=0.25)
+        if numbers:
+            if log:
+                axis.set_xscale("log")
+            axis.xaxis.set_major_locator(FixedLocator([float(label) for label in labels]))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axis.xaxis.set_minor_locator(NullLocator())
+        else:
+            axis.set_xticks(range(len(labels)), [str(label) for label in labels])
+    if main == "success_rate":
+        axes[0].set_ylim(-0.03, 1.04)
+        axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes[0].set_ylabel("unseen grids solved")
+    else:
+        axes[0].set_ylabel("mean return")
+    if names:
+        handles, texts = max((axis.get_legend_handles_labels() for axis in axes), key=lambda found: len(found[1]))
+        figure.legend(handles, texts, loc="outside lower center", ncols=min(5, len(names)), fontsize=8, frameon=False)
+    return figure

@@ -1,0 +1,69 @@
+"""What an experiment is, and which there are."""
+
+import argparse
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
+
+from iqlightning.analysis.experiments.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from iqlightning.analysis.report.page import Section
+
+__all__ = ["Experiment", "experiments"]
+
+
+class Experiment(ABC):
+    """Trials that belong together, and what is drawn of their outcomes.
+
+    Attributes:
+        name: of the benchmark on the command line and of the folder in ``logs``.
+        summary: a line for the help.
+        seeds: of training, unless others are asked for.
+        study: what the study saw, for the report.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    seeds: ClassVar[tuple[int, ...]] = (0, 1, 2)
+
+    def add_options(self, options: argparse.ArgumentParser) -> None:  # noqa: B027 most have none
+        """Adds options of its own; all experiments have ``--seeds`` and ``--quick``."""
+
+    @abstractmethod
+    def trials(self, options: argparse.Namespace) -> Iterable[Trial]:
+        """All trials.
+
+        Args:
+            options: parsed; ``seeds`` is a list of seeds, ``quick`` asks for the least that shows that it runs.
+        """
+
+    def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
+        """File name without extension to figure."""
+        return {}
+
+    def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Those whose runs the report shows one by one; none means that there is no report."""
+        return ()
+
+    def report_sections(self, outcomes: Sequence[Outcome]) -> "Sequence[Section]":
+        """Sections of the report beside those that every report has."""
+        return ()
+
+
+def experiments() -> dict[str, Experiment]:
+    """Name to experiment, found in the files of this folder."""
+    package = import_module("iqlightning.analysis.experiments")
+    found: dict[str, Experiment] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for _, member in inspect.getmembers(import_module(module.name), inspect.isclass):
+            if member.__module__ != module.name or inspect.isabstract(member):
+                continue
+            if issubclass(member, Experiment):
+                found[member.name] = member()
+    return dict(sorted(found.items()))

@@ -1,0 +1,118 @@
+"""A trial: one run and its evaluations; its outcome; and the file that keeps outcomes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from iqlightning.checkpoint_files import write_atomically
+from iqlightning.errors import UserError
+
+__all__ = ["Outcome", "OutcomeFile", "Trial"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run and what is asked of its checkpoint.
+
+    Attributes:
+        group: names the runs' folder; trials of a group differ in their seeds alone.
+        config: configuration file.
+        seed: of the run.
+        settings: dotted key to value, as on the command line.
+        evaluations: name to options of ``evaluate``, without checkpoint and ``--json``.
+        factors: what the experiment varies, for tables and figures.
+        checkpoint: ``best`` or ``last``.
+    """
+
+    group: str
+    config: str
+    seed: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    evaluations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    factors: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: str = "best"
+
+    @property
+    def name(self) -> str:
+        """Group and seed."""
+        return f"{self.group}, seed {self.seed}"
+
+    def key(self) -> str:
+        """Changes with anything that the outcome depends on, the text of the configuration included.
+
+        Raises:
+            UserError: if the configuration cannot be read.
+        """
+        try:
+            config = Path(self.config).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the configuration '{self.config}' of the trial '{self.name}'") from error
+        parts = [config, self.seed, dict(self.settings), {k: list(v) for k, v in self.evaluations.items()}]
+        text = json.dumps([*parts, self.checkpoint], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def fit(self, root: Path) -> list[str]:
+        """Arguments of ``fit``; the run is called as the group, whatever its configuration is called."""
+        options = [f"--{key}={value}" for key, value in self.settings.items()]
+        return ["fit", "--config", self.config, "--config", str(root / f"{self.group}.yaml"), *options]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial, or how a policy without training does on an evaluation.
+
+    Attributes:
+        key: of the trial.
+        group: of the trial.
+        seed: of the trial.
+        factors: of the trial.
+        run: the run's folder; None for a policy that was not trained.
+        seconds: wall time of training and evaluations.
+        figures: evaluation to what ``evaluate --json`` wrote; ``{"refused": sentence}`` where it was refused.
+        trouble: a sentence, if the trial failed.
+    """
+
+    key: str
+    group: str
+    seed: int
+    factors: dict[str, Any]
+    run: str | None
+    seconds: float
+    figures: dict[str, dict[str, Any]]
+    trouble: str | None = None
+
+
+class OutcomeFile:
+    """Outcomes as JSON lines, written whole and put in place at once.
+
+    Raises:
+        UserError: if there is one that cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._kept: dict[str, Outcome] = {}
+        if path.exists():
+            try:
+                for line in path.read_text(encoding="utf-8").splitlines():
+                    outcome = Outcome(**json.loads(line))
+                    self._kept[outcome.key] = outcome
+            except (OSError, ValueError, TypeError) as error:
+                raise UserError(
+                    f"the outcomes in '{path}' cannot be read: {str(error).splitlines()[0]}; move the file away to "
+                    "begin the experiment anew"
+                ) from error
+
+    def get(self, key: str) -> Outcome | None:
+        """The outcome of a trial that did not fail."""
+        found = self._kept.get(key)
+        return found if found is not None and found.trouble is None else None
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Keeps these too."""
+        self._kept |= {outcome.key: outcome for outcome in outcomes}
+        lines = (json.dumps(asdict(outcome), sort_keys=True) for outcome in self._kept.values())
+        write_atomically(self.path, ("\n".join(lines) + "\n").encode(), what="file of outcomes")

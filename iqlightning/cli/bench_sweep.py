@@ -1,0 +1,242 @@
+"""``bench sweep``: searches settings of a configuration with Optuna, in processes of their own, and can be continued."""
+
+import csv
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from iqlightning.cli.config_files import base_config, read_config
+from iqlightning.cli.options import Options, natural, positive
+from iqlightning.cli.trial_process import Launcher
+from iqlightning.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["parse_space", "run"]
+
+_EXAMPLES = "log:1e-4:1e-2, float:0.1:1, int:16:128, choice:GridCNN,LogPlanner"
+_POLL = 0.2  # seconds
+
+
+def run(arguments: Sequence[str], command: str) -> None:
+    """Parses the options, runs trials, shows them."""
+    given = _options(command).parse_args(arguments)
+    spaces = dict(parse_space(text) for text in given.space)
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError('a sweep needs the optional extra: pip install "iqlightning[sweep]"') from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = Path(given.logs) / "sweep" / (given.name or Path(given.config).stem)
+    monitor, mode = _monitored(given.config)
+    study = _study(optuna, folder, given, spaces, monitor, mode)
+    finished = [each for each in study.trials if each.state.is_finished()]
+    launch, console = Launcher(), Console(stderr=True)
+    for number in range(len(finished), given.trials):
+        trial = study.ask()
+        chosen = {key: _suggest(trial, key, *space) for key, space in spaces.items()}
+        said = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items())
+        console.print(f"trial {number + 1} of {given.trials}: {said}", highlight=False, soft_wrap=True)
+        _run_trial(study, trial, chosen, given, folder, launch, monitor, mode)
+        console.print(f"  {_ending(study.trials[trial.number], monitor)}", highlight=False, soft_wrap=True)
+    Console().print(_table(study, spaces, monitor))
+    complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
+    if not complete:
+        raise UserError(f"none of the {given.trials} trials came to its end; what they printed is in '{folder}'")
+    best = study.best_trial
+    options = " ".join(f"--{key} {value}" for key, value in best.params.items())
+    Console().print(f"best: fit --config {given.config} {options}", highlight=False, soft_wrap=True)
+    Console().print(f"see all of them with: iqlightning report {folder}", highlight=False, soft_wrap=True)
+
+
+def parse_space(text: str) -> tuple[str, tuple[str, list[str]]]:
+    """``KEY=KIND:...`` to key, kind and its parameters.
+
+    >>> parse_space("model.optimizer.init_args.lr=log:1e-4:1e-2")
+    ('model.optimizer.init_args.lr', ('log', ['1e-4', '1e-2']))
+
+    Raises:
+        UserError: if it is not a space.
+    """
+    key, _, rest = text.partition("=")
+    kind, _, parameters = rest.partition(":")
+    values = parameters.split("," if kind == "choice" else ":")
+    wrong = UserError(f"'{text}' is no space to search; write KEY=KIND:..., KIND:... being for example {_EXAMPLES}")
+    if not key or kind not in ("log", "float", "int", "choice") or not all(values):
+        raise wrong
+    if kind == "choice":
+        return key, (kind, values)
+    try:
+        numbers = [int(value) if kind == "int" else float(value) for value in values]
+    except ValueError:
+        raise wrong from None
+    if len(numbers) != 2 or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
+        raise UserError(f"'{text}': {kind} needs two numbers, the smaller first{', above 0' if kind == 'log' else ''}")
+    return key, (kind, values)
+
+
+def _suggest(trial: "optuna.Trial", key: str, kind: str, values: Sequence[str]) -> Any:
+    if kind == "choice":
+        return trial.suggest_categorical(key, list(values))
+    if kind == "int":
+        return trial.suggest_int(key, int(values[0]), int(values[1]))
+    return trial.suggest_float(key, float(values[0]), float(values[1]), log=kind == "log")
+
+
+def _monitored(config: str) -> tuple[str, str]:
+    """The figure by which the best checkpoint is chosen, and whether it should be small (min) or large (max)."""
+    found: dict[str, Any] = {}
+    for path in (base_config(), config):
+        found |= read_config(path).get("checkpoint") or {}
+    return str(found["monitor"]), str(found["mode"])
+
+
+def _study(
+    optuna: Any, folder: Path, given: Any, spaces: dict[str, tuple[str, list[str]]], monitor: str, mode: str
+) -> "optuna.Study":
+    """The study kept in the folder, begun if there is none.
+
+    Raises:
+        UserError: if it searches something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal")))
+    study = optuna.create_study(
+        study_name="sweep",
+        storage=storage,
+        load_if_exists=True,
+        direction="minimize" if mode == "min" else "maximize",
+        sampler=optuna.samplers.TPESampler(seed=given.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=given.startup, n_warmup_steps=0),
+    )
+    what = {"spaces": {key: list(space) for key, space in spaces.items()}, "config": given.config, "monitor": monitor}
+    what = {**what, "spaces": {key: [kind, list(values)] for key, (kind, values) in spaces.items()}}
+    known = study.user_attrs.get("searched")
+    if known is not None and known != what:
+        raise UserError(
+            f"'{folder}' keeps a sweep of other settings ({', '.join(known['spaces'])} of {known['config']}); "
+            "name a new one with --name, or remove the folder"
+        )
+    if known is None:
+        study.set_user_attr("searched", what)
+    # a trial that was cut off with its program neither failed nor ended
+    for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(left.number, state=optuna.trial.TrialState.FAIL)
+    return study
+
+
+def _run_trial(
+    study: "optuna.Study",
+    trial: "optuna.Trial",
+    chosen: dict[str, Any],
+    given: Any,
+    folder: Path,
+    launch: Launcher,
+    monitor: str,
+    mode: str,
+) -> None:
+    """Trains, reports each validation, and stops what is worse than the median of those before it."""
+    import optuna
+
+    name = f"trial_{trial.number}"
+    fit = ["fit", "--config", given.config, "--seed_everything", str(given.seed)]
+    fit += ["--trainer.default_root_dir", str(folder / name), *(f"--{key}={value}" for key, value in chosen.items())]
+    fit += given.extra
+    process = launch([fit], folder / f"{name}.log", folder / name / "statuses.json")
+    told = 0
+    try:
+        while process.is_alive():
+            time.sleep(_POLL)
+            values = _validations(folder / name, monitor)
+            for step, value in values[told:]:
+                trial.report(value, step)
+            told = len(values)
+            if told and given.prune and trial.should_prune():
+                process.terminate()
+                process.join()
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                return
+    finally:
+        if process.is_alive():
+            process.terminate()
+        process.join()
+    values = [value for _, value in _validations(folder / name, monitor)]
+    if process.exitcode or not values:
+        trial.set_user_attr("trouble", f"it failed; what it printed is in '{folder / name}.log'")
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        # as fit itself chooses its best checkpoint
+        study.tell(trial, min(values) if mode == "min" else max(values))
+
+
+def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:
+    """(update, figure) of each validation so far."""
+    found = []
+    for file in place.glob("*/version_*/metrics.csv"):
+        try:
+            with file.open(newline="") as lines:
+                for row in csv.DictReader(lines):
+                    # the last line may be half written
+                    if (row.get("step") or "").isdigit() and row.get(monitor):
+                        value = float(row[monitor])
+                        if math.isfinite(value):
+                            found.append((int(row["step"]), value))
+        except (OSError, ValueError, csv.Error):
+            continue
+    return found
+
+
+def _ending(trial: "optuna.trial.FrozenTrial", monitor: str) -> str:
+    if trial.value is not None:
+        return f"{monitor} {trial.value:.4g}"
+    return trial.user_attrs.get("trouble", "pruned: worse than the median of earlier trials at the same update")
+
+
+def _table(study: "optuna.Study", spaces: dict[str, Any], monitor: str) -> Table:
+    """Best first; those without an end last."""
+    sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
+    table = Table(title=f"sweep over {len(study.trials)} trials", title_justify="left")
+    for heading in ("trial", *(key.rpartition(".")[2] for key in spaces), monitor, "state"):
+        table.add_column(heading, justify="right")
+    ordered = sorted(study.trials, key=lambda each: (each.value is None, sign * (each.value or 0.0)))
+    for each in ordered:
+        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in each.params.values()]
+        shown += [""] * (len(spaces) - len(shown))
+        value = "" if each.value is None else f"{each.value:.4g}"
+        table.add_row(str(each.number), *shown, value, each.state.name.lower())
+    return table
+
+
+def _options(command: str) -> Options:
+    options = Options(
+        command,
+        "Searches settings with Optuna (tree-structured Parzen estimator). A trial that is worse than the median of "
+        "earlier ones at the same update is stopped. The search is kept in logs/sweep and goes on where it was.",
+    )
+    options.add_argument("--config", required=True, help="configuration to start from")
+    options.add_argument(
+        "--space", nargs="+", required=True, metavar="KEY=KIND:...", help=f"for example KEY={_EXAMPLES}"
+    )
+    options.add_argument("--trials", type=positive, default=20, help="of all calls together")
+    options.add_argument("--seed", type=natural, default=0, help="of the search and of training")
+    options.add_argument("--prune", action="store_true", default=True, help="stop hopeless trials")
+    options.add_argument("--no_prune", dest="prune", action="store_false", help="run all trials to their end")
+    options.add_argument("--startup", type=positive, default=4, help="trials before any is stopped")
+    options.add_argument("--logs", default="logs", help="folder of runs")
+    options.add_argument("--name", help="of the sweep; by default the configuration's")
+    options.add_argument(
+        "--set",
+        dest="extra",
+        nargs="+",
+        default=[],
+        type=lambda text: f"--{text}",
+        metavar="KEY=VALUE",
+        help="fixed settings",
+    )
+    return options

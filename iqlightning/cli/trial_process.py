@@ -1,0 +1,65 @@
+"""Processes for the runs of an experiment: each runs commands in turn, and starts with everything imported."""
+
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from iqlightning.checkpoint_files import write_atomically
+from iqlightning.cli.main import main
+
+__all__ = ["Launcher"]
+
+_PRELOADED = ["iqlightning.cli.trial_process", "iqlightning.cli.training", "iqlightning.cli.evaluate"]
+
+
+class Launcher:
+    """Starts processes from a server that has imported torch and Lightning once, which otherwise takes seconds each."""
+
+    def __init__(self) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOADED)
+
+    def __call__(self, commands: Sequence[Sequence[str]], log: Path, statuses: Path) -> multiprocessing.Process:
+        """See :class:`iqlightning.analysis.experiments.runner.Launch`."""
+        arguments = ([list(command) for command in commands], str(log), str(statuses), os.getcwd())
+        process = self._context.Process(target=_run, args=arguments)
+        process.start()
+        return process  # type: ignore[return-value]
+
+
+def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> None:
+    os.chdir(folder)
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    # a new file: what an earlier attempt said is not what this one says
+    with open(log, "w", encoding="utf-8") as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    found: list[dict[str, object]] = []
+    for command in commands:
+        begun = Path(log).stat().st_size
+        status = _status(command)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        found.append({"status": status, "sentence": _sentence(Path(log).read_bytes()[begun:]) if status else ""})
+        write_atomically(statuses, json.dumps(found).encode())
+        if status and not (status == 2 and command[0] == "evaluate"):
+            sys.exit(status)
+
+
+def _status(command: list[str]) -> int:
+    print(f"$ iqlightning {' '.join(command)}", flush=True)
+    try:
+        return main(command)
+    except SystemExit as request:
+        return request.code if isinstance(request.code, int) else 1
+
+
+def _sentence(said: bytes) -> str:
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    sentences = [line.removeprefix("iqlightning: ") for line in lines if line.startswith("iqlightning: ")]
+    return (sentences or lines)[-1]
