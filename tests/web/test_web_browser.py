@@ -409,6 +409,54 @@ def test_it_fits_a_phone_and_is_played_with_fingers(browser, program, scheme):
     context.close()
 
 
+def swipe(context: BrowserContext, page: Page, across: float, down: float, reports: int) -> None:
+    """A finger on the board, whose way the browser reports in so many pieces."""
+    box = page.locator("#game").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    finger = context.new_cdp_session(page)
+
+    def touch(kind: str, *points: dict[str, float]) -> None:
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    touch("touchStart", {"x": x, "y": y})
+    for part in range(1, reports + 1):
+        touch("touchMove", {"x": x + across * part / reports, "y": y + down * part / reports})
+    touch("touchEnd")
+
+
+@pytest.mark.parametrize("reports", [3, 12])
+def test_a_swipe_makes_a_move_for_each_cell_that_it_crosses(browser, program, reports):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = visit(context, program)
+    without_walls(page)
+    box = page.locator("#game").bounding_box()
+    assert box is not None
+    side = box["width"] / 5
+    ways = steps(page, keys=("up", "right", "down", "left"))
+    count = 0
+    for way in dict.fromkeys(ways):
+        reach = (ways.count(way) + 0.2) * side * (-1 if way in ("up", "left") else 1)
+        swipe(context, page, *((reach, 0.0) if way in ("left", "right") else (0.0, reach)), reports)
+        count += ways.count(way)
+        moved(page, count)
+    expect(page.locator("#game-says")).to_contain_text(f"Goal in {len(ways)} move")
+    context.close()
+
+
+def test_it_is_there_within_a_second_with_its_tabs_in_sight(context, program):
+    page = visit(context, program, "watch")
+    times = []
+    for _ in range(4):  # neither the browser's own start nor another program's work counts
+        page.reload()
+        page.wait_for_selector("#boards[data-asked]")
+        times.append(page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd"))
+    assert min(times) < 1000
+    expect(page.locator("nav")).to_be_in_viewport()
+    page.locator("#to-play").click()
+    expect(page.locator("nav")).to_be_in_viewport()
+
+
 # Attacks
 
 

@@ -43,6 +43,11 @@ export class Board {
     }
   }
 
+  // Whether the cells are large enough for the numbers of a layer.
+  hasRoomFor(layer, width) {
+    return this.#canvas.clientWidth / width >= (layer === "q" ? NUMBERS.move : NUMBERS.cell);
+  }
+
   // The player knocks against a wall.
   bump(action) {
     if (still.matches) return;
@@ -126,19 +131,29 @@ export class Board {
     this.#pen.fillRect(x * side, y * side, side + overlap, side + overlap);
   }
 
-  #triangles(cell, q, scale) {
+  // The part of a cell that stands for a move, drawn in a little from its edge.
+  #triangle(cell, action, inset = 0) {
     const [x, y] = this.#place(cell);
     const [pen, side] = [this.#pen, this.#side];
-    const corners = [[0, 0], [1, 0], [1, 1], [0, 1]].map(([across, down]) => [(x + across) * side, (y + down) * side]);
+    const middle = [(x + 0.5) * side, (y + 0.5) * side];
+    const corner = (index) => {
+      const [across, down] = [[-1, -1], [1, -1], [1, 1], [-1, 1]][index % 4];
+      return [middle[0] + across * (side / 2 - inset), middle[1] + down * (side / 2 - inset)];
+    };
+    pen.beginPath();
+    pen.moveTo(...corner(action));
+    pen.lineTo(...corner(action + 1));
+    pen.lineTo(...middle);
+    pen.closePath();
+  }
+
+  #triangles(cell, q, scale) {
+    const [pen, side] = [this.#pen, this.#side];
     for (let action = 0; action < 4; action += 1) {
       const value = q[4 * cell + action];
       if (value === null) continue;
       const colour = scale.colour(value).fill;
-      pen.beginPath();
-      pen.moveTo(...corners[action]);
-      pen.lineTo(...corners[(action + 1) % 4]);
-      pen.lineTo((x + 0.5) * side, (y + 0.5) * side);
-      pen.closePath();
+      this.#triangle(cell, action);
       pen.fillStyle = colour;
       pen.fill();
       if (side >= 14) {
@@ -240,18 +255,22 @@ export class Board {
     const { maps, walls, goal, numbers, layer } = this.#view;
     const [pen, side] = [this.#pen, this.#side];
     if (side < 5) return;
-    // numbers need room: below the arrow, or around it
+    // numbers need room: one is below the arrow; four leave none, and the greedy one is framed instead
     const raised = numbers && layer !== "q" && side >= NUMBERS.cell ? 0.14 : 0;
-    const small = numbers && layer === "q" && side >= NUMBERS.move;
+    const framed = numbers && layer === "q" && side >= NUMBERS.move;
     for (let cell = 0; cell < walls.length; cell += 1) {
       const action = maps.greedy[cell];
       if (walls[cell] === "1" || cell === goal || action < 0 || maps.optimum[cell] === null) continue;
       const [dx, dy] = STEP[action];
       const [column, row] = this.#place(cell);
       const [x, y] = [(column + 0.5) * side, (row + 0.5 - raised) * side];
-      const reach = side * (small ? 0.1 : raised ? 0.2 : 0.25);
-      const barb = side * (small ? 0.09 : 0.13);
       const detour = !maps.on_path[cell];
+      if (framed) {
+        this.#frameMove(cell, action, detour);
+        continue;
+      }
+      const reach = side * (raised ? 0.2 : 0.25);
+      const barb = side * 0.13;
       pen.beginPath();
       pen.moveTo(x - dx * reach, y - dy * reach);
       pen.lineTo(x + dx * reach, y + dy * reach);
@@ -272,6 +291,18 @@ export class Board {
     }
   }
 
+  #frameMove(cell, action, detour) {
+    const [pen, side] = [this.#pen, this.#side];
+    const width = Math.max(1.5, side * 0.04);
+    this.#triangle(cell, action, 0.7 * width);
+    pen.lineJoin = "round";
+    for (const [colour, wide] of detour ? [["#ffffff", 2.2 * width], [GRID.player, 1.3 * width]] : [[INK, width]]) {
+      pen.strokeStyle = colour;
+      pen.lineWidth = wide;
+      pen.stroke();
+    }
+  }
+
   #numbers() {
     const { maps, walls, goal, layer, scale, arrows } = this.#view;
     const values = scale ? maps[layer] : null;
@@ -280,9 +311,9 @@ export class Board {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const four = layer === "q";
-    const size = four ? Math.min(14, side * 0.19) : Math.min(15, side * 0.3);
-    pen.font = `${size}px ui-sans-serif, system-ui, sans-serif`;
-    const write = (text, x, y, ink) => {
+    const size = four ? Math.min(14, side * 0.2) : Math.min(15, side * 0.3);
+    const write = (text, x, y, ink, weight = 400) => {
+      pen.font = `${weight} ${size}px ui-sans-serif, system-ui, sans-serif`;
       pen.fillStyle = ink;
       pen.fillText(text, x * side, y * side, side * (four ? 0.4 : 0.94));
     };
@@ -292,7 +323,9 @@ export class Board {
       if (four) {
         STEP.forEach(([dx, dy], action) => {
           const value = values[4 * cell + action];
-          write(short(value, scale, { steps: 25, cell: true }), x + 0.5 + dx * 0.28, y + 0.5 + dy * 0.36, this.#inkOn(cell, action));
+          const text = short(value, scale, { steps: 25, cell: true });
+          const greedy = arrows && action === maps.greedy[cell];
+          write(text, x + 0.5 + dx * 0.28, y + 0.5 + dy * 0.35, this.#inkOn(cell, action), greedy ? 700 : 400);
         });
       } else if (values[cell] !== null) {
         write(short(values[cell], scale, { steps: 25, cell: true }), x + 0.5, y + (arrows ? 0.78 : 0.52), this.#inkOn(cell));

@@ -154,14 +154,18 @@ export class Play {
       from = [event.clientX, event.clientY];
       this.#canvas.setPointerCapture(event.pointerId);
     });
-    // a long swipe makes several moves
+    // a long swipe makes several moves, one for each cell that the finger crosses, however seldom it is reported
     this.#canvas.addEventListener("pointermove", (event) => {
       if (!from) return;
       const reach = Math.max(SWIPE, this.#canvas.clientWidth / this.#grid.width);
-      const [across, down] = [event.clientX - from[0], event.clientY - from[1]];
-      if (Math.max(Math.abs(across), Math.abs(down)) < reach) return;
-      from = [event.clientX, event.clientY];
-      this.#move(Math.abs(across) > Math.abs(down) ? (across > 0 ? 1 : 3) : down > 0 ? 2 : 0);
+      const way = [event.clientX - from[0], event.clientY - from[1]];
+      const axis = Math.abs(way[0]) > Math.abs(way[1]) ? 0 : 1;
+      const [sign, moves] = [Math.sign(way[axis]), Math.floor(Math.abs(way[axis]) / reach)];
+      if (!moves) return;
+      from[axis] += sign * moves * reach;
+      from[1 - axis] = axis ? event.clientX : event.clientY;
+      const action = axis ? (sign > 0 ? 2 : 0) : sign > 0 ? 1 : 3;
+      for (let move = 0; move < moves; move += 1) this.#move(action);
     });
     for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => (from = null));
   }

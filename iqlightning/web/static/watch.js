@@ -292,9 +292,9 @@ export class Watch {
     }
   }
 
-  #legend({ figure, maps }, layer, scale) {
+  #legend({ figure, maps, board }, layer, scale) {
     figure.querySelector(".legend").classList.toggle("blank", !scale);
-    figure.querySelector(".legend-note").textContent = maps ? this.#notes(maps, layer) || " " : " ";
+    figure.querySelector(".legend-note").textContent = maps ? this.#notes(maps, layer, board) || " " : " ";
     if (!scale) return;
     scale.draw(figure.querySelector(".legend canvas"));
     figure.querySelector(".low").textContent = short(scale.low, scale);
@@ -302,14 +302,17 @@ export class Watch {
   }
 
   // What the colours stand for, and what is unusual on this grid.
-  #notes(maps, layer) {
+  #notes(maps, layer, board) {
     const { walls, goal } = this.#grid;
     const free = Array.from(walls, (_, cell) => cell).filter((cell) => walls[cell] === "0" && cell !== goal);
     const notes = [NOTES[layer](maps)];
     if ($("arrows").checked && free.some((cell) => maps.optimum[cell] !== null && !maps.on_path[cell])) {
-      notes.push("red arrows are no shortest way");
+      notes.push("red moves are no shortest way");
     }
     if (layer !== "none" && free.some((cell) => maps.optimum[cell] === null)) notes.push("grey does not lead to the goal");
+    if ($("numbers").checked && layer !== "none" && !board.hasRoomFor(layer, this.#grid.width)) {
+      notes.push("numbers need larger cells");
+    }
     return notes.filter(Boolean).join("; ");
   }
 
