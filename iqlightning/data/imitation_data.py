@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from iqlightning.data.augment import Augmentation, GaussianNoise, GridSymmetry
+from iqlightning.data.augment import Augmentation, GaussianNoise
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.experience import Experience, OnlineReplay, explore
@@ -14,6 +14,7 @@ from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
+from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.gridworld.spec import GridWorldConfig
@@ -45,7 +46,8 @@ class ImitationData(LightningDataModule):
         stride: every how many moves of an episode one is used, from a random phase on.
         validation_fraction: share of the episodes that is held out.
         noise_std: standard deviation of Gaussian noise on training states; the study used 0.01.
-        symmetries: whether training grids are turned and mirrored, actions with them; GridWorld only.
+        symmetries: whether training grids are turned and mirrored, actions with them; on CartPole,
+            Acrobot and LunarLander: left and right exchanged.
         online: collects the policy's own transitions as well; None is offline learning.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
@@ -293,11 +295,7 @@ class ImitationData(LightningDataModule):
     def _make_augmentations(self, device: torch.device) -> list[tuple[Stream, Augmentation]]:
         augmentations: list[tuple[Stream, Augmentation]] = []
         if self.symmetries:
-            if not isinstance(self.env, GridWorldConfig):
-                raise UserError(
-                    f"data.symmetries turns grids, but the environment is '{self.env.name}'; set it to false"
-                )
-            augmentations.append((Stream.SYMMETRY, GridSymmetry(*self.env.observation_shape, device=device)))
+            augmentations.append((Stream.SYMMETRY, symmetry_of(self.env, device)))
         if self.noise_std != 0.0:
             augmentations.append((Stream.NOISE, GaussianNoise(self.noise_std, self.env.observation_high)))
         return augmentations

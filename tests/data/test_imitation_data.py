@@ -206,7 +206,7 @@ def test_what_cannot_be_is_a_plain_sentence(folder, cart_pole_file):
     fails("fewer than batch_size 2400", batch_size=2400)
     fails("only 20; valid: 1 to 20", env=None, path=cart_pole_file, episodes=21)
     fails("do not fit the environment", path=cart_pole_file, episodes=None)
-    fails("turns grids", env=None, path=cart_pole_file, symmetries=True)
+    fails("turns grids", env=GymnasiumConfig("MountainCar-v0"), path=cart_pole_file, symmetries=True)
     fails("plays GridWorld only", env=CART_POLE)
     fails("does not exist", env=None, path=str(folder / "none.safetensors"))
     fails("does not exist", path=str(folder / "none.safetensors"))
