@@ -12,7 +12,15 @@ from rich.table import Table
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.ground_truth import require_solvable, transfer_figures, transfer_table, truth_figures, truth_table
+from iqlightning.cli.ground_truth import (
+    recorded_figures,
+    recorded_table,
+    require_solvable,
+    transfer_figures,
+    transfer_table,
+    truth_figures,
+    truth_table,
+)
 from iqlightning.cli.options import (
     Options,
     add_gridworld_options,
@@ -80,6 +88,9 @@ def run(arguments: Sequence[str], command: str) -> None:
     if given.transfer is not None:
         figures["transfer"] = transfer_figures(policy, env, given.transfer, given.seed, given.slip, device)
         console.print(transfer_table(figures["transfer"]))
+    if given.demonstrations is not None:
+        figures["recorded_rewards"] = recorded_figures(policy, env, given.demonstrations, device)
+        console.print(recorded_table(figures["recorded_rewards"]))
     if given.json is not None:
         write_atomically(given.json, (json.dumps(figures, indent=2) + "\n").encode(), what="result file")
 
@@ -143,6 +154,9 @@ def _options(command: str) -> Options:
     exact: dict[str, Any] = {"metavar": "GRIDS", "type": positive, "nargs": "?", "const": 64, "default": None}
     options.add_argument("--truth", help="compare Q, policy and reward with the exact solution of 64 grids", **exact)
     options.add_argument("--transfer", help="plan anew with the recovered reward alone, also on changed grids", **exact)
+    options.add_argument(
+        "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
+    )
     options.add_argument("--slip", type=below_one, default=0.2, help="probability that a move of --transfer slips")
     options.add_argument("--json", metavar="FILE", default=None, help="write the figures here as well")
     add_gridworld_options(options, instead_of="as in training")

@@ -1,4 +1,7 @@
-"""``evaluate --truth`` and ``--transfer``: the exact figures that GridWorld allows, as numbers and as tables."""
+"""``evaluate --truth``, ``--transfer``, ``--demonstrations``: is the recovered reward right? Numbers and tables.
+
+The first two solve GridWorld exactly; the third compares with recorded rewards, in any environment.
+"""
 
 import dataclasses
 from typing import Any
@@ -6,15 +9,25 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from iqlightning.data.demonstrations import check_fits, load_demonstrations
 from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.evaluation.recorded_rewards import recorded_reward_metrics
 from iqlightning.evaluation.reward_transfer import transfer_metrics
 from iqlightning.evaluation.truth import truth_metrics
 from iqlightning.evaluation.value_maps import value_maps
 from iqlightning.types import EnvConfig
 
-__all__ = ["require_solvable", "transfer_figures", "transfer_table", "truth_figures", "truth_table"]
+__all__ = [
+    "recorded_figures",
+    "recorded_table",
+    "require_solvable",
+    "transfer_figures",
+    "transfer_table",
+    "truth_figures",
+    "truth_table",
+]
 
 # each figure takes linear solves over all cells, their number cubed
 _MOST_CELLS = 1024
@@ -59,6 +72,27 @@ def transfer_figures(
     return found | {"settings": transfer_metrics(policy, layouts, others, slip=slip, device=device)}
 
 
+def recorded_figures(policy: Any, env: EnvConfig, path: str, device: torch.device) -> dict[str, Any]:
+    """:func:`~iqlightning.evaluation.recorded_rewards.recorded_reward_metrics` on a demonstrations file."""
+    trajectories, _ = load_demonstrations(path)
+    check_fits(path, trajectories, env)
+    return {"path": path} | recorded_reward_metrics(policy, trajectories, device)
+
+
+def recorded_table(figures: dict[str, Any]) -> Table:
+    """Figures of :func:`recorded_figures`."""
+    table = Table(title=f"recovered reward beside the rewards recorded in {figures['path']}", title_justify="left")
+    for heading in ("over", "number", "Pearson", "Spearman"):
+        table.add_column(heading, justify="left" if heading == "over" else "right")
+    for label, number, name in (
+        ("distinct transitions", "transitions", "transition"),
+        ("episodes (returns)", "episodes", "return"),
+    ):
+        cells = (figures[f"{name}_{kind}"] for kind in ("pearson", "spearman"))
+        table.add_row(label, f"{figures[number]:,}", *("none" if cell != cell else f"{cell:.3f}" for cell in cells))
+    return table
+
+
 def truth_table(figures: dict[str, float]) -> Table:
     """Figures of :func:`truth_figures` beside what the exact solution would have."""
     table = Table(title=f"against the exact solution of {int(figures['grids']):,} grids", title_justify="left")
@@ -75,16 +109,21 @@ def transfer_table(figures: dict[str, Any]) -> Table:
     title = f"return reached with the recovered reward alone (discount {figures['gamma']:g}), planned anew"
     table = Table(title=title, title_justify="left")
     table.add_column("on")
-    for heading in ("recovered\nreward", "true\nreward", "random\nmoves", "share of\nthe gap", "grids\nnear best"):
+    columns = {
+        "reached": "r(s, a)",
+        "transition_reached": "r(s, a, s')",
+        "best": "true\nreward",
+        "uniform": "random\nmoves",
+        "share": "share of the gap,\nr(s, a)",
+        "transition_share": "\nr(s, a, s')",
+    }
+    for heading in columns.values():
         table.add_column(heading, justify="right")
-    for name, label in _TRANSFER_LABELS.items():
-        found = figures["settings"][name]
-        slips = f" ({figures['slip']:.0%})" if "slippery" in name else ""
-        table.add_row(
-            label + slips,
-            *(f"{found[column]:.2f}" for column in ("reached", "best", "uniform")),
-            *(f"{found[column]:.1%}" for column in ("share", "near_best")),
-        )
+    for setting, label in _TRANSFER_LABELS.items():
+        found = figures["settings"][setting]
+        slips = f" ({figures['slip']:.0%})" if "slippery" in setting else ""
+        cells = (f"{found[name]:.1%}" if "share" in name else f"{found[name]:.2f}" for name in columns)
+        table.add_row(label + slips, *cells)
     return table
 
 

@@ -1,12 +1,18 @@
 r"""Is the recovered reward good for anything? Solve the game anew with it alone, and see what return that reaches.
 
-The reward r(s, a, s') = Q(s, a) - gamma V(s') is read off on a grid and then kept, cell by cell; a new policy is
-planned for it by policy iteration (no entropy) on a grid that may have other walls or slippery moves, and is paid by
-the game's own reward. With the very same grid this must work, whatever shaping the reward holds; on others it need not:
-shaping cancels only along the moves it was learnt with, and cells that were walls were never seen (Garg et al. 2021,
-section 5; Fu et al. 2018, arXiv 1710.11248).
+The reward is read off on a grid and then kept, cell by cell; a new policy is planned for it by policy iteration (no
+entropy) on a grid that may have other walls or slippery moves, and is paid by the game's own reward. Two readings:
+
+    r(s, a) = Q(s, a) - gamma V(s'),  s' where the move led on the old grid (Garg et al. 2021, definition 3.1)
+    r(s, a, s') = Q(s, a) - gamma V(s'),  s' where the move leads on the new one
+
+With the very same grid both are the same and must work, whatever shaping the reward holds. On others they need not:
+shaping in r(s, a) cancels only along the moves it was learnt with, and r(s, a, s') is the old advantage under a shaping
+that always cancels, so that the new plan repeats the old preferences (Fu et al. 2018, arXiv 1710.11248). Cells that
+were walls were never seen.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -81,6 +87,7 @@ def reward_transfer(
     *,
     walls: Bool[Tensor, "batch height width"] | None = None,
     slip: float = 0.0,
+    per_transition: bool = False,
     gamma: float | None = None,
     device: str | torch.device = "cpu",
 ) -> TransferReturns:
@@ -91,6 +98,7 @@ def reward_transfer(
         layouts: B grids that the reward is read off on; their goals stay.
         walls: walls of the grids to plan on; None for the same.
         slip: probability that a move slips to one side, see :func:`slippery_moves`.
+        per_transition: r(s, a, s') instead of r(s, a).
         gamma: discount of planning and returns; None for the policy's own.
         device: where the policy is.
     """
@@ -111,8 +119,12 @@ def reward_transfer(
     # one for each pair of the intended and the made move: (B, S, 4, 4)
     true = torch.where(reaches, GOAL_REWARD, MOVE_REWARD).to(torch.float64)
     true = true.unsqueeze(2).expand(-1, -1, 4, -1)
-    next_v = v.gather(1, moves.flatten(1)).view(moves.shape)
-    recovered = q.unsqueeze(3) - policy.gamma * next_v.masked_fill(ends, 0.0).unsqueeze(2)
+    if per_transition:
+        recovered = q.unsqueeze(3) - policy.gamma * _following(v, moves, ends).unsqueeze(2)
+    else:
+        old = next_cells(layouts.walls)
+        r = q - policy.gamma * _following(v, old, (old == goal[:, None, None]) | at_goal)
+        recovered = r.unsqueeze(3).expand_as(true)
 
     def value(pi: Tensor) -> Tensor:
         return _evaluate(pi, true, moves, ends, made, gamma)
@@ -143,21 +155,31 @@ def transfer_metrics(
     Returns:
         for each setting ``reached``, ``best`` and ``uniform`` (see :class:`TransferReturns`), ``share`` = (reached -
         uniform) / (best - uniform) of these means, ``near_best``, the share of grids on which the policy planned for
-        the recovered reward closes 99% of that gap, and ``grids``, how many counted: where walls close the goal in
-        there is nothing to plan.
+        the recovered reward closes 99% of that gap; ``transition_reached``, ``transition_share`` and
+        ``transition_near_best``, the same with r(s, a, s'); and ``grids``, how many counted: where walls close the goal
+        in there is nothing to plan.
     """
     found = {}
     for name, (walls_change, slips) in SETTINGS.items():
-        walls = other_walls(layouts, others) if walls_change else None
-        returns = reward_transfer(policy, layouts, walls=walls, slip=slip if slips else 0.0, device=device)
-        counts = returns.best.isfinite()
-        means = {key: float(value[counts].mean()) for key, value in returns._asdict().items()}
-        gap = means["best"] - means["uniform"]
-        found[name] = means | {
-            "share": (means["reached"] - means["uniform"]) / gap if gap else float("nan"),
-            "near_best": float((returns.share[counts] >= 0.99).double().mean()),
-            "grids": float(counts.sum()),
-        }
+        figures: dict[str, float] = {}
+        for prefix, per_transition in (("", False), ("transition_", True)):
+            returns = reward_transfer(
+                policy,
+                layouts,
+                walls=other_walls(layouts, others) if walls_change else None,
+                slip=slip if slips else 0.0,
+                per_transition=per_transition,
+                device=device,
+            )
+            counts = returns.best.isfinite()
+            reached, best, uniform = (float(value[counts].mean()) for value in returns)
+            figures |= {"best": best, "uniform": uniform, "grids": float(counts.sum())}
+            figures |= {
+                f"{prefix}reached": reached,
+                f"{prefix}share": (reached - uniform) / (best - uniform) if best > uniform else math.nan,
+                f"{prefix}near_best": float((returns.share[counts] >= 0.99).double().mean()),
+            }
+        found[name] = figures
     return found
 
 
@@ -175,10 +197,14 @@ def _table(policy: QFunction, layouts: Layouts, device: str | torch.device) -> t
     return both[..., :-1], both[..., -1]
 
 
+def _following(v: Tensor, moves: Tensor, ends: Tensor) -> Float[Tensor, "batch states 4"]:
+    """V where each move leads, 0 where the episode ends."""
+    return v.gather(1, moves.flatten(1)).view(moves.shape).masked_fill(ends, 0.0)
+
+
 def _backup(rewards: Tensor, v: Tensor, moves: Tensor, ends: Tensor, made: Tensor, gamma: float) -> Tensor:
     """Q(s, a) = sum_b P(b | a) (r(s, a, s_b) + gamma V(s_b)), b the move that is made."""
-    following = v.gather(1, moves.flatten(1)).view(moves.shape).masked_fill(ends, 0.0)
-    return ((rewards + gamma * following.unsqueeze(2)) * made).sum(3)
+    return ((rewards + gamma * _following(v, moves, ends).unsqueeze(2)) * made).sum(3)
 
 
 def _plan(rewards: Tensor, moves: Tensor, ends: Tensor, made: Tensor, gamma: float) -> Float[Tensor, "batch states 4"]:

@@ -62,6 +62,16 @@ def test_the_exact_truth_and_the_transfer_of_the_reward_are_shown_on_request(wor
     assert "transfer" not in plain
 
 
+def test_recorded_rewards_are_compared_with(workplace, checkpoint):
+    (file,) = (workplace.folder / "data").glob("*.safetensors")
+    found = figures(workplace, str(checkpoint), "--episodes", "5", "--demonstrations", str(file))
+    assert -1 <= found["recorded_rewards"]["transition_pearson"] <= 1
+    assert found["recorded_rewards"]["episodes"] > 0
+    assert "distinct transitions" in workplace.shown()
+    sentence = workplace.refused("evaluate", str(checkpoint), "--demonstrations", "nowhere.safetensors")
+    assert "nowhere.safetensors" in sentence
+
+
 def test_a_fixed_arrangement_is_transferred_to_random_walls(workplace, checkpoint):
     found = figures(workplace, str(checkpoint), "--episodes", "5", "--level", "static", "--transfer", "4")
     assert found["transfer"]["settings"]["other_walls"]["grids"] > 0

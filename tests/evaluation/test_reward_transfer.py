@@ -102,3 +102,20 @@ def test_transfer_metrics_are_means_over_the_grids_in_each_setting():
     assert found["slippery"]["best"] <= found["same"]["best"]
     assert found["other_walls"]["best"] != found["same"]["best"]
     assert 0 < found["other_walls"]["grids"] <= 6
+
+
+def test_both_readings_are_the_same_on_the_same_grid_and_differ_on_others():
+    layouts = grids(0)
+    noisy = TablePolicy(layouts, torch.randn_like(ground_truth(layouts, 0.9, 0.0).q), MaxValue(), 0.9)
+    walls = other_walls(layouts, grids(100))
+    same = [reward_transfer(noisy, layouts, per_transition=each).reached for each in (False, True)]
+    other = [reward_transfer(noisy, layouts, walls=walls, per_transition=each).reached for each in (False, True)]
+    torch.testing.assert_close(same[0], same[1])
+    assert (other[0] != other[1]).any()
+
+
+def test_a_reward_without_shaping_transfers_to_slippery_moves_whole():
+    # r(s, a) of the exact solution is the true reward of the intended move: -1, and 10 where it would reach the goal;
+    # with slips the game pays by the move made, which differs by the slip into or past the goal alone
+    found = reward_transfer(exact(CORRIDOR, 0.5), CORRIDOR, slip=0.1)
+    assert found.reached.tolist() == pytest.approx(found.best.tolist())
