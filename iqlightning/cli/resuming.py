@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.cli.signatures import defaults_of, imported
 from iqlightning.errors import UserError
 
 __all__ = ["SETTINGS_KEY", "refuse_other_settings"]
@@ -44,7 +45,7 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any], max_steps: in
     stored = checkpoint.get(SETTINGS_KEY)
     if stored is None:
         return
-    before, now = dict(_flat(stored)), dict(_flat(settings))
+    before, now = dict(_flat(stored)) | dict(_not_known_then(stored, settings)), dict(_flat(settings))
     differing = [
         f"{name} {before.get(name, 'unset')} (now {now.get(name, 'unset')})"
         for name in sorted(before.keys() | now.keys())
@@ -59,6 +60,27 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any], max_steps: in
 
     if made == max_steps:
         print(f"iqlightning: '{path}' has made all {made} updates: there is nothing left to train", file=sys.stderr)
+
+
+def _not_known_then(stored: Any, settings: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Settings that the program which wrote the checkpoint did not have: it did what their defaults do."""
+    if not isinstance(settings, Mapping) or not isinstance(stored, Mapping):
+        return []
+    pairs = []
+    arguments = settings.get("init_args")
+    if isinstance(arguments, Mapping) and stored.get("class_path") == settings.get("class_path"):
+        defaults = defaults_of(imported(settings["class_path"]))
+        known = stored.get("init_args") or {}
+        pairs += [
+            pair
+            for name in arguments
+            if name not in known and name in defaults
+            for pair in _flat(defaults[name], f"{prefix}.{name}")
+        ]
+    for key in settings.keys() & stored.keys():
+        name = prefix if key == "init_args" else f"{prefix}.{key}" if prefix else str(key)
+        pairs += _not_known_then(stored[key], settings[key], name)
+    return pairs
 
 
 def _flat(settings: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["classes_for", "imported", "names_of_arguments", "types_of_arguments"]
+__all__ = ["classes_for", "defaults_of", "imported", "names_of_arguments", "types_of_arguments"]
 
 
 def classes_for(annotation: Any) -> dict[str, type]:
@@ -36,6 +36,14 @@ def names_of_arguments(cls: Any) -> list[str]:
         if all(each.kind != each.VAR_KEYWORD for each in parameters):
             break
     return [name for name in dict.fromkeys(names) if name != "self"]
+
+
+def defaults_of(cls: Any) -> dict[str, Any]:
+    """Argument to default, of those that have one."""
+    if cls is None:
+        return {}
+    parameters = inspect.signature(cls).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def types_of_arguments(cls: type) -> dict[str, Any]:
