@@ -16,14 +16,14 @@ __all__ = ["StopOnSignal"]
 
 
 class StopOnSignal(Callback):
-    """On Ctrl-C or SIGTERM finishes the updates at hand, saves ``last.ckpt`` and ends the run.
+    """On Ctrl-C, SIGTERM or SIGUSR1 finishes the updates at hand, saves ``last.ckpt`` and ends the run.
 
     A signal arrives anywhere, in the middle of an optimizer step as well; what is saved there could not be continued
     exactly. All processes of a run stop at the same update. A second signal ends the run at once, with the checkpoint
-    of the last epoch.
+    of the last epoch. (SIGUSR1 is what clusters send before a job's time is over; Lightning would save right then.)
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from faults import signal_in_write, write_down
 from forked_commands import Commands, Fault
+from processes_together import wait_for_all
 from small_configurations import differences, last_checkpoint, write_configurations
-from two_processes import wait_for_all
 
 from iqlightning.data.demonstrations import load_demonstrations
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from faults import raise_at_update, signal_at_update
 from forked_commands import Commands, until
+from processes_together import left_over, start_together, wait_for_all
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
-from two_processes import left_over, start_two, wait_for_all
 
 from iqlightning.checkpoint_files import read_checkpoint
 
@@ -27,12 +27,12 @@ def lose(folder: Path, cases: list[tuple[str, int]]) -> None:
     write_configurations(folder)
     commands, numbers = Commands(folder), random.Random(0)
     arguments = ("fit", "--config", "dqn.yaml")
-    assert wait_for_all(start_two(commands, *arguments), SECONDS) == [0, 0]
+    assert wait_for_all(start_together(commands, *arguments), SECONDS) == [0, 0]
     whole = last_checkpoint(folder / "logs" / "dqn" / "version_0")
     for number, (way, rank) in enumerate(cases, 1):
         update = numbers.randint(UPDATES_PER_EPOCH + 1, UPDATES - 1)
         fault = partial(signal_at_update, update) if way == "kill" else partial(raise_at_update, update, way)
-        processes = start_two(commands, *arguments, faults=[fault if rank == each else None for each in (0, 1)])
+        processes = start_together(commands, *arguments, faults=[fault if rank == each else None for each in (0, 1)])
         statuses = wait_for_all(processes, SECONDS)
         lost, other = processes[rank], processes[1 - rank]
         assert statuses[rank] == {"kill": 137, "bug": 1, "mistake": 2}[way], lost.said
@@ -47,7 +47,7 @@ def lose(folder: Path, cases: list[tuple[str, int]]) -> None:
         run = folder / "logs" / "dqn" / f"version_{number}"
         # an epoch that was finished is there
         assert last_checkpoint(run)["global_step"] == (update - 1) // UPDATES_PER_EPOCH * UPDATES_PER_EPOCH
-    processes = start_two(commands, *arguments, "--ckpt_path", "last")
+    processes = start_together(commands, *arguments, "--ckpt_path", "last")
     assert wait_for_all(processes, SECONDS) == [0, 0], [each.said for each in processes]
     assert differences(last_checkpoint(folder / "logs" / "dqn" / f"version_{len(cases) + 1}"), whole) == []
 

@@ -1,4 +1,4 @@
-"""Two processes of one run as a launcher such as ``torchrun`` starts them, with none that cleans up after them."""
+"""Several processes of one run as a launcher such as ``torchrun`` starts them, with none that cleans up after them."""
 
 import socket
 import time
@@ -7,25 +7,24 @@ from pathlib import Path
 
 from forked_commands import Command, Commands, Fault
 
-__all__ = ["DDP", "left_over", "start_two", "wait_for_all"]
-
-DDP = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
+__all__ = ["left_over", "start_together", "wait_for_all"]
 
 
-def start_two(
+def start_together(
     commands: Commands, *arguments: object, faults: Sequence[Fault | None] = (None, None)
-) -> tuple[Command, Command]:
-    """Starts both; the first is rank 0."""
+) -> list[Command]:
+    """Starts a process for each fault, planted or None, in the order of ranks."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
-    shared |= {"TORCHELASTIC_RUN_ID": "test"}
-    first, second = (
-        commands.start(*arguments, *DDP, fault=fault, environment={**shared, "RANK": rank, "LOCAL_RANK": rank})
+    count = len(faults)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    shared |= {"GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
+    distributed = ("--trainer.devices", count, "--trainer.strategy", "ddp")
+    return [
+        commands.start(*arguments, *distributed, fault=fault, environment={**shared, "RANK": rank, "LOCAL_RANK": rank})
         for rank, fault in enumerate(faults)
-    )
-    return first, second
+    ]
 
 
 def wait_for_all(processes: Sequence[Command], seconds: float) -> list[int]:
