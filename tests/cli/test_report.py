@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -108,6 +108,19 @@ def test_other_environments_have_curves_and_a_table(workplace):
     assert "mean return" in words
     assert "not a GridWorld" in words
     assert "maps" not in page.ids
+    # what the study saw on its grids has nothing to do with it, nor has anything else about grids
+    assert "The study" not in words
+    assert not re.search("unseen grids|Wilson|shortest", words)
+
+
+def test_what_sets_runs_apart_is_marked_and_each_objective_has_its_own_loss(runs):
+    runs.write("iq.yaml", (runs.folder / "tiny.yaml").read_text().replace("BehaviorCloning", "IQLearn"))
+    runs.fit(config="iq.yaml")
+    text, page = read(runs, "logs")
+    assert re.search(r'<td class="differs">IQLearn</td>', text)
+    assert not re.search(r'<td class="differs">BehaviorCloning</td>', text)
+    for algorithm in ("IQLearn", "BehaviorCloning"):
+        assert f"loss, {algorithm}" in page.text
 
 
 @pytest.mark.parametrize(

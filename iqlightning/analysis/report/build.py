@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from iqlightning.analysis.report.examination import examine
+from iqlightning.analysis.report.examination import Examination, examine
 from iqlightning.analysis.report.page import Section, page
 from iqlightning.analysis.report.sections import sections
 from iqlightning.analysis.report.tables import Exhibit
@@ -49,5 +49,7 @@ def build_report(
     number = (
         f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {len(groups)} configuration{'s' if len(groups) > 1 else ''}"
     )
-    lead = f"{number}. Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
+    lead = f"{number}."
+    if any(isinstance(exhibit.found, Examination) for exhibit in exhibits):
+        lead += f" Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
     return page(heading, f"<p>{escape(lead)}</p>", [*sections(exhibits), *more])

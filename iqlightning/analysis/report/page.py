@@ -42,10 +42,10 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 _STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#22262a;--faint:#5f666d;--rule:#e3e5e8;--card:#f7f7f5;--mark:#fff3c9;
---floor:#f2f0eb;--mesh:#fff;--wall:#343a40;--player:#d62d2d;--goal:#ffcd28;--detour:#d62d2d;--arrow:#15181b;
+--edge:#0003;--floor:#f2f0eb;--mesh:#fff;--wall:#343a40;--player:#d62d2d;--goal:#ffcd28;--detour:#d62d2d;--arrow:#15181b;
 --s0:#2f67c9;--s1:#c8641b;--s2:#23895a;--s3:#a8438f;--s4:#7a6a1f;--s5:#5d52c4;--s6:#b3303f;--s7:#2b8595}
 @media (prefers-color-scheme:dark){:root{--page:#16191d;--ink:#e4e6e8;--faint:#9aa2aa;--rule:#30353b;--card:#1e2227;
---mark:#4a3f16;--floor:#3b424a;--mesh:#2c3137;--wall:#0d0f12;--arrow:#e4e6e8;--detour:#ff5a52;--s0:#7aa5f5;--s1:#f0984f;--s2:#5cc896;--s3:#df86c8;
+--mark:#4a3f16;--edge:#0009;--floor:#3b424a;--mesh:#2c3137;--wall:#0d0f12;--arrow:#e4e6e8;--detour:#ff5a52;--s0:#7aa5f5;--s1:#f0984f;--s2:#5cc896;--s3:#df86c8;
 --s4:#cdb94e;--s5:#a59cf5;--s6:#f07a86;--s7:#63c3d3}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
@@ -55,7 +55,9 @@ h3{font-size:1rem;margin:18px 0 6px}p{margin:6px 0 10px;max-width:75ch}
 header p{color:var(--faint)}nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:10px 0 0}a{color:var(--s0)}
 section{padding:22px 0;border-top:1px solid var(--rule);margin-top:22px}
 .study{color:var(--faint);font-size:.9rem}.study b{font-weight:600}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;min-width:100%}
+.scroll{overflow-x:auto;background:linear-gradient(to left,var(--page) 30%,transparent) right/36px 100% no-repeat local,
+linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat scroll}
+table{border-collapse:collapse;font-size:.88rem;min-width:100%}
 th,td{padding:5px 10px 5px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
 th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.other td{color:var(--faint)}td.best{font-weight:700}td.best small{font-weight:400}td.differs{background:var(--mark)}
@@ -72,7 +74,8 @@ figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:4px}figc
 .thin{stroke-width:2}.thick{stroke-width:11;opacity:.6}.median{stroke:var(--ink);stroke-width:2.5}
 .bar{width:96px;height:14px;display:block}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,190px),1fr));gap:14px;align-items:start}
-td.name{white-space:nowrap}.tiles.four{grid-template-columns:repeat(4,minmax(0,190px))}
+.name{white-space:nowrap;position:sticky;left:0;background:var(--page)}th.setting{white-space:normal;vertical-align:bottom;
+min-width:6em}.tiles.four{grid-template-columns:repeat(4,minmax(0,250px))}
 .tiles.six{grid-template-columns:repeat(6,minmax(0,190px))}
 @media (max-width:640px){.bars{display:none}.tiles.four{grid-template-columns:repeat(2,minmax(0,1fr))}
 .tiles.six{grid-template-columns:repeat(3,minmax(0,1fr));gap:8px}.tiles figcaption{font-size:.75rem}}

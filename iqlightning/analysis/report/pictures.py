@@ -126,12 +126,13 @@ def walker(path: Sequence[int], width: int, seconds_a_move: float = 0.32) -> str
     return f'{path_line(path, width)}<circle class="player" cx="{x}" cy="{y}" r="0.32">{moves}</circle>'
 
 
-def colour_bar(low: float, high: float, stops: Stops, note: str) -> str:
-    """A legend: the colours from low to high."""
+def colour_bar(low: float | str, high: float | str, stops: Stops, note: str) -> str:
+    """A legend: the colours from low to high, numbers or words."""
+    low, high = (end if isinstance(end, str) else f"{end:.3g}" for end in (low, high))
     colours = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in stops)
     return (
-        f'<div class="scale"><span>{low:.3g}</span><i style="background:linear-gradient(to right, {colours})"></i>'
-        f"<span>{high:.3g}</span> {escape(note)}</div>"
+        f'<div class="scale"><span>{escape(low)}</span><i style="background:linear-gradient(to right, {colours})"></i>'
+        f"<span>{escape(high)}</span> {escape(note)}</div>"
     )
 
 

@@ -30,7 +30,7 @@ _CURVES = {
         True,
         "Held-out moves that the policy would make too.",
     ),
-    "train/loss": ("loss", False, False, "Of the objective; objectives differ, so compare shapes, not heights."),
+    "train/loss": ("loss", False, False, "Of the objective: losses of different algorithms have nothing in common."),
     "train/entropy": ("entropy", False, False, "Of the drawn policy on training states, in nats."),
     "train/reward": ("recovered reward", False, False, "Mean over the expert's transitions."),
     "train/q": ("Q", False, False, "Mean over the actions of training transitions."),
@@ -72,30 +72,33 @@ def _results(exhibits: Sequence[Exhibit]) -> str:
     table = results_table(exhibits)
     if not table:
         return ""
+    grids = any(map(_plays_grids, exhibits))
     text = (
         "<p>Unseen episodes with the best checkpoint of each run. Intervals are 95%: over seeds (Student's t) from two "
-        "seeds on; for the success rate never narrower than Wilson's over its episodes. Bold is the best mean of the "
-        "runs' own policies.</p>"
+        f"seeds on{'; for the success rate never narrower than Wilson&rsquo;s over its episodes' if grids else ''}. "
+        "Bold is the best mean of the runs' own policies.</p>"
     )
     study = "its released networks, played greedily on fresh grids (10x10, 5 walls, random start), reach the goal on "
     study += "56% (IQ-Learn) and 56% (DQN) with random walls, on 7.9% and 2.4% with random walls and goal; a random "
     study += "policy on 33%. Its humans had Manhattan ratios of 1.00 to 1.03, its networks about 3."
-    return text + _study(study) + table
+    return text + (_study(study) if grids else "") + table
 
 
 def _curves(exhibits: Sequence[Exhibit]) -> str:
     charts = []
     for name, (heading, log, percent, meaning) in _CURVES.items():
-        series = []
-        for group, colour, _ in exhibits:
-            curves = [run.curves[name] for run in group.runs if run.curves.get(name)]
-            if curves:
-                series.append(Series(group.label, colour, band(curves)))
-        chart = line_chart(series, heading, log=log, percent=percent)
-        if chart and not (
-            name == "val/mean_return" and any("val/distance_ratio" in g.runs[0].curves for g, _, _ in exhibits)
-        ):
-            charts.append(f"<figure>{chart}<figcaption><b>{heading}</b>. {meaning}</figcaption></figure>")
+        parts = _by_algorithm(exhibits) if name == "train/loss" else {"": exhibits}
+        for algorithm, shown in parts.items():
+            series = []
+            for group, colour, _ in shown:
+                curves = [run.curves[name] for run in group.runs if run.curves.get(name)]
+                if curves:
+                    series.append(Series(group.label, colour, band(curves)))
+            called = f"{heading}, {algorithm}" if len(parts) > 1 else heading
+            chart = line_chart(series, called, log=log, percent=percent)
+            if chart and not (name == "val/mean_return" and any(map(_plays_grids, exhibits))):
+                caption = f"<b>{escape(called)}</b>. {meaning}"
+                charts.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
     if not charts:
         return ""
     several = any(len(exhibit.group.runs) > 1 for exhibit in exhibits)
@@ -105,9 +108,25 @@ def _curves(exhibits: Sequence[Exhibit]) -> str:
         else "<p>One seed each, so no intervals.</p>"
     )
     keys = "".join(f'<span><i class="b{e.colour}"></i>{escape(e.group.label)}</span>' for e in exhibits)
-    study = "IQ-Learn converges within 200 steps, DQN slowly."
-    said = f"{text}{_study(study)}{_seen(exhibits)}"
+    study = _study("IQ-Learn converges within 200 steps, DQN slowly.") if any(map(_plays_grids, exhibits)) else ""
+    said = f"{text}{study}{_seen(exhibits)}"
     return f'{said}<div class="key">{keys}</div><div class="charts">{"".join(charts)}</div>'
+
+
+def _by_algorithm(exhibits: Sequence[Exhibit]) -> dict[str, list[Exhibit]]:
+    """Algorithm to its exhibits, both in order of appearance."""
+    found: dict[str, list[Exhibit]] = {}
+    for exhibit in exhibits:
+        settings = exhibit.group.runs[0].settings
+        found.setdefault(str(settings.get("model.class_path", "")).rpartition(".")[2], []).append(exhibit)
+    return found
+
+
+def _plays_grids(exhibit: Exhibit) -> bool:
+    """Whether the study has anything to do with it."""
+    return any("val/distance_ratio" in run.curves for run in exhibit.group.runs) or isinstance(
+        exhibit.found, Examination
+    )
 
 
 def _seen(exhibits: Sequence[Exhibit]) -> str:
@@ -195,6 +214,8 @@ def _visits(grids: Grids) -> str:
         parts.append(
             f'{_heading(exhibit)}<div class="tiles six">{"".join(tiles)}</div><p><small>Distance, {mean}.</small></p>'
         )
+    note = "of all visits to a grid, its own scale; the square root, so that what is rare is seen"
+    parts.insert(1, pictures.colour_bar("never", "often", pictures.VISITS, note))
     return "".join(parts)
 
 
@@ -282,7 +303,7 @@ def _walks(grids: Grids) -> str:
             caption = f"{moves} moves, shortest {shortest}" if good else f"fails, shortest {shortest}"
             picture = pictures.tile(walls, int(goal), "", pictures.walker(path, found.env.width), label=caption)
             tiles.append(_figure(picture, caption, "" if good else "failed"))
-        parts.append(f'{_heading(exhibit)}<div class="tiles">{"".join(tiles)}</div>')
+        parts.append(f'{_heading(exhibit)}<div class="tiles six">{"".join(tiles)}</div>')
     return "".join(parts)
 
 

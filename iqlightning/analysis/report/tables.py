@@ -77,14 +77,14 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
     """Each group with its seeds and the settings that set it apart; the common ones folded away."""
     firsts = [exhibit.group.runs[0] for exhibit in exhibits]
     differing = differing_settings(firsts)
-    head = "".join(f"<th>{escape(_key(key))}</th>" for key in differing)
+    head = "".join(f'<th class="setting">{_breakable(_key(key))}</th>' for key in differing)
     rows = []
     for index, (group, colour, _) in enumerate(exhibits):
         cells = []
         for values in differing.values():
             usual = max(set(values), key=values.count)
             mark = ' class="differs"' if values[index] != usual and values.count(usual) > 1 else ""
-            cells.append(f"<td{mark}>{escape(values[index])}</td>")
+            cells.append(f"<td{mark}>{_breakable(values[index])}</td>")
         seeds = ", ".join(str(run.seed) for run in group.runs)
         rows.append(
             f'<tr><td class="name">{_dot(colour)}{escape(group.label)}</td>'
@@ -96,7 +96,7 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
     }
     listing = escape("\n".join(f"{key}: {json.dumps(value, default=str)}" for key, value in common.items()))
     return (
-        f'<div class="scroll"><table><tr><th>run</th><th>environment</th><th>seeds</th>{head}<th></th></tr>'
+        f'<div class="scroll"><table><tr><th class="name">run</th><th>environment</th><th>seeds</th>{head}</tr>'
         f"{''.join(rows)}</table></div><details><summary>{len(common)} settings that all share</summary>"
         f'<pre class="scroll"><small>{listing}</small></pre></details><details><summary>folders</summary>'
         f'<pre class="scroll"><small>{folders}</small></pre></details>'
@@ -171,7 +171,7 @@ def _table(rows: Sequence[_Row]) -> str:
             f'<td class="n">{seeds}</td></tr>'
         )
     return (
-        f'<div class="scroll"><table><tr><th>run</th><th>policy</th><th class="bars"></th>{heads}'
+        f'<div class="scroll"><table><tr><th class="name">run</th><th>policy</th><th class="bars"></th>{heads}'
         f'<th class="n">seeds</th></tr>'
         f"{''.join(lines)}</table></div>"
     )
@@ -216,6 +216,11 @@ def truth_table(exhibits: Sequence[Exhibit]) -> str:
 
 def _dot(colour: int) -> str:
     return f'<span class="dot b{colour}"></span> '
+
+
+def _breakable(text: str) -> str:
+    """With places at which a narrow column may break it."""
+    return escape(text).replace("_", "_<wbr>").replace(".", ".<wbr>")
 
 
 def _key(key: str) -> str:
