@@ -198,7 +198,11 @@ class Trajectories:
     def first_observations(self) -> Tensor:
         """(E, *shape) the true initial states."""
         episodes = torch.arange(self.num_episodes, device=self.starts.device)
-        return self.observations[self.starts[:-1] + episodes]
+        return self.initial_observations(episodes)
+
+    def initial_observations(self, episodes: Int[Tensor, " chosen"]) -> Tensor:
+        """The true initial states of some episodes."""
+        return self.observations[self.starts[episodes] + episodes]
 
     def transitions(self, indices: Int[Tensor, " batch"] | None = None, *, with_rewards: bool = False) -> Transition:
         """The transitions at ``indices`` (all of them by default); recorded rewards only on request."""

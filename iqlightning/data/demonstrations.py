@@ -9,9 +9,9 @@ executed.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,9 +28,11 @@ __all__ = [
     "check_fits",
     "digest_of",
     "environment_of",
+    "header_of",
     "load_demonstrations",
     "read_metadata",
     "save_demonstrations",
+    "verify",
 ]
 
 SCHEMA_VERSION = "1"
@@ -39,6 +41,30 @@ _NAMES = ("observations", "actions", "rewards", "starts", "terminated", "truncat
 _DTYPES = {"actions": torch.int64, "rewards": torch.float32, "starts": torch.int64}
 _DTYPES |= {"terminated": torch.bool, "truncated": torch.bool}
 _OBSERVATION_DTYPES = (torch.uint8, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64)
+
+
+@runtime_checkable
+class HasPieces(Protocol):
+    """An array that is looked at piece by piece."""
+
+    dtype: torch.dtype
+    shape: Any
+
+    def pieces(self) -> Iterator[Tensor]:
+        """All rows in order."""
+        ...
+
+
+@runtime_checkable
+class HasArrays(Protocol):
+    """Trajectories that are not in memory."""
+
+    observations: Any
+    actions: Tensor
+
+    def arrays(self) -> Mapping[str, Any]:
+        """By the names of a file's tensors: each a tensor, or looked at piece by piece."""
+        ...
 
 
 def save_demonstrations(path: str | Path, trajectories: Trajectories, metadata: Mapping[str, Any]) -> None:
@@ -76,16 +102,44 @@ def load_demonstrations(path: str | Path) -> tuple[Trajectories, dict[str, Any]]
     path = Path(path)
     header, tensors = _open(path, with_tensors=True)
     metadata = _metadata(path, header)
-    if missing := [name for name in _NAMES if name not in tensors]:
-        raise UserError(f"'{path}' is not a demonstrations file: it lacks {', '.join(missing)}")
+    verify(path, header, tensors)
     tensors = {name: tensors[name] for name in _NAMES}
-    if header.get("sha256") != _checksum(tensors, header):
-        raise _damaged(path, "its checksum does not match")
-    _check_arrays(path, tensors)
     trajectories = Trajectories(**tensors)
     if (env := environment_of(path, metadata)) is not None:
         check_fits(path, trajectories, env)
     return trajectories, metadata
+
+
+def header_of(path: str | Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """The header as it is in the file, and the metadata in it; raises as :func:`read_metadata` does."""
+    path = Path(path)
+    header = _open(path, with_tensors=False)[0]
+    return header, _metadata(path, header)
+
+
+def verify(
+    path: Path,
+    header: Mapping[str, str],
+    arrays: Mapping[str, Tensor | HasPieces],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Checks every byte against the checksum, and that the arrays belong together; what is on the disk piece by piece.
+
+    Args:
+        path: of the file, for messages.
+        header: of the file.
+        arrays: in memory or on the disk.
+        progress: called with the number of newly checked bytes.
+
+    Raises:
+        UserError: if they are damaged, or not those of demonstrations.
+    """
+    if missing := [name for name in _NAMES if name not in arrays]:
+        raise UserError(f"'{path}' is not a demonstrations file: it lacks {', '.join(missing)}")
+    arrays = {name: arrays[name] for name in _NAMES}
+    if header.get("sha256") != _checksum(arrays, header, progress):
+        raise _damaged(path, "its checksum does not match")
+    _check_arrays(path, arrays)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -114,7 +168,7 @@ def environment_of(path: str | Path, metadata: Mapping[str, Any]) -> EnvConfig |
     return env
 
 
-def check_fits(path: str | Path, trajectories: Trajectories, env: EnvConfig) -> None:
+def check_fits(path: str | Path, trajectories: Trajectories | HasArrays, env: EnvConfig) -> None:
     """Checks that trajectories can have come from an environment like this one.
 
     Raises:
@@ -134,9 +188,11 @@ def check_fits(path: str | Path, trajectories: Trajectories, env: EnvConfig) -> 
         )
 
 
-def digest_of(trajectories: Trajectories) -> str:
+def digest_of(trajectories: Trajectories | HasArrays, progress: Callable[[int], None] | None = None) -> str:
     """A SHA-256 over all that was demonstrated, wherever it is kept and whatever else its file says."""
-    return _checksum({name: getattr(trajectories, name).cpu() for name in _NAMES}, {})
+    if isinstance(trajectories, Trajectories):
+        return _checksum({name: getattr(trajectories, name).cpu() for name in _NAMES}, {})
+    return _checksum(trajectories.arrays(), {}, progress)
 
 
 def _open(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -179,16 +235,25 @@ def _serialize(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> byte
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+def _checksum(
+    arrays: Mapping[str, Tensor | HasPieces], header: Mapping[str, str], progress: Callable[[int], None] | None = None
+) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+        for piece in _pieces(array):
+            digest.update(memoryview(piece.contiguous().view(-1).view(torch.uint8).numpy()))
+            if progress is not None:
+                progress(piece.nbytes)
     return digest.hexdigest()
 
 
-def _check_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _pieces(array: Tensor | HasPieces) -> Iterable[Tensor]:
+    return [array] if isinstance(array, Tensor) else array.pieces()
+
+
+def _check_arrays(path: Path, tensors: Mapping[str, Any]) -> None:
     """The invariants of :class:`Trajectories`, checked before one is built."""
 
     def require(holds: bool, problem: str) -> None:
@@ -207,17 +272,22 @@ def _check_arrays(path: Path, tensors: Mapping[str, Tensor]) -> None:
         f"{observations.shape[0] if observations.ndim else 0}",
     )
     require(observations.dtype in _OBSERVATION_DTYPES, f"observations are {observations.dtype}")
-    require(not observations.is_floating_point() or bool(observations.isfinite().all()), "an observation is not finite")
+    require(not observations.is_floating_point() or _finite(observations), "an observation is not finite")
     require(tensors["rewards"].shape[0] == transitions, f"{tensors['rewards'].shape[0]} rewards, {transitions} actions")
-    require(bool(tensors["rewards"].isfinite().all()), "a reward is not finite")
+    require(_finite(tensors["rewards"]), "a reward is not finite")
     require(int(starts[0]) == 0 and int(starts[-1]) == transitions, "episodes do not cover the transitions")
     require(bool((starts[1:] > starts[:-1]).all()), "episode starts do not increase")
-    require(int(actions.min()) >= 0, f"there is an action {int(actions.min())}")
+    lowest = min(int(piece.min()) for piece in _pieces(actions))
+    require(lowest >= 0, f"there is an action {lowest}")
     for name in ("terminated", "truncated"):
         require(tensors[name].shape[0] == episodes, f"{tensors[name].shape[0]} flags '{name}', {episodes} episodes")
     require(
         bool((tensors["terminated"] | tensors["truncated"]).all()), "an episode is neither terminated nor truncated"
     )
+
+
+def _finite(array: Tensor | HasPieces) -> bool:
+    return all(bool(piece.isfinite().all()) for piece in _pieces(array))
 
 
 def _damaged(path: Path, detail: str) -> UserError:

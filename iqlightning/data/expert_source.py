@@ -1,4 +1,4 @@
-"""Batches of demonstrations from memory on the training device: a few gathers an update."""
+"""Batches of demonstrations, from memory on the training device (a few gathers an update) or from the disk."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from iqlightning.data.augment import Augmentation
+from iqlightning.data.disk_rows import ReadAhead
+from iqlightning.data.disk_trajectories import DiskTrajectories
 from iqlightning.data.experience import Experience
 from iqlightning.data.index_stream import IndexStream
 from iqlightning.keyed import Stream, integers
@@ -28,66 +30,73 @@ class ExpertSource:
 
     Args:
         trajectories: on the device from which to serve.
-        kept: (K,) indices of the transitions to serve, increasing.
+        kept: (K,) indices of the transitions to serve, increasing; None for all of those on the disk.
         stream: of ``Stream.BATCH``, over the K kept transitions.
         initial_stream: of ``Stream.INITIAL``, over the episodes, of the same batch size.
         augmentations: with the purpose their keys are drawn for, applied in order to transitions and initial states.
         experience: of the policy that is being trained; it becomes the batch's ``policy``.
+        initial: whether initial states are wanted.
     """
 
     def __init__(
         self,
-        trajectories: Trajectories,
-        kept: Int[Tensor, " kept"],
+        trajectories: Trajectories | DiskTrajectories,
+        kept: Int[Tensor, " kept"] | None,
         stream: IndexStream,
         initial_stream: IndexStream,
         augmentations: Sequence[tuple[Stream, Augmentation]] = (),
         experience: Experience | None = None,
+        *,
+        initial: bool = True,
     ) -> None:
-        self._observations = trajectories.observations
-        episode = trajectories.episode_of[kept]
-        last = kept + 1 == trajectories.starts[episode + 1]
-        self._frame = kept + episode
-        self._actions = trajectories.actions[kept]
-        self._terminated: Bool[Tensor, " kept"] = last & trajectories.terminated[episode]
-        self._truncated: Bool[Tensor, " kept"] = last & trajectories.truncated[episode]
-        self._initial_frame = trajectories.starts[:-1] + torch.arange(
-            trajectories.num_episodes, device=trajectories.starts.device
-        )
-        self._stream, self._initial_stream = stream, initial_stream
+        self._stream, self._initial_stream, self._initial = stream, initial_stream, initial
         self._augmentations = list(augmentations)
         self._experience = experience
-        self._first, self._rows = 0, []
+        self._rows: dict[int, list[tuple[Tensor, ...]]] = {}  # by the first update of a block; the last two blocks
+        if isinstance(trajectories, DiskTrajectories):
+            self._table: _Table | _DiskTable = _DiskTable(trajectories, kept)
+            width = (2 + initial) * len(stream.positions)
+            ahead = ReadAhead(trajectories.observations, width, _BLOCK, lambda update: self._row(update)[0])
+            self._read = lambda update, frames: ahead.batch(update).to(trajectories.device)
+        else:
+            assert kept is not None
+            self._table, observations = _Table(trajectories, kept), trajectories.observations
+            self._read = lambda update, frames: observations.index_select(0, frames)
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""
-        row = update - self._first
-        if not 0 <= row < len(self._rows):
-            self._first = update // _BLOCK * _BLOCK
-            self._rows = self._draw(self._first, _BLOCK)
-            row = update - self._first
-        frames, actions, terminated, truncated, *keys = self._rows[row]
+        frames, actions, terminated, truncated, *keys = self._row(update)
         size = actions.shape[0]
-        observations = self._observations.index_select(0, frames)
+        observations = self._read(update, frames)
         expert = Transition(observations[:size], actions, observations[size : 2 * size], terminated, truncated)
-        initial = observations[2 * size :]
+        initial = observations[2 * size :] if self._initial else None
         policy = None if self._experience is None else self._experience.transitions(update)
         for (_, augmentation), key in zip(self._augmentations, keys, strict=True):
             expert = augmentation(expert, key[:size])
-            initial = augmentation.observations(initial, key[size : 2 * size])
+            initial = None if initial is None else augmentation.observations(initial, key[size : 2 * size])
             policy = None if policy is None else augmentation(policy, key[2 * size :])
-        batch = Batch(expert=expert, initial=initial)
+        batch = Batch(expert=expert)
+        if initial is not None:
+            batch["initial"] = initial
         if policy is not None:
             batch["policy"] = policy
         return batch
 
+    def _row(self, update: int) -> tuple[Tensor, ...]:
+        first = update // _BLOCK * _BLOCK
+        block = self._rows.get(first)
+        if block is None:
+            block = self._draw(first, _BLOCK)
+            self._rows = dict([*self._rows.items(), (first, block)][-2:])
+        return block[update - first]
+
     def _draw(self, first: int, count: int) -> list[tuple[Tensor, ...]]:
         """For each of ``count`` updates: frames of s, s' and initial states, actions, flags, keys of augmentations."""
-        indices = self._stream.indices_of(first, count)
-        frame = self._frame[indices]
-        initial = self._initial_frame[self._initial_stream.indices_of(first, count)]
-        columns = [torch.cat([frame, frame + 1, initial], 1), self._actions[indices]]
-        columns += [self._terminated[indices], self._truncated[indices]]
+        frame, *transition = self._table.transitions(self._stream.indices_of(first, count))
+        frames = [frame, frame + 1]
+        if self._initial:
+            frames.append(self._table.initial(self._initial_stream.indices_of(first, count)))
+        columns = [torch.cat(frames, 1), *transition]
         columns += [self._keys(purpose, first, count) for purpose, _ in self._augmentations]
         return list(zip(*(column.unbind(0) for column in columns), strict=True))
 
@@ -101,7 +110,47 @@ class ExpertSource:
         return torch.cat(keys, 1)
 
 
-def keep_every(trajectories: Trajectories, stride: int, seed: int) -> Int[Tensor, " kept"]:
+class _Table:
+    """Where each kept transition lies, in memory."""
+
+    def __init__(self, trajectories: Trajectories, kept: Tensor) -> None:
+        episode = trajectories.episode_of[kept]
+        last = kept + 1 == trajectories.starts[episode + 1]
+        self._frame = kept + episode
+        self._actions = trajectories.actions[kept]
+        self._terminated: Bool[Tensor, " kept"] = last & trajectories.terminated[episode]
+        self._truncated: Bool[Tensor, " kept"] = last & trajectories.truncated[episode]
+        episodes = torch.arange(trajectories.num_episodes, device=trajectories.starts.device)
+        self._initial_frame = trajectories.starts[:-1] + episodes
+
+    def transitions(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of kept transitions: the row of s, action, terminated, truncated."""
+        return self._frame[indices], self._actions[indices], self._terminated[indices], self._truncated[indices]
+
+    def initial(self, episodes: Tensor) -> Tensor:
+        """Rows of initial states."""
+        return self._initial_frame[episodes]
+
+
+class _DiskTable:
+    """The same, worked out when it is asked for: a table of ten million rows would take half a gigabyte."""
+
+    def __init__(self, trajectories: DiskTrajectories, kept: Tensor | None) -> None:
+        self._trajectories, self._kept = trajectories, kept
+
+    def transitions(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of kept transitions: the row of s (on the CPU), action, terminated, truncated."""
+        indices = indices.cpu()
+        rows, *rest = self._trajectories.rows_of(indices if self._kept is None else self._kept[indices])
+        actions, terminated, truncated = (each.to(self._trajectories.device) for each in rest)
+        return rows, actions, terminated, truncated
+
+    def initial(self, episodes: Tensor) -> Tensor:
+        """Rows of initial states."""
+        return self._trajectories.first_rows(episodes.cpu())
+
+
+def keep_every(trajectories: Trajectories | DiskTrajectories, stride: int, seed: int) -> Int[Tensor, " kept"]:
     """Indices of every ``stride``-th transition of each episode, from a keyed random phase on.
 
     As in the reference implementation of Garg et al. (2021), where long episodes of similar states are thinned out; but
@@ -110,6 +159,6 @@ def keep_every(trajectories: Trajectories, stride: int, seed: int) -> Int[Tensor
     lengths = trajectories.lengths
     episodes = torch.arange(trajectories.num_episodes, device=lengths.device)
     phase = integers(Stream.PHASE, seed, episodes, bound=lengths.clamp(max=stride))
-    episode = trajectories.episode_of
+    episode = torch.repeat_interleave(episodes, lengths)
     within = torch.arange(trajectories.num_transitions, device=lengths.device) - trajectories.starts[episode]
     return ((within - phase[episode]) % stride == 0).nonzero().squeeze(1)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from iqlightning.data.disk_trajectories import DiskTrajectories
 from iqlightning.data.placement import Placement
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, hash_keys, integers
@@ -29,7 +30,9 @@ class HeldOutLoader:
         placement: of this process.
     """
 
-    def __init__(self, trajectories: Trajectories, batch_size: int, seed: int, placement: Placement) -> None:
+    def __init__(
+        self, trajectories: Trajectories | DiskTrajectories, batch_size: int, seed: int, placement: Placement
+    ) -> None:
         self._trajectories = trajectories
         self._batch_size = batch_size // placement.world_size
         self._seed = seed
@@ -41,11 +44,13 @@ class HeldOutLoader:
         return self._batches
 
     def __iter__(self) -> Iterator[Batch]:
-        first_observations = self._trajectories.first_observations
         for start in range(0, self._batches * self._batch_size, self._batch_size):
             indices = self._indices[start : start + self._batch_size]
             episodes = integers(Stream.HOLDOUT, self._seed, indices, bound=self._trajectories.num_episodes)
-            yield Batch(expert=self._trajectories.transitions(indices), initial=first_observations[episodes])
+            yield Batch(
+                expert=self._trajectories.transitions(indices),
+                initial=self._trajectories.initial_observations(episodes),
+            )
 
 
 def split_episodes(

@@ -1,6 +1,7 @@
 """The datamodule of imitation: expert transitions and initial states, optionally the policy's own transitions."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -9,6 +10,7 @@ from torch import Tensor
 from iqlightning.data.augment import Augmentation, GaussianNoise
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
+from iqlightning.data.disk_trajectories import DiskTrajectories, checking_bar, open_demonstrations
 from iqlightning.data.experience import Experience, OnlineReplay, explore
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
@@ -26,6 +28,9 @@ __all__ = ["ImitationData"]
 
 # The study's number of demonstrations.
 _DEFAULT_EPISODES = 450
+
+# Bytes of a file from which on observations are not loaded unless asked for.
+_LARGE = 1 << 30
 
 
 class ImitationData(LightningDataModule):
@@ -48,6 +53,8 @@ class ImitationData(LightningDataModule):
         noise_std: standard deviation of Gaussian noise on training states; the study used 0.01.
         symmetries: whether training grids are turned and mirrored, actions with them; on CartPole,
             Acrobot and LunarLander: left and right exchanged.
+        out_of_core: whether observations stay in the file and each batch is read from it, so that demonstrations may be
+            larger than memory; the batches are the same. ``auto``: from a file of 1 GB on.
         online: collects the policy's own transitions as well; None is offline learning.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
@@ -74,6 +81,7 @@ class ImitationData(LightningDataModule):
         validation_fraction: float = 0.1,
         noise_std: float = 0.0,
         symmetries: bool = False,
+        out_of_core: Literal["auto"] | bool = "auto",
         online: OnlineReplay | None = None,
         updates_per_epoch: int = 100,
         updates_per_step: int = 8,
@@ -99,13 +107,14 @@ class ImitationData(LightningDataModule):
         self.validation_fraction = validation_fraction
         self.noise_std = noise_std
         self.symmetries = symmetries
+        self.out_of_core = out_of_core
         self.online = online
         self.updates_per_epoch = updates_per_epoch
         self.updates_per_step = updates_per_step
         self.seed = seed
         self._augmentations = self._make_augmentations(torch.device("cpu"))  # complains early
-        self._training: Trajectories | None = None
-        self._held_out: Trajectories | None = None
+        self._training: Trajectories | DiskTrajectories | None = None
+        self._held_out: Trajectories | DiskTrajectories | None = None
         self._experience: Experience | None = None
         self._source: ExpertSource | None = None
         self._digest = ""
@@ -120,14 +129,14 @@ class ImitationData(LightningDataModule):
         return self._source
 
     @property
-    def training(self) -> Trajectories:
+    def training(self) -> Trajectories | DiskTrajectories:
         """The episodes that are trained on, all their transitions and rewards, on the training device."""
         if self._training is None:
             raise RuntimeError("call setup() before asking for demonstrations")
         return self._training
 
     @property
-    def held_out(self) -> Trajectories | None:
+    def held_out(self) -> Trajectories | DiskTrajectories | None:
         """The episodes that are held out; None if there are none."""
         return self._held_out
 
@@ -231,9 +240,15 @@ class ImitationData(LightningDataModule):
 
     # Building
 
-    def _load(self, path: str, device: torch.device) -> tuple[Trajectories, Trajectories | None]:
+    def _load(
+        self, path: str, device: torch.device
+    ) -> tuple[Trajectories | DiskTrajectories, Trajectories | DiskTrajectories | None]:
         """Training and held-out demonstrations."""
-        trajectories, _ = load_demonstrations(path)
+        if self._stays_on_disk(path):
+            with checking_bar(path) as progress:
+                trajectories, _ = open_demonstrations(path, progress)
+        else:
+            trajectories, _ = load_demonstrations(path)
         check_fits(path, trajectories, self.training_env)
         if self.episodes is not None:
             if trajectories.num_episodes < self.episodes:
@@ -248,14 +263,22 @@ class ImitationData(LightningDataModule):
         self._digest = digest_of(trained_on)
         return trained_on.to(device), kept
 
+    def _stays_on_disk(self, path: str) -> bool:
+        if isinstance(self.out_of_core, bool):
+            return self.out_of_core
+        return Path(path).is_file() and Path(path).stat().st_size >= _LARGE
+
     def _serve(self, placement: Placement) -> None:
         training = self.training
-        kept = keep_every(training, self.stride, self.seed)
-        if len(kept) < self.batch_size:
+        # of a large file all are kept without a list of them
+        every = self.stride == 1 and isinstance(training, DiskTrajectories)
+        kept = None if every else keep_every(training, self.stride, self.seed)
+        count = training.num_transitions if kept is None else len(kept)
+        if count < self.batch_size:
             raise UserError(
-                f"{training.num_episodes} training demonstrations of '{self.demonstrations_file}' give {len(kept)} "
+                f"{training.num_episodes} training demonstrations of '{self.demonstrations_file}' give {count} "
                 f"transitions (stride {self.stride}), fewer than batch_size {self.batch_size}; use more demonstrations "
-                f"or a batch_size of at most {len(kept)}"
+                f"or a batch_size of at most {count}"
             )
         common: dict[str, Any] = {
             "rank": placement.rank,
@@ -268,12 +291,14 @@ class ImitationData(LightningDataModule):
             stream = IndexStream(1, self.batch_size, self.seed, stream=Stream.REPLAY, **common)
             env = self._own_env(self.online, placement)
             self._experience = Experience(env, self._explore, self.online, stream, rewards=False)
-        bounds = torch.searchsorted(kept, training.starts)
+        bounds = training.starts if kept is None else torch.searchsorted(kept, training.starts)
+        # what an algorithm says it needs; anything else is served everything
+        needs = getattr(getattr(self.trainer, "lightning_module", None), "needs", None)
         self._source = ExpertSource(
             training,
             kept,
             IndexStream(
-                len(kept),
+                count,
                 self.batch_size,
                 self.seed,
                 stream=Stream.BATCH,
@@ -284,6 +309,7 @@ class ImitationData(LightningDataModule):
             IndexStream(training.num_episodes, self.batch_size, self.seed, stream=Stream.INITIAL, **common),
             self._make_augmentations(placement.device),
             self._experience,
+            initial=needs is None or "initial" in needs,
         )
 
     def _own_env(self, online: OnlineReplay, placement: Placement) -> BatchEnv:

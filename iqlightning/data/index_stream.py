@@ -56,8 +56,6 @@ class IndexStream:
                 raise ValueError("groups of samples need to know the episodes: give episode_starts")
             self._starts = episode_starts.to(device)
             self._lengths = self._starts[1:] - self._starts[:-1]
-            episodes = torch.arange(len(self._lengths), device=device)
-            self._episode_of = torch.repeat_interleave(episodes, self._lengths)
 
     def indices(self, update: int) -> Int[Tensor, " batch"]:
         """This rank's samples of one update."""
@@ -70,7 +68,7 @@ class IndexStream:
         indices = integers(self.stream, self.seed, updates, leaders, bound=self.size)
         if self.per_group == 1:
             return indices
-        episode = self._episode_of[indices]
+        episode = torch.searchsorted(self._starts, indices, right=True) - 1
         within = integers(self.stream, self.seed, updates, self.positions, bound=self._lengths[episode])
         return torch.where(self.positions == leaders, indices, self._starts[episode] + within)
 
