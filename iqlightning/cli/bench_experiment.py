@@ -15,6 +15,7 @@ from iqlightning.analysis.experiments.runner import run_trials
 from iqlightning.analysis.experiments.table import as_dict, as_table, rows_of
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
 from iqlightning.checkpoint_files import write_atomically
+from iqlightning.cli.config_files import config_folder
 from iqlightning.cli.evaluate import evaluate
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
@@ -27,6 +28,7 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
     """Parses the options, runs trials that have not been run, and says what came out."""
     options = _options(experiment, command)
     given = options.parse_args(arguments)
+    given.configs = config_folder()
     folder = Path(given.logs) / experiment.name if given.name is None else Path(given.logs) / given.name
     trials = [trial for trial in experiment.trials(given) if fnmatch(trial.group, given.only)]
     if not trials:

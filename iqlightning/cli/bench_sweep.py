@@ -1,6 +1,7 @@
-"""``bench sweep``: searches settings of a configuration with Optuna, in processes of their own, and can be continued."""
+"""``bench sweep``: searches settings of a configuration with Optuna; trials run apart, and a search goes on."""
 
 import csv
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -115,8 +116,8 @@ def _study(
         sampler=optuna.samplers.TPESampler(seed=given.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=given.startup, n_warmup_steps=0),
     )
-    what = {"spaces": {key: list(space) for key, space in spaces.items()}, "config": given.config, "monitor": monitor}
-    what = {**what, "spaces": {key: [kind, list(values)] for key, (kind, values) in spaces.items()}}
+    listed = {key: [kind, list(values)] for key, (kind, values) in spaces.items()}
+    what = {"spaces": listed, "config": given.config, "monitor": monitor}
     known = study.user_attrs.get("searched")
     if known is not None and known != what:
         raise UserError(
@@ -168,11 +169,21 @@ def _run_trial(
         process.join()
     values = [value for _, value in _validations(folder / name, monitor)]
     if process.exitcode or not values:
-        trial.set_user_attr("trouble", f"it failed; what it printed is in '{folder / name}.log'")
+        said = _last_sentence(folder / name / "statuses.json") or f"there was no {monitor} to judge it by"
+        trial.set_user_attr("trouble", f"it failed: {said}; what it printed is in '{folder / name}.log'")
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        if process.exitcode == 2 and not any(each.value is not None for each in study.trials):
+            raise UserError(said)  # a mistake in what all trials share would be made by all of them
     else:
         # as fit itself chooses its best checkpoint
         study.tell(trial, min(values) if mode == "min" else max(values))
+
+
+def _last_sentence(statuses: Path) -> str:
+    try:
+        return str(json.loads(statuses.read_text())[-1]["sentence"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:

@@ -14,7 +14,7 @@ was cut off goes on from its last checkpoint), plays the evaluations, and keeps 
                 for seed in options.seeds:
                     yield Trial(
                         group=f"mlp_{width}",                      # the runs' folder; same group: same but for the seed
-                        config="configs/mlp_iq.yaml",
+                        config=str(options.configs / "mlp_iq.yaml"),
                         seed=seed,
                         settings={"model.encoder.init_args.hidden": f"[{width}]"},
                         evaluations={"10x10": ("--episodes", "2000")},   # options of ``evaluate``

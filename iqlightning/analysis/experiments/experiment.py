@@ -40,7 +40,8 @@ class Experiment(ABC):
         """All trials.
 
         Args:
-            options: parsed; ``seeds`` is a list of seeds, ``quick`` asks for the least that shows that it runs.
+            options: parsed; ``seeds`` is a list of seeds, ``quick`` asks for the least that shows that it runs,
+                ``configs`` is the folder of the configurations that come with the package.
         """
 
     def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:

@@ -82,7 +82,7 @@ class Generalisation(Experiment):
             for seed in options.seeds:
                 yield Trial(
                     group=f"{encoder}_{objective.lower().replace('-', '_')}_{number}",
-                    config=f"configs/{recipe.iq if objective == 'IQ-Learn' else recipe.cloning}.yaml",
+                    config=str(options.configs / f"{recipe.iq if objective == 'IQ-Learn' else recipe.cloning}.yaml"),
                     seed=seed,
                     settings=settings,
                     evaluations=evaluations,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from iqlightning.analysis.experiments.trial import Outcome
@@ -104,35 +105,36 @@ def _at_least_wilson(found: Estimate, episodes: int) -> Estimate:
     return found._replace(low=max(0.0, min(low, found.low)), high=min(1.0, max(high, found.high)))
 
 
-_PERCENT: Callable[[float], str] = "{:.2%}".format
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("success_rate", "success", _PERCENT),
-    ("distance_ratio", "distance ratio", "{:.3f}".format),
-    ("spl", "SPL", "{:.3f}".format),
-    ("mean_return", "mean return", "{:.2f}".format),
-)
+_PERCENT: Callable[[float], str] = "{:.1%}".format
+_SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
+    "success_rate": ("success", _PERCENT),
+    "mean_return": ("mean return", "{:.2f}".format),
+}
 
 
 def as_table(title: str, rows: Sequence[Row]) -> Table:
     """Interquartile means over seeds, interval and worst seed of the main figure."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for heading in ("trained", "tested on"):
         table.add_column(heading, overflow="fold")
-    on_grids = any(row.main == "success_rate" and row.figures for row in rows)
-    main, label, show = next(each for each in _COLUMNS if each[0] == ("success_rate" if on_grids else "mean_return"))
-    others = [column for column in _COLUMNS if column[0] != main and any(column[0] in row.figures for row in rows)]
-    for heading in (label, "95% interval", "worst seed", *(column[1] for column in others), "seeds"):
-        table.add_column(heading, justify="right")
+    main = "success_rate" if any(row.main == "success_rate" and row.figures for row in rows) else "mean_return"
+    label, show = _SHOWN[main]
+    ratios = any("distance_ratio" in row.figures for row in rows)
+    ratio_heading = ("distance ratio",) if ratios else ()
+    for heading in (label, "95% interval", "worst seed", *ratio_heading, "seeds"):
+        table.add_column(heading, justify="right", no_wrap=heading != "distance ratio")
     for row in rows:
-        if row.refused is not None:
-            table.add_row(row.group, row.evaluation, "no", "", "", *([""] * len(others)), str(len(row.seeds)))
-            continue
-        cells = [""] * 3
-        if (found := row.figures.get(main)) is not None:
-            ends = f"{show(found.low or 0.0)} to {show(found.high or 0.0)}"
-            cells = [show(found.mean), ends, show(min(row.each[main]))]
-        rest = [form(row.figures[name].mean) if name in row.figures else "" for name, _, form in others]
-        table.add_row(row.group, row.evaluation, *cells, *rest, str(len(row.seeds)))
+        cells = ["no", "", ""]
+        if row.refused is None:
+            found = row.figures[main]
+            cells = [
+                show(found.mean),
+                f"{show(found.low or 0.0)} to {show(found.high or 0.0)}",
+                show(min(row.each[main])),
+            ]
+        ratio = row.figures.get("distance_ratio")
+        more = [] if not ratios else [""] if ratio is None else [f"{ratio.mean:.3f}"]
+        table.add_row(row.group, row.evaluation, *cells, *more, str(len(row.seeds)))
     refusals = dict.fromkeys(row.refused for row in rows if row.refused is not None)
     if refusals:
         table.caption = "\n".join(f"no: {sentence}" for sentence in refusals)

@@ -1,0 +1,72 @@
+"""One arrangement of walls and the same network with the goal in several places: does the policy follow the goal?"""
+
+from collections.abc import Sequence
+from html import escape
+
+import torch
+
+from iqlightning.analysis.report import pictures
+from iqlightning.analysis.report.page import Section
+from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
+from iqlightning.envs.gridworld.planning import shortest_paths
+from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.evaluation.value_maps import value_maps
+from iqlightning.policies import QPolicy
+
+__all__ = ["goals_section"]
+
+_PLACES = ((0.15, 0.15), (0.15, 0.85), (0.5, 0.5), (0.85, 0.15), (0.85, 0.85))
+
+
+def goals_section(policies: Sequence[tuple[str, QPolicy]], seed: int = 0) -> Section:
+    """Greedy moves from all cells, red where no shortest path goes that way.
+
+    Args:
+        policies: label and policy, all of GridWorld.
+        seed: of the walls.
+    """
+    parts = [
+        "<p>The same walls, five goals. A policy that follows the goal turns its arrows towards it; one that has "
+        "learned a single goal keeps them.</p>"
+    ]
+    seen = []
+    for label, policy in policies:
+        env = policy.env
+        if not isinstance(env, GridWorldConfig):
+            continue
+        layouts = with_goals(env, seed)
+        maps = value_maps(policy, layouts)
+        tiles = []
+        for grid in range(len(layouts.goal)):
+            shown = maps.reachable[grid]
+            right = float(maps.on_shortest_path[grid][shown].double().mean())
+            arrows = pictures.arrows(maps.greedy[grid], maps.on_shortest_path[grid], shown)
+            picture = pictures.tile(
+                layouts.walls[grid], int(layouts.goal[grid]), "", arrows, label=f"{right:.0%} right"
+            )
+            tiles.append(f"<figure>{picture}<figcaption>{right:.0%} of moves right</figcaption></figure>")
+        share = float(maps.on_shortest_path[maps.reachable].double().mean())
+        seen.append(f"{escape(label)} {share:.0%}")
+        parts.append(f'<h3>{escape(label)}</h3><div class="tiles">{"".join(tiles)}</div>')
+    if not seen:
+        return Section("goals", "Other goals", "")
+    study = '<p class="study"><b>The study:</b> with random goals neither method finds the goal again.</p>'
+    here = f"<p>Here moves on a shortest path, over all five goals: {', '.join(seen)}.</p>"
+    return Section("goals", "Other goals", parts[0] + study + here + "".join(parts[1:]))
+
+
+def with_goals(env: GridWorldConfig, seed: int) -> Layouts:
+    """One drawn arrangement of walls with the goal near the corners and in the middle, wherever that can be reached."""
+    drawn = draw_layouts(env, torch.tensor([seed]), torch.tensor([0]), split="test")
+    walls = drawn.walls[0]
+    height, width = walls.shape
+    connected = shortest_paths(drawn.walls, drawn.goal)[0] >= 0
+    rows, columns = torch.nonzero(connected & ~walls, as_tuple=True)
+    goals: list[int] = []
+    for down, across in _PLACES:
+        distance = (rows - down * (height - 1)).abs() + (columns - across * (width - 1)).abs()
+        nearest = int(distance.argmin())
+        goals.append(int(rows[nearest]) * width + int(columns[nearest]))
+    places = torch.tensor(list(dict.fromkeys(goals)))
+    start = torch.where(places == drawn.start, drawn.goal, drawn.start)
+    return Layouts(walls.expand(len(places), -1, -1).contiguous(), start, places)
