@@ -4,6 +4,7 @@ The first two solve GridWorld exactly; the third compares with recorded rewards,
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ _TRUTH_LABELS = {
 }
 
 _TRANSFER_LABELS = {
-    "same": "the same grids",
+    "same": "same grids",
     "slippery": "slippery moves",
     "other_walls": "other walls",
     "other_walls_slippery": "both",
@@ -81,7 +82,7 @@ def recorded_figures(policy: Any, env: EnvConfig, path: str, device: torch.devic
 
 def recorded_table(figures: dict[str, Any]) -> Table:
     """Figures of :func:`recorded_figures`."""
-    table = Table(title=f"recovered reward beside the rewards recorded in {figures['path']}", title_justify="left")
+    table = Table(title=f"recovered reward beside those recorded in {Path(figures['path']).name}", title_justify="left")
     for heading in ("over", "number", "Pearson", "Spearman"):
         table.add_column(heading, justify="left" if heading == "over" else "right")
     for label, number, name in (
@@ -107,23 +108,27 @@ def truth_table(figures: dict[str, float]) -> Table:
 def transfer_table(figures: dict[str, Any]) -> Table:
     """Figures of :func:`transfer_figures`."""
     title = f"return reached with the recovered reward alone (discount {figures['gamma']:g}), planned anew"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", pad_edge=False, collapse_padding=True)
+    table.caption = (
+        f"a slippery move goes astray with probability {figures['slip']:g}; share: of the way from random moves to the "
+        "plan for the true reward"
+    )
+    table.caption_justify = "left"
     table.add_column("on")
     columns = {
         "reached": "r(s, a)",
         "transition_reached": "r(s, a, s')",
         "best": "true\nreward",
         "uniform": "random\nmoves",
-        "share": "share of the gap,\nr(s, a)",
-        "transition_share": "\nr(s, a, s')",
+        "share": "share by\nr(s, a)",
+        "transition_share": "share by\nr(s, a, s')",
     }
     for heading in columns.values():
         table.add_column(heading, justify="right")
     for setting, label in _TRANSFER_LABELS.items():
         found = figures["settings"][setting]
-        slips = f" ({figures['slip']:.0%})" if "slippery" in setting else ""
         cells = (f"{found[name]:.1%}" if "share" in name else f"{found[name]:.2f}" for name in columns)
-        table.add_row(label + slips, *cells)
+        table.add_row(label, *cells)
     return table
 
 
