@@ -16,7 +16,15 @@ from torch import Tensor
 
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.options import Options, add_gridworld_options, changed_environment, device_of, natural, positive
+from iqlightning.cli.options import (
+    Options,
+    add_gridworld_options,
+    changed_environment,
+    device_of,
+    fraction,
+    natural,
+    positive,
+)
 from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, read_metadata, save_demonstrations
@@ -83,6 +91,7 @@ def _play(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[Tra
                 policy, env, episodes, given.seed, sample=given.sample, device=str(device), progress=progress
             )
     recipe = {"episodes": episodes, "sample": given.sample, "min_return": given.min_return, "split": "train"}
+    recipe |= {} if given.temperature is None else {"temperature": given.temperature}
     return played.to("cpu"), {"env": env.to_dict(), "seed": given.seed, "source": source, "recipe": recipe}, file
 
 
@@ -122,6 +131,8 @@ def _refuse_contradictions(given: Any) -> None:
         )
     if sources[:1] in (["from_minari"], ["from_file"]) and given.output is None and given.to_minari is None:
         raise UserError(f"--{sources[0]} needs to know where to: --output FILE or --to_minari ID")
+    if given.temperature is not None and not given.sample:
+        raise UserError("--temperature is that of drawn actions: give --sample as well")
     given.policy = given.policy or "expert"
 
 
@@ -157,6 +168,7 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--sample", action="store_true", help="draw a checkpoint's actions from softmax(Q / temperature)"
     )
+    options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
     options.add_argument("--min_return", type=float, default=None, help="keep only episodes that return at least this")
     options.add_argument("--output", metavar="FILE", default=None, help="where to; None: a name by the recipe in data/")
     options.add_argument("--force", action="store_true", help="replace the file if it exists")
@@ -189,6 +201,8 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
         valid = ", ".join(_NAMED)
         raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint file, MODULE:NAME")
     policy = load_policy(given.policy, device=device)
+    if given.temperature is not None:
+        policy.value.temperature = given.temperature
     env = named or policy.env
     if env is None:
         raise UserError(f"'{given.policy}' does not say which environment it is for: name one with --gym")

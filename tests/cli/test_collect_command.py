@@ -41,6 +41,9 @@ def test_a_checkpoint_plays_its_own_environment(workplace):
     assert played.num_episodes == 6
     assert "BehaviorCloning" in metadata["source"]
     assert metadata["recipe"]["sample"] is True
+    hot, metadata = collected(workplace, "--policy", str(checkpoint), "--sample", "--temperature", "1e6", "--force")
+    assert metadata["recipe"]["temperature"] == 1e6
+    assert torch.bincount(hot.actions).float().std() < 0.05 * hot.num_transitions
 
 
 def test_any_gymnasium_environment_with_the_random_policy(workplace):
@@ -136,6 +139,7 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),
+        ("--temperature 2", ["--sample"]),
         ("--gym CartPole-v1 --policy random --gym_kwargs {", ["--gym_kwargs is not JSON"]),
         ("--gym CartPole-v1 --policy random --gym_kwargs [1]", ["--gym_kwargs must be names and values"]),
         ("--level statik", ["did you mean 'static'?"]),
