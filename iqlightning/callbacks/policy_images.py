@@ -11,6 +11,8 @@ from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.evaluation.failures import clearest, count_kinds, explain_failures, q_along
 from iqlightning.evaluation.play import evaluate_gridworld
 from iqlightning.evaluation.policy_figures import episode_animation, failure_panel, visitation_panel
+from iqlightning.evaluation.success_figures import success_panel
+from iqlightning.evaluation.success_profile import success_profiles
 from iqlightning.evaluation.value_maps import value_maps
 from iqlightning.evaluation.visitation import visitation
 
@@ -21,11 +23,11 @@ _MOST_CELLS = 1024
 
 
 class PolicyImages(Callback):
-    """Logs ``visitation``, ``failures`` and ``episodes`` (an animation) on grids of the validation split.
+    """Logs ``visitation``, ``failures``, ``success`` (by distance and walls) and ``episodes`` (an animation).
 
-    The grids stay the same throughout, so that TensorBoard's slider shows one policy changing. The first process draws.
-    Environments other than GridWorld and policies without Q-values are left alone; grids of more than 1,024 cells get
-    no visitation.
+    The grids, of the validation split, stay the same throughout, so that TensorBoard's slider shows one policy
+    changing. The first process draws. Environments other than GridWorld and policies without Q-values are left alone;
+    grids of more than 1,024 cells get no visitation.
 
     Args:
         every_n_validations: draw at every n-th validation; None draws once, when training ends.
@@ -82,7 +84,8 @@ class PolicyImages(Callback):
         pictures = {
             "failures": failure_panel(
                 results, examples, [q_along(policy, results.layouts, each) for each in examples], title
-            )
+            ),
+            "success": success_panel(success_profiles(results), title.partition("\n")[0]),
         }
         if env.num_cells <= _MOST_CELLS:
             maps = value_maps(policy, results.layouts.select(slice(0, self.num_grids)), device=pl_module.device)

@@ -19,7 +19,7 @@ def test_training_ends_with_pictures_and_an_animation(tmp_path: Path) -> None:
     run = trainer(tmp_path, [PolicyImages(episodes=30, num_grids=2, animated=3)], max_steps=20)
     run.fit(learner(), datamodule=demonstrations(tmp_path))
     events = _events(run.log_dir)
-    assert set(events.Tags()["images"]) == {"failures", "visitation", "episodes"}
+    assert set(events.Tags()["images"]) == {"failures", "success", "visitation", "episodes"}
     (animation,) = events.Images("episodes")
     assert animation.step == 20
     with Image.open(io.BytesIO(animation.encoded_image_string)) as gif:
