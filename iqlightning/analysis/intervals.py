@@ -95,7 +95,7 @@ def interquartile_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
     edges = np.arange(number + 1) / number
     # how much of the n-th value's share of the line from 0 to 1 lies in the middle half
     weights = np.clip(edges[1:], 0.25, 0.75) - np.clip(edges[:-1], 0.25, 0.75)
-    return ordered @ (2.0 * weights)
+    return np.asarray(ordered @ (2.0 * weights))
 
 
 def interquartile(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from iqlightning.analysis.experiments.runner import Launch
 from iqlightning.cli.config_files import base_config, read_config
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
@@ -138,7 +139,7 @@ def _run_trial(
     chosen: dict[str, Any],
     given: Any,
     folder: Path,
-    launch: Launcher,
+    launch: Launch,
     monitor: str,
     mode: str,
 ) -> None:
@@ -152,7 +153,7 @@ def _run_trial(
     process = launch([fit], folder / f"{name}.log", folder / name / "statuses.json")
     told = 0
     try:
-        while process.is_alive():
+        while process.exitcode is None:
             time.sleep(_POLL)
             values = _validations(folder / name, monitor)
             for step, value in values[told:]:
@@ -164,7 +165,7 @@ def _run_trial(
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 return
     finally:
-        if process.is_alive():
+        if process.exitcode is None:
             process.terminate()
         process.join()
     values = [value for _, value in _validations(folder / name, monitor)]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from iqlightning.analysis.experiments.runner import Process
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.main import main
 
@@ -22,12 +23,12 @@ class Launcher:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
 
-    def __call__(self, commands: Sequence[Sequence[str]], log: Path, statuses: Path) -> multiprocessing.Process:
+    def __call__(self, commands: Sequence[Sequence[str]], log: Path, statuses: Path) -> Process:
         """See :class:`iqlightning.analysis.experiments.runner.Launch`."""
         arguments = ([list(command) for command in commands], str(log), str(statuses), os.getcwd())
         process = self._context.Process(target=_run, args=arguments)
         process.start()
-        return process  # type: ignore[return-value]
+        return process
 
 
 def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> None:

@@ -1,5 +1,8 @@
 import json
 
+import pytest
+from conftest import TINY
+
 
 def test_rows_are_measured_and_written(workplace):
     status = workplace.run(
@@ -36,3 +39,43 @@ def test_mistakes_are_told_in_one_sentence(workplace):
 def test_help(workplace):
     assert workplace.run("bench", "--help") == 0
     assert "speed" in workplace.shown()
+
+
+def test_a_sweep_searches_and_goes_on(workplace):
+    optimizer = "log_every: 10\n        optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.001}}"
+    workplace.write("tuned.yaml", TINY.replace("log_every: 10", optimizer))
+    sweep = ("bench", "sweep", "--config", "tuned.yaml", "--space", "model.optimizer.init_args.lr=log:1e-3:1e-1")
+    assert workplace.run(*sweep, "--trials", "1") == 0, workplace.shown()
+    assert workplace.run(*sweep, "--trials", "2") == 0, workplace.shown()
+    shown = workplace.shown()
+    assert "trial 2 of 2" in shown
+    assert "best: fit --config tuned.yaml --model.optimizer.init_args.lr 0.0" in shown
+    assert "sweep of other settings" in workplace.refused(*sweep[:-1], "data.episodes=int:20:40")
+
+
+def test_spaces_that_are_none_are_refused(workplace):
+    refused = workplace.refused("bench", "sweep", "--config", "tiny.yaml", "--space", "lr=lgo:1:2")
+    assert "log:1e-4:1e-2" in refused
+    assert "smaller first" in workplace.refused("bench", "sweep", "--config", "tiny.yaml", "--space", "lr=log:2:1")
+
+
+def test_an_experiment_lists_what_it_would_run(workplace):
+    assert workplace.run("bench", "generalisation", "--dry_run", "--seeds", "4", "--only", "MLP_*") == 0
+    shown = workplace.shown().splitlines()
+    assert len(shown) == 6
+    assert all(line.startswith("to do") and "MLP_" in line and "seed 4" in line for line in shown)
+    assert "--dry_run lists them" in workplace.refused("bench", "generalisation", "--only", "nothing")
+    assert "did you mean 'GridCNN'" in workplace.refused("bench", "generalisation", "--encoders", "GridCN")
+
+
+@pytest.mark.slow
+def test_an_experiment_is_run_drawn_and_not_run_again(workplace):
+    bench = ("bench", "generalisation", "--quick", "--encoders", "GridCNN", "MLP", "--seeds", "0")
+    assert workplace.run(*bench, "--jobs", "2") == 0, workplace.shown()
+    folder = workplace.folder / "logs/generalisation"
+    table = json.loads((folder / "table.json").read_text())
+    assert {row["group"] for row in table["rows"]} >= {"GridCNN_iq_learn_10", "MLP_cloning_10", "random policy"}
+    assert {file.name for file in folder.glob("*.png")} == {"sample_efficiency.png", "size_transfer.png"}
+    assert len(list(folder.glob("seed_0/*/version_*"))) == 4
+    assert workplace.run(*bench) == 0
+    assert len(list(folder.glob("seed_0/*/version_*"))) == 4

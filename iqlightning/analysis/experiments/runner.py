@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
@@ -19,6 +19,7 @@ _POLL = 0.05  # seconds
 _VERSION = re.compile(r"version_(\d+)\Z")
 
 
+@runtime_checkable
 class Process(Protocol):
     """What :class:`multiprocessing.Process` has."""
 
@@ -33,6 +34,7 @@ class Process(Protocol):
         """Waits for its end."""
 
 
+@runtime_checkable
 class Launch(Protocol):
     """Starts a process that runs commands in turn, as ``python -m iqlightning`` would each of them.
 
