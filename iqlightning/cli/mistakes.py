@@ -21,7 +21,10 @@ __all__ = ["explain", "explain_interpolation", "user_error_behind"]
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
-_CLASS_OF_FACTORY = re.compile(r"is not accepted\. Got value: Namespace\(class_path='([^']+)'")
+# the class comes first or, where a later file sets something of it, last
+_CLASS_OF_FACTORY = re.compile(
+    r"is not accepted\. Got value: Namespace\((?:class_path='(?P<first>[^']+)'|[^\n]*class_path='(?P<last>[^']+)'\))"
+)
 _PROBLEMS = re.compile(
     r"Option '(?P<option>[^']+)' is not accepted"
     r"|Group '(?P<group>[^']+)' does not accept option '(?P<group_option>[^']+)'"
@@ -147,7 +150,7 @@ def _unknown_key(
     prefix = problem["group"] or key
     full = f"{prefix}.{option}" if prefix else option
     if factory := _CLASS_OF_FACTORY.search(message):
-        owners = [*owners, factory[1]]
+        owners = [*owners, factory["first"] or factory["last"]]
     cls = imported(owners[-1]) if owners else None
     if cls is not None:
         choices = names_of_arguments(cls)
