@@ -44,6 +44,7 @@ __all__ = ["evaluate", "run"]
 _LABELS = {
     "success_rate": "success rate",
     "distance_ratio": "distance ratio (moves / shortest path)",
+    "solved_distance_ratio": "distance ratio of the solved ones",
     "manhattan_ratio": "Manhattan ratio",
     "spl": "SPL",
     "mean_return": "mean return",

@@ -51,8 +51,15 @@ class EpisodeResults:
     paths: Int[Tensor, "episodes visited"] | None = None
 
     def metrics(self) -> dict[str, float]:
-        """:func:`iqlightning.evaluation.metrics.episode_metrics` of these episodes alone (no other rank's)."""
-        return episode_metrics(self.success, self.moves, self.shortest, self.manhattan, self.returns)
+        """:func:`iqlightning.evaluation.metrics.episode_metrics` of these episodes alone (no other rank's).
+
+        With ``solved_distance_ratio``, the mean of moves / shortest over the successful ones; absent if there are none.
+        """
+        figures = episode_metrics(self.success, self.moves, self.shortest, self.manhattan, self.returns)
+        if self.success.any():
+            ratios = self.moves[self.success].double() / self.shortest[self.success].double()
+            figures["solved_distance_ratio"] = ratios.mean().item()
+        return figures
 
 
 def evaluate_gridworld(

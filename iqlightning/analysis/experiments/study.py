@@ -1,9 +1,9 @@
-"""The study anew: three levels x IQ-Learn and DQN x perceptron and convolutional network, and its training choices."""
+"""The study anew: three levels x IQ-Learn, DQN and cloning x perceptron and CNN, and its training choices."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from html import escape
-from itertools import product
 from typing import TYPE_CHECKING
 
 from iqlightning.analysis.experiments.experiment import Experiment
@@ -15,25 +15,29 @@ if TYPE_CHECKING:
     from iqlightning.analysis.experiments.table import Row
     from iqlightning.analysis.report.page import Section
 
-__all__ = ["Study"]
+__all__ = ["Study", "verdict"]
 
 _LEVELS = ("static", "random_walls", "random_everything")
 # the perceptron as the study trained it, the convolutional network as this package trains it
 _CONFIGS = {
     ("iq", "mlp"): "study_iq",
     ("dqn", "mlp"): "study_dqn",
+    ("bc", "mlp"): "mlp_bc",
     ("iq", "cnn"): "cnn_iq",
     ("dqn", "cnn"): "cnn_dqn",
+    ("bc", "cnn"): "cnn_bc",
 }
+_METHODS = {"iq": "IQ-Learn", "dqn": "DQN", "bc": "cloning"}
 _ABLATED = "random_walls"
-# what is varied, to the values of it; the study's own comes first
+_OWN = f"iq_mlp_{_ABLATED}"  # the group that has the study's own settings
+# what is varied: its key, the study's own value, and the others
 _ABLATIONS = {
-    "state noise": ("data.noise_std", {"0.01": "0.01", "none": "0.0", "0.1": "0.1"}),
-    "batch size": ("data.batch_size", {"32": "32", "8": "8", "128": "128"}),
+    "state noise": ("data.noise_std", "0.01", {"none": "0.0", "0.1": "0.1"}),
+    "batch size": ("data.batch_size", "32", {"8": "8", "128": "128"}),
     "learning rate": (
         "model.schedule",
+        "constant",
         {
-            "constant": '{"class_path": "Constant"}',
             "step": '{"class_path": "Steps", "init_args": {"milestones": [1000, 1500]}}',
             "cosine": '{"class_path": "Cosine"}',
         },
@@ -45,7 +49,7 @@ class Study(Experiment):
     """What the study showed, trained and drawn again; its report has what it saw beside what is seen here."""
 
     name = "study"
-    summary = "the study anew: levels x IQ-Learn and DQN x MLP and CNN, with its training choices as an ablation"
+    summary = "the study anew: levels x (IQ-Learn, DQN, cloning) x (MLP, CNN), with its training choices as an ablation"
     seeds = (0,)
 
     def add_options(self, options: argparse.ArgumentParser) -> None:
@@ -56,33 +60,39 @@ class Study(Experiment):
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """First the levels, then the ablation on random walls."""
         episodes = 50 if options.quick else options.episodes
+        played = ("--episodes", str(episodes), "--seed", "1")
         quick = {"trainer.max_steps": "20"} if options.quick else {}
         checkpoint = "last" if options.quick else "best"
-        runs: Iterator[tuple[str, tuple[str, str], int]] = product(_LEVELS, _CONFIGS, options.seeds)
-        for level, (method, network), seed in runs:
-            settings = {"data.env.level": level, **quick}
-            if method == "iq" and level == "static":
-                settings["data.episodes"] = "300"
-            yield Trial(
-                group=f"{method}_{network}_{level}",
-                config=str(options.configs / f"{_CONFIGS[method, network]}.yaml"),
-                seed=seed,
-                settings=settings,
-                evaluations={level: ("--episodes", str(episodes), "--seed", "1")},
-                factors={"part": "levels", "level": level, "method": method, "network": network},
-                checkpoint=checkpoint,
-            )
-        for what, (key, values) in _ABLATIONS.items():
-            for (label, value), seed in product(values.items(), options.ablation_seeds):
-                yield Trial(
-                    group=f"{what.replace(' ', '_')}_{label}",
-                    config=str(options.configs / "study_iq.yaml"),
-                    seed=seed,
-                    settings={"data.env.level": _ABLATED, key: value, **quick},
-                    evaluations={f"{_ABLATED}, ablation": ("--episodes", str(episodes), "--seed", "1")},
-                    factors={"part": "ablation", "what": what, "value": label},
-                    checkpoint=checkpoint,
-                )
+        for level in _LEVELS:
+            for method, network in _CONFIGS:
+                group = f"{method}_{network}_{level}"
+                settings = {"data.env.level": level, **quick}
+                if method != "dqn" and level == "static":
+                    settings["data.episodes"] = "300"
+                # the ablation starts from this group, so it needs the ablation's seeds too
+                seeds = dict.fromkeys([*options.seeds, *(options.ablation_seeds if group == _OWN else ())])
+                for seed in seeds:
+                    yield Trial(
+                        group=group,
+                        config=str(options.configs / f"{_CONFIGS[method, network]}.yaml"),
+                        seed=seed,
+                        settings=settings,
+                        evaluations={level: played},
+                        factors={"part": "levels", "level": level, "method": method, "network": network},
+                        checkpoint=checkpoint,
+                    )
+        for what, (key, _, values) in _ABLATIONS.items():
+            for label, value in values.items():
+                for seed in options.ablation_seeds:
+                    yield Trial(
+                        group=f"{what.replace(' ', '_')}_{label}",
+                        config=str(options.configs / "study_iq.yaml"),
+                        seed=seed,
+                        settings={"data.env.level": _ABLATED, key: value, **quick},
+                        evaluations={_ABLATED: played},
+                        factors={"part": "ablation", "what": what, "value": label},
+                        checkpoint=checkpoint,
+                    )
 
     def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
         """Success on each level, and of each training choice."""
@@ -91,23 +101,21 @@ class Study(Experiment):
 
         rows = rows_of(outcomes)
         levels = [row for row in rows if row.factors.get("part") == "levels"]
-        ablation = [row for row in rows if row.factors.get("part") == "ablation"]
         found = {}
-        names = {"iq": "IQ-Learn", "dqn": "DQN"}
         if levels:
             found["levels"] = curves(
                 {"unseen grids, 10x10, 5 walls": levels},
                 lambda row: row.factors["level"].replace("_", " "),
-                lambda row: f"{names[row.factors['method']]}, {row.factors['network'].upper()}",
+                lambda row: f"{_METHODS[row.factors['method']]}, {row.factors['network'].upper()}",
                 x_label="level",
             )
-        if ablation:
-            panels = {what: [row for row in ablation if row.factors["what"] == what] for what in _ABLATIONS}
+        panels = {what: settings for what, settings in _ablated(rows).items() if len(settings) > 1}
+        if panels:
             found["ablation"] = curves(
-                {what: found for what, found in panels.items() if found},
+                {what: [_named(label, row) for label, row in each.items()] for what, each in panels.items()},
                 lambda row: row.factors["value"],
-                lambda row: row.factors["what"],
-                x_label="setting",
+                lambda row: "IQ-Learn, MLP, random walls",
+                x_label="setting (the study's own first)",
             )
         return found
 
@@ -134,57 +142,66 @@ class Study(Experiment):
             )
             if file is not None:
                 shown.append((group, load_policy(file)))
-        ablation = [row for row in rows_of(outcomes) if row.factors.get("part") == "ablation" and row.figures]
-        return [goals_section(shown), Section("ablation", "Training choices", _ablation(ablation))]
+        return [goals_section(shown), Section("ablation", "Training choices", _ablation(rows_of(outcomes)))]
+
+
+def _ablated(rows: "Sequence[Row]") -> "dict[str, dict[str, Row]]":
+    """What is varied, to setting, to its row; the study's own setting comes first."""
+    own = next((row for row in rows if row.group == _OWN), None)
+    found: dict[str, dict[str, Row]] = {}
+    for what, (_, label, _) in _ABLATIONS.items():
+        others = {row.factors["value"]: row for row in rows if row.factors.get("what") == what}
+        if own is not None and others:
+            found[what] = {label: own, **others}
+    return found
+
+
+def _named(label: str, row: "Row") -> "Row":
+    return replace(row, factors={**row.factors, "value": label})
 
 
 def _ablation(rows: "Sequence[Row]") -> str:
     """A table for each choice, and a sentence on whether it makes a difference."""
-    if not rows:
+    choices = _ablated(rows)
+    if not choices:
         return ""
-    seeds = len(rows[0].seeds)
     parts = [
-        f"<p>The study's IQ-Learn with its perceptron on {_ABLATED.replace('_', ' ')}, one choice changed at a time, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}: interquartile mean of the success rate with its 95% bootstrap "
-        "interval.</p>",
-        '<p class="study"><b>The study:</b> trained with state noise of 0.01 and batches of 32, and names the noise, '
-        "the batch size and the schedule of the learning rate as what training depends on.</p>",
+        f"<p>The study's IQ-Learn with its perceptron on {_ABLATED.replace('_', ' ')}, one choice changed at a time: "
+        "interquartile mean of the success rate over seeds with its 95% bootstrap interval.</p>"
     ]
-    for what in _ABLATIONS:
-        found = [row for row in rows if row.factors["what"] == what]
-        if not found:
-            continue
+    for what, settings in choices.items():
         lines = "".join(
-            f'<tr><td class="name">{escape(row.factors["value"])}</td><td class="n">{rate.mean:.1%}<br>'
+            f'<tr><td class="name">{escape(label)}</td><td class="n">{rate.mean:.1%}<br>'
             f"<small>{rate.low or 0.0:.1%} to {rate.high or 0.0:.1%}</small></td>"
-            f'<td class="n">{row.figures["distance_ratio"].mean:.2f}</td></tr>'
-            for row in found
+            f'<td class="n">{row.figures["distance_ratio"].mean:.2f}</td><td class="n">{len(row.seeds)}</td></tr>'
+            for label, row in settings.items()
             if (rate := row.figures["success_rate"])
         )
         parts.append(
-            f'<h3>{what.capitalize()}</h3><p>{_verdict(what, found)}</p><div class="scroll"><table><tr><th>{what}</th>'
-            f'<th class="n">success</th><th class="n">distance ratio</th></tr>{lines}</table></div>'
+            f"<h3>{what.capitalize()}</h3>"
+            f'<p class="study"><b>The study:</b> names it as a choice that training depends on; its own is '
+            f"{escape(next(iter(settings)))}.</p>"
+            f'<p>{verdict(settings)}</p><div class="scroll"><table><tr><th>{what}</th>'
+            f'<th class="n">success</th><th class="n">distance ratio</th><th class="n">seeds</th></tr>{lines}</table>'
+            "</div>"
         )
     return "".join(parts)
 
 
-def _verdict(what: str, rows: "Sequence[Row]") -> str:
-    """Whether the best setting's interval lies above the study's own."""
-    own, *others = rows
-    ours = own.figures["success_rate"]
-    best = max(others, key=lambda row: row.figures["success_rate"].mean, default=own)
-    top = best.figures["success_rate"]
-    worst = min(others, key=lambda row: row.figures["success_rate"].mean, default=own)
-    least = worst.figures["success_rate"]
-    said = []
-    if (top.low or 0.0) > (ours.high or 1.0):
-        said.append(
-            f"{best.factors['value']} is better than {own.factors['value']}: {top.mean:.1%} against {ours.mean:.1%}"
-        )
-    if (least.high or 1.0) < (ours.low or 0.0):
-        said.append(
-            f"{worst.factors['value']} is worse than {own.factors['value']}: {least.mean:.1%} against {ours.mean:.1%}"
-        )
-    if not said:
-        return f"Here no setting differs from the study's own ({own.factors['value']}) by more than the intervals."
-    return f"Here {'; '.join(said)}."
+def verdict(settings: "Mapping[str, Row]") -> str:
+    """What intervals of the success rate say about the first setting beside the others, in a sentence.
+
+    Args:
+        settings: label to row.
+    """
+    (own, ours), *others = [(label, row.figures["success_rate"]) for label, row in settings.items()]
+    said = [
+        f"{label} is {'better' if rate.mean > ours.mean else 'worse'} than {own} ({rate.mean:.1%} against "
+        f"{ours.mean:.1%})"
+        for label, rate in others
+        if (rate.low or 0.0) > (ours.high or 1.0) or (rate.high or 1.0) < (ours.low or 0.0)
+    ]
+    if said:
+        return escape(f"Here {', '.join(said)}: the intervals do not meet.")
+    spread = ", ".join(f"{label} {rate.mean:.1%}" for label, rate in others)
+    return escape(f"Here {own} reaches {ours.mean:.1%}, {spread}; no interval lies apart from that of {own}.")

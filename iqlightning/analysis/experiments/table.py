@@ -65,8 +65,9 @@ def _row(group: str, evaluation: str, outcomes: Sequence[Outcome]) -> Row:
     if refused := next((each["refused"] for each in played if "refused" in each), None):
         return Row(**common, figures={}, each={}, refused=refused)
     flat = [_numbers(figures) for figures in played]
-    names = [name for name in flat[0] if all(name in other for other in flat)]
-    each = {name: tuple(float(figures[name]) for figures in flat) for name in names}
+    # a seed that solves nothing has no distance ratio of solved grids
+    names = list(dict.fromkeys(name for figures in flat for name in figures))
+    each = {name: tuple(figures[name] for figures in flat if name in figures) for name in names}
     episodes = [int(figures.get("episodes", 1)) for figures in flat]
     figures = {}
     for name, values in each.items():
@@ -119,10 +120,13 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
         table.add_column(heading, overflow="fold")
     main = "success_rate" if any(row.main == "success_rate" and row.figures for row in rows) else "mean_return"
     label, show = _SHOWN[main]
-    ratios = any("distance_ratio" in row.figures for row in rows)
-    ratio_heading = ("distance ratio",) if ratios else ()
-    for heading in (label, "95% interval", "worst seed", *ratio_heading, "seeds"):
-        table.add_column(heading, justify="right", no_wrap=heading != "distance ratio")
+    ratios = {
+        heading: name
+        for heading, name in (("distance ratio", "distance_ratio"), ("of solved", "solved_distance_ratio"))
+        if any(name in row.figures for row in rows)
+    }
+    for heading in (label, "95% interval", "worst seed", *ratios, "seeds"):
+        table.add_column(heading, justify="right", no_wrap=heading not in ratios)
     for row in rows:
         cells = ["no", "", ""]
         if row.refused is None:
@@ -132,8 +136,7 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
                 f"{show(found.low or 0.0)} to {show(found.high or 0.0)}",
                 show(min(row.each[main])),
             ]
-        ratio = row.figures.get("distance_ratio")
-        more = [] if not ratios else [""] if ratio is None else [f"{ratio.mean:.3f}"]
+        more = [f"{row.figures[name].mean:.3f}" if name in row.figures else "" for name in ratios.values()]
         table.add_row(row.group, row.evaluation, *cells, *more, str(len(row.seeds)))
     refusals = dict.fromkeys(row.refused for row in rows if row.refused is not None)
     if refusals:

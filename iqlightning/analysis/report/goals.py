@@ -50,7 +50,8 @@ def goals_section(policies: Sequence[tuple[str, QPolicy]], seed: int = 0) -> Sec
         parts.append(f'<h3>{escape(label)}</h3><div class="tiles">{"".join(tiles)}</div>')
     if not seen:
         return Section("goals", "Other goals", "")
-    study = '<p class="study"><b>The study:</b> with random goals neither method finds the goal again.</p>'
+    study = "both methods fail at walls once walls and goal are random; its policy maps move the goal to show it."
+    study = f'<p class="study"><b>The study:</b> {study}</p>'
     here = f"<p>Here moves on a shortest path, over all five goals: {', '.join(seen)}.</p>"
     return Section("goals", "Other goals", parts[0] + study + here + "".join(parts[1:]))
 
