@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from iqlightning.cli import main as cli
+from iqlightning.errors import UserError
 from iqlightning.interruption import Interrupted
 
 
@@ -93,3 +94,23 @@ def test_sigterm_unwinds_with_its_status_and_the_handler_is_given_back(monkeypat
     monkeypatch.setattr(importlib, "import_module", lambda name: Module)
     assert cli.main(["fit"]) == 143
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_mistake_of_one_process_alone_is_heard_once_they_have_met(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    assert run_with(monkeypatch, UserError("the disk of this machine is full")) == 2
+    assert capsys.readouterr().err == ""  # all processes say the same of a configuration
+    monkeypatch.setattr(cli, "_processes_have_met", lambda: True)
+    assert run_with(monkeypatch, UserError("the disk of this machine is full")) == 2
+    assert capsys.readouterr().err == "iqlightning (process 1): the disk of this machine is full\n"
+    assert run_with(monkeypatch, Interrupted(signal.SIGTERM, "stopped")) == 143
+    assert capsys.readouterr().err == ""
+
+
+def test_a_process_that_loses_another_says_so(monkeypatch, capsys):
+    lost = RuntimeError("[pair.cc:534] Connection closed by peer [127.0.0.1]:1234")
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        run_with(monkeypatch, lost)
+    monkeypatch.setattr(cli, "_processes_have_met", lambda: True)
+    assert run_with(monkeypatch, lost) == 1
+    assert "another process of this run has ended" in capsys.readouterr().err

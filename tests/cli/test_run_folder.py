@@ -59,6 +59,16 @@ def test_a_damaged_last_is_replaced_by_the_newest_whole_one_and_that_is_said(tmp
     assert "older.ckpt" in err
 
 
+def test_an_earlier_run_takes_the_place_of_one_without_a_whole_checkpoint(tmp_path, capsys):
+    make_run(tmp_path, 0, "best.ckpt", "last.ckpt")
+    earlier = make_run(tmp_path, 1, "last.ckpt", damaged=["best.ckpt"])
+    newest = make_run(tmp_path, 2, damaged=["last.ckpt", "best.ckpt"])
+    assert find_checkpoint("last", tmp_path, "name") == earlier / "last.ckpt"
+    assert f"going on from '{earlier / 'last.ckpt'}' instead" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"best\.ckpt' is damaged"):
+        find_checkpoint("best", newest.parents[2], "name")
+
+
 def test_a_damaged_checkpoint_without_another_or_given_by_path_is_refused(tmp_path):
     folder = make_run(tmp_path, 0, damaged=["last.ckpt"])
     with pytest.raises(UserError, match="damaged"):

@@ -187,6 +187,15 @@ def test_resuming_with_other_settings_is_refused_with_both_values(workplace):
     assert "data.batch_size 16 (now 8)" in sentence
 
 
+def test_a_run_that_has_made_its_updates_is_complete_and_fewer_are_refused(workplace):
+    whole = workplace.fit()
+    again = workplace.fit("--ckpt_path", "last")
+    assert "has made all 30 updates: there is nothing left to train" in workplace.shown()
+    assert same(weights(again), weights(whole))
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--trainer.max_steps", "29")
+    assert "has made 30 updates, more than --trainer.max_steps 29" in sentence
+
+
 def test_a_damaged_checkpoint_is_refused_and_leaves_no_folder(workplace):
     folder = workplace.fit("--trainer.max_steps", "10")
     path = folder / "checkpoints" / "last.ckpt"

@@ -107,7 +107,7 @@ def _interrupt_writing(stage: str | float, signum: int, due: Callable[[], bool])
         file = opened(path, *arguments, **named)
         return _Interrupted(file, stage, signum) if due() else file
 
-    vars(checkpoint_files)["open"] = opening  # found before the built-in one
+    checkpoint_files.__dict__["open"] = opening  # found before the built-in one
 
 
 class _Interrupted:

@@ -118,7 +118,7 @@ def _run(arguments: list[str], folder: str, output: str, environment: dict[str, 
         os.environ.pop(name, None)
     os.environ.update(environment)
     # set when Lightning is imported, which was before there was a rank
-    rank_zero_only.rank = int(environment.get("RANK", 0))
+    rank_zero_only.__dict__["rank"] = int(environment.get("RANK", 0))
     os.setsid()
     terminal = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(terminal, 1)

@@ -123,7 +123,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     assert one.keys() == other.keys()
     found = [where for part in parts if part in one for where in _differences(one[part], other[part], part)]
     best = [next(v for k, v in each["callbacks"].items() if "BestAndLast" in k) for each in (one, other)]
-    return found + _differences(*(each["best_model_score"] for each in best), "best score")
+    return found + _differences(best[0]["best_model_score"], best[1]["best_model_score"], "best score")
 
 
 def _differences(one: Any, other: Any, where: str) -> list[str]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from counts import slow_count
 from faults import call_at_update, fail_at_write
 from forked_commands import Commands
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
@@ -53,9 +54,9 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(comm
 
 
 @pytest.mark.slow
-def test_ten_full_disks_are_one_sentence_each(commands, disk):
+def test_further_full_disks_are_one_sentence_each(commands, disk):
     # from too little for the record of the run to too little for its last checkpoint
-    fill(commands, disk, [4, 8, 12, 16, 24, 36, 48, 60, 72, 84])
+    fill(commands, disk, [4, 8, 12, 16, 24, 36, 48, 60, 72, 84][:: slow_count(1, 2)])
 
 
 def fill(commands: Commands, disk: Path, sizes: list[int]) -> None:
@@ -79,7 +80,7 @@ def fill(commands: Commands, disk: Path, sizes: list[int]) -> None:
 def test_a_disk_that_becomes_read_only_is_one_sentence(commands, disk):
     remount(disk, "ro")
     assert "cannot write to the folder of runs 'logs': Read-only file system" in commands.refused(*FIT)
-    for update in range(5, UPDATES, 6):
+    for update in range(5, UPDATES, slow_count(6, 12)):
         remount(disk, "rw")
         sentence = commands.refused(*FIT, fault=partial(call_at_update, update, remount, disk, "ro"))
         assert "Read-only file system" in sentence
@@ -96,8 +97,8 @@ def test_a_folder_that_vanishes_is_one_sentence(commands):
 
 
 @pytest.mark.slow
-def test_a_folder_that_vanishes_at_ten_moments_is_one_sentence(commands):
-    for update in range(6, UPDATES + 1, 6):
+def test_a_folder_that_vanishes_at_further_moments_is_one_sentence(commands):
+    for update in range(6, UPDATES + 1, slow_count(6, 12)):
         vanish(commands, update)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from counts import slow_count
 from faults import raise_at_update, signal_at_update
 from forked_commands import Commands, until
 from processes_together import left_over, start_together, wait_for_all
@@ -58,8 +59,8 @@ def test_a_process_that_is_lost_ends_the_other_and_the_run_goes_on_exactly(tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_20_losses_of_a_process_end_the_other(tmp_path, rank):
-    lose(tmp_path, [(way, rank) for way in ("kill", "bug", "kill", "mistake") for _ in range(5)])
+def test_many_losses_of_a_process_end_the_other(tmp_path, rank):
+    lose(tmp_path, [(way, rank) for way in ("kill", "bug", "kill", "mistake") for _ in range(slow_count(5, 1))])
 
 
 @pytest.mark.slow
@@ -103,5 +104,7 @@ def _members(session: int) -> list[int]:
 
 
 def _variable(pid: int, name: str) -> str | None:
-    variables = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-    return dict(each.partition("=")[::2] for each in variables).get(name)
+    for each in Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0"):
+        if each.startswith(f"{name}="):
+            return each.removeprefix(f"{name}=")
+    return None
