@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from iqlightning.analysis.experiments.runner import Launch
+from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
+from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.config_files import base_config, read_config
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
@@ -24,6 +26,7 @@ __all__ = ["parse_space", "run"]
 
 _EXAMPLES = "log:1e-4:1e-2, float:0.1:1, int:16:128, choice:GridCNN,LogPlanner"
 _POLL = 0.2  # seconds
+_PICTURED = 3  # trials of which the report has pictures
 
 
 def run(arguments: Sequence[str], command: str) -> None:
@@ -47,6 +50,7 @@ def run(arguments: Sequence[str], command: str) -> None:
         console.print(f"trial {number + 1} of {given.trials}: {said}", highlight=False, soft_wrap=True)
         _run_trial(study, trial, chosen, given, folder, launch, monitor, mode)
         console.print(f"  {_ending(study.trials[trial.number], monitor)}", highlight=False, soft_wrap=True)
+        _record(study, folder)
     Console().print(_table(study, spaces, monitor))
     complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
     if not complete:
@@ -54,7 +58,9 @@ def run(arguments: Sequence[str], command: str) -> None:
     best = study.best_trial
     options = " ".join(f"--{key} {value}" for key, value in best.params.items())
     Console().print(f"best: fit --config {given.config} {options}", highlight=False, soft_wrap=True)
-    Console().print(f"see all of them with: iqlightning report {folder}", highlight=False, soft_wrap=True)
+    _record(study, folder)
+    report = _report(study, complete, folder, console)
+    Console().print(f"wrote {report}; all runs: iqlightning report {folder}", highlight=False, soft_wrap=True)
 
 
 def parse_space(text: str) -> tuple[str, tuple[str, list[str]]]:
@@ -223,6 +229,36 @@ def _table(study: "optuna.Study", spaces: dict[str, Any], monitor: str) -> Table
         value = "" if each.value is None else f"{each.value:.4g}"
         table.add_row(str(each.number), *shown, value, each.state.name.lower())
     return table
+
+
+def _record(study: "optuna.Study", folder: Path) -> None:
+    """What the report reads, which does without Optuna."""
+    trials = [
+        {"number": each.number, "params": each.params, "value": each.value, "state": each.state.name.lower()}
+        for each in study.trials
+    ]
+    mode = "max" if study.direction.name == "MAXIMIZE" else "min"
+    written = {**study.user_attrs["searched"], "mode": mode, "trials": trials}
+    write_atomically(folder / SWEEP_FILE, json.dumps(written, indent=2).encode(), what="record of the sweep")
+
+
+def _report(
+    study: "optuna.Study", complete: "Sequence[optuna.trial.FrozenTrial]", folder: Path, console: Console
+) -> Path:
+    """All trials in figures, the best few in pictures."""
+    from iqlightning.analysis.report.build import build_report
+
+    ordered = sorted(complete, key=lambda each: each.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
+    with console.status("looking at the best trials") as status:
+        html = build_report(
+            [folder / f"trial_{each.number}" for each in ordered[:_PICTURED]],
+            title=f"Sweep {folder.name}",
+            progress=lambda label: status.update(f"looking at {label}"),
+            first=[sweep_section(folder)],
+        )
+    file = folder / "report.html"
+    write_atomically(file, html.encode(), what="report")
+    return file
 
 
 def _options(command: str) -> Options:

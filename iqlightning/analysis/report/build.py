@@ -7,6 +7,7 @@ from pathlib import Path
 from iqlightning.analysis.report.examination import Examination, examine
 from iqlightning.analysis.report.page import Section, page
 from iqlightning.analysis.report.sections import sections
+from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
 from iqlightning.analysis.report.tables import Exhibit
 from iqlightning.analysis.runs import find_runs, group_runs
 
@@ -22,6 +23,7 @@ def build_report(
     episodes: int = 1000,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    first: Sequence[Section] = (),
     more: Sequence[Section] = (),
 ) -> str:
     """The report as HTML, with everything it shows inside it.
@@ -32,7 +34,10 @@ def build_report(
         episodes: grids that each checkpoint plays for failures and animations.
         seed: of these grids.
         progress: called with what is being looked at.
+        first: sections before those that every report has.
         more: sections after those that every report has.
+
+    Folders of sweeps show what was searched as well.
 
     Raises:
         UserError: if there is no run.
@@ -52,4 +57,5 @@ def build_report(
     lead = f"{number}."
     if any(isinstance(exhibit.found, Examination) for exhibit in exhibits):
         lead += f" Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
-    return page(heading, f"<p>{escape(lead)}</p>", [*sections(exhibits), *more])
+    sweeps = [sweep_section(Path(path)) for path in paths if (Path(path) / SWEEP_FILE).exists()]
+    return page(heading, f"<p>{escape(lead)}</p>", [*first, *sweeps, *sections(exhibits), *more])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from iqlightning.analysis.intervals import Band, Estimate
 
-__all__ = ["Quantiles", "Series", "interval_bar", "line_chart", "quantile_chart"]
+__all__ = ["Quantiles", "Series", "interval_bar", "line_chart", "quantile_chart", "scatter_chart"]
 
 _WIDTH, _HEIGHT = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 20, 12, 34
@@ -151,6 +151,63 @@ def quantile_chart(rows: Sequence[Quantiles], title: str, colour: int) -> str:
             f'<line class="median" x1="{half}" x2="{half}" y1="{y - 7}" y2="{y + 7}"/></g>'
         )
     return "".join([*parts, "</svg>"])
+
+
+def scatter_chart(
+    points: Sequence[tuple[float | str, float, str]], title: str, *, x_label: str, log_x: bool = False
+) -> str:
+    """Dots (x, y, label); an x that is a word gets a place of its own.
+
+    Args:
+        points: what to draw.
+        title: read out by screen readers.
+        x_label: of the axis.
+        log_x: logarithmic axis; all x must be positive numbers.
+    """
+    if not points:
+        return ""
+    words = list(dict.fromkeys(x for x, _, _ in points if isinstance(x, str)))
+    across = [float(words.index(x)) if isinstance(x, str) else math.log10(x) if log_x else x for x, _, _ in points]
+    left, right = (-0.5, len(words) - 0.5) if words else _widened(min(across), max(across))
+    low, high = _widened(min(y for _, y, _ in points), max(y for _, y, _ in points))
+
+    def place_x(x: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (x - left) / (right - left)
+
+    def place_y(y: float) -> float:
+        return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (y - low) / (high - low)
+
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">']
+    parts += [
+        f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{place_y(y):.1f}" y2="{place_y(y):.1f}"/>'
+        f'<text class="tick" x="{_LEFT - 5}" y="{place_y(y) + 3.5:.1f}" text-anchor="end">{_number(y)}</text>'
+        for y in _ticks(low, high, 5)
+    ]
+    if words:
+        marks = [(float(place), word) for place, word in enumerate(words)]
+    elif log_x:
+        marks = [(math.log10(x), _number(x)) for x in _log_ticks(10**left, 10**right)]
+    else:
+        marks = [(x, _number(x)) for x in _ticks(left, right, 4)]
+    parts += [
+        f'<text class="tick" x="{place_x(x):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{escape(text)}</text>'
+        for x, text in marks
+    ]
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="axis" x="{middle}" y="{_HEIGHT - 3}" text-anchor="middle">{escape(x_label)}</text>')
+    for x, (shown, y, label) in zip(across, points, strict=True):
+        where = shown if isinstance(shown, str) else _number(shown)
+        parts.append(
+            f'<circle class="mark f0" cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="4">'
+            f"<title>{escape(f'{label}: {y:.4g} at {where}')}</title></circle>"
+        )
+    return "".join([*parts, "</svg>"])
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """A little more than from low to high, and never nothing."""
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - room, high + room
 
 
 def _ticks(low: float, high: float, number: int) -> list[float]:
