@@ -46,7 +46,7 @@ class Snow(gymnasium.Env):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    monkeypatch.setitem(gymnasium.registry, "Snow-v0", EnvSpec("Snow-v0", entry_point=Snow))
+    monkeypatch.setitem(gymnasium.registry, "Snow-v0", EnvSpec("Snow-v0", entry_point=Snow))  # type: ignore[arg-type]
     return tmp_path / "minari"
 
 

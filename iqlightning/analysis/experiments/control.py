@@ -1,0 +1,111 @@
+"""Offline imitation on Gymnasium's control tasks: IQ-Learn beside cloning, from one trajectory and from several."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from iqlightning.analysis.experiments.experiment import Experiment
+from iqlightning.analysis.experiments.trial import Outcome, Trial
+from iqlightning.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Control"]
+
+
+class _Task(NamedTuple):
+    """A task's configuration, its numbers of trajectories, and how its demonstrations are made."""
+
+    config: str
+    trajectories: tuple[int, ...]
+    made_by: str
+
+
+_TASKS = {
+    "CartPole-v1": _Task("cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect"),
+    "Acrobot-v1": _Task("acrobot_iq", (1, 3), "fit --config configs/acrobot_dqn.yaml, then collect"),
+    "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "collect --gym LunarLander-v3 --policy heuristic"),
+}
+_CLONING = {
+    # the objective alone differs: network, data, optimizer, schedule and updates are those of the configuration
+    "model": "BehaviorCloning",
+    "model.temperature": "1.0",
+}
+# nothing is played during training: what a run reaches is measured once, of its last weights
+_CALLBACKS = "[{class_path: UpdateProgressBar}, {class_path: FinalSummary, init_args: {episodes: 0}}]"
+
+
+class Control(Experiment):
+    """The first trajectories of a file, thinned out; greedy policies of the last weights, so that no return is used.
+
+    Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. Seeds differ in their
+    initial weights, in their batches and in which transitions of each trajectory are kept.
+    """
+
+    name = "control"
+    summary = "offline CartPole, Acrobot and LunarLander from a few trajectories, IQ-Learn beside cloning"
+    seeds = (0, 1, 2, 3, 4)
+
+    def add_options(self, options: argparse.ArgumentParser) -> None:
+        """What is varied."""
+        options.add_argument("--tasks", nargs="+", default=list(_TASKS), help=", ".join(_TASKS))
+        options.add_argument("--demonstrations", default="data", metavar="FOLDER", help="holds TASK.safetensors")
+        options.add_argument("--episodes", type=int, default=100, help="evaluation episodes of each run")
+        options.add_argument(
+            "--symmetries",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="whether left and right are exchanged in half of the samples, in both algorithms",
+        )
+
+    def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
+        """Tasks x trajectories x algorithms x seeds."""
+        episodes = 5 if options.quick else options.episodes
+        for name in options.tasks:
+            if name not in _TASKS:
+                raise unknown("control task", name, _TASKS)
+            task = _TASKS[name]
+            path = Path(options.demonstrations) / f"{name}.safetensors"
+            if not path.is_file():
+                raise UserError(
+                    f"there are no demonstrations '{path}': make them with {task.made_by} (the head of configs/"
+                    f"{task.config}.yaml has the commands)"
+                )
+            numbers = task.trajectories[:1] if options.quick else task.trajectories
+            for number, algorithm in product(numbers, ("IQ-Learn", "cloning")):
+                settings = dict(_CLONING) if algorithm == "cloning" else {}
+                settings |= {"data.path": str(path), "data.episodes": str(number)}
+                settings |= {"data.symmetries": str(options.symmetries).lower(), "trainer.callbacks": _CALLBACKS}
+                if options.quick:
+                    settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
+                parts = [name, *([] if options.symmetries else ["one_sided"]), algorithm.lower(), str(number)]
+                for seed in options.seeds:
+                    yield Trial(
+                        group="_".join(parts).replace("-", "_"),
+                        config=f"{options.configs}/{task.config}.yaml",
+                        seed=seed,
+                        settings=settings,
+                        evaluations={name: ("--episodes", str(episodes), "--seed", "1")},
+                        checkpoint="last",
+                        factors={"task": name, "algorithm": algorithm, "trajectories": number},
+                    )
+
+    def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
+        """Return against the number of trajectories, a panel for each task."""
+        from iqlightning.analysis.experiments.curves import curves
+        from iqlightning.analysis.experiments.table import rows_of
+
+        rows = [row for row in rows_of(outcomes) if row.factors]
+        # returns of different tasks have no common axis
+        return {
+            f"control_{task}": curves(
+                {task: [row for row in rows if row.factors["task"] == task]},
+                lambda row: row.factors["trajectories"],
+                lambda row: str(row.factors["algorithm"]),
+                x_label="trajectories",
+            )
+            for task in dict.fromkeys(str(row.factors["task"]) for row in rows)
+        }
