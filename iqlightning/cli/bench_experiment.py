@@ -80,14 +80,16 @@ def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, jso
     rows = rows_of(outcomes)
     title = f"{experiment.summary}: interquartile means over seeds, 95% bootstrap intervals"
     console.print(as_table(title, rows))
+    for table in experiment.tables(rows):
+        console.print(table)
     written = json.dumps(as_dict(experiment.name, rows), indent=2) + "\n"
     files = [folder / "table.json"] if json_file is None else [folder / "table.json", Path(json_file)]
     for file in files:
         write_atomically(file, written.encode(), what="table")
     for name, figure in experiment.figures(outcomes).items():
-        file = folder / f"{name}.png"
-        figure.savefig(file, dpi=110)
-        files.append(file)
+        for file in (folder / f"{name}.png", folder / f"{name}.svg"):
+            figure.savefig(file, dpi=110)
+            files.append(file)
     if reported := experiment.reported(outcomes):
         from iqlightning.analysis.report.build import build_report
 

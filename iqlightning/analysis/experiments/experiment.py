@@ -12,7 +12,9 @@ from iqlightning.analysis.experiments.trial import Outcome, Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.table import Table
 
+    from iqlightning.analysis.experiments.table import Row
     from iqlightning.analysis.report.page import Section
 
 __all__ = ["Experiment", "experiments"]
@@ -43,6 +45,10 @@ class Experiment(ABC):
             options: parsed; ``seeds`` is a list of seeds, ``quick`` asks for the least that shows that it runs,
                 ``configs`` is the folder of the configurations that come with the package.
         """
+
+    def tables(self, rows: Sequence["Row"]) -> "Sequence[Table]":
+        """Tables of its own, beside the one that every experiment has."""
+        return ()
 
     def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
         """File name without extension to figure."""
