@@ -23,25 +23,28 @@ def curves(
     x_label: str,
     levels: Mapping[str, float] | None = None,
     log: bool = False,
+    joined: bool = True,
 ) -> Figure:
     """Success rates (elsewhere returns), a panel each, with the interval of each point as a whisker.
 
     Args:
         panels: title to rows.
-        x: of a row; a number, or a label that gets the next place.
+        x: of a row; a number, or a label that gets the next place in its panel.
         line: which curve a row belongs to.
         x_label: of the axis.
         levels: label to a height that a dashed line marks in all panels.
         log: logarithmic axis of numbers.
+        joined: lines between the points; not for settings that have no order.
     """
     figure = Figure(figsize=(1.5 + 3.6 * len(panels), 3.9), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     known = [row for rows in panels.values() for row in rows if row.refused is None]
     names = list(dict.fromkeys(line(row) for row in known))
-    labels = list(dict.fromkeys(x(row) for row in known))
-    numbers = all(isinstance(label, (int, float)) for label in labels)
+    numbers = all(isinstance(x(row), (int, float)) for row in known)
     main = known[0].main if known else "success_rate"
     for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+        # numbers mean the same in all panels, words may not
+        labels = list(dict.fromkeys(x(row) for row in (known if numbers else rows) if row.refused is None))
         for index, name in enumerate(names):
             points = sorted(
                 (float(x(row)) if numbers else labels.index(x(row)), row.figures[main])
@@ -66,6 +69,7 @@ def curves(
                 color=_COLOURS[index % len(_COLOURS)],
                 markersize=5,
                 linewidth=1.5,
+                linestyle="-" if joined else "none",
                 capsize=2.5,
             )
         for name, height in (levels or {}).items():
@@ -84,6 +88,7 @@ def curves(
             axis.xaxis.set_minor_locator(NullLocator())
         else:
             axis.set_xticks(range(len(labels)), [str(label) for label in labels])
+            axis.set_xlim(-0.5, len(labels) - 0.5)
     if main == "success_rate":
         axes[0].set_ylim(-0.03, 1.04)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))

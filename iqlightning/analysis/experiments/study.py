@@ -115,13 +115,14 @@ class Study(Experiment):
                 {what: [_named(label, row) for label, row in each.items()] for what, each in panels.items()},
                 lambda row: row.factors["value"],
                 lambda row: "IQ-Learn, MLP, random walls",
-                x_label="setting (the study's own first)",
+                x_label="the study's own setting first",
+                joined=False,
             )
         return found
 
     def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        """The runs on the levels."""
-        return [outcome for outcome in outcomes if outcome.factors.get("part") == "levels"]
+        """IQ-Learn and DQN on the levels; the tables of the report have a row for cloning already."""
+        return [each for each in outcomes if each.factors.get("part") == "levels" and each.factors["method"] != "bc"]
 
     def report_sections(self, outcomes: Sequence[Outcome]) -> "Sequence[Section]":
         """Goals in other places, and the ablation."""

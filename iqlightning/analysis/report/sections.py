@@ -215,7 +215,12 @@ def _visits(grids: Grids) -> str:
             f'{_heading(exhibit)}<div class="tiles six">{"".join(tiles)}</div><p><small>Distance, {mean}.</small></p>'
         )
     note = "of all visits to a grid, its own scale; the square root, so that what is rare is seen"
-    parts.insert(1, pictures.colour_bar("never", "often", pictures.VISITS, note))
+    apart = ", ".join(f"{escape(e.group.label)} {float(v.greedy_distance.mean()):.2f}" for e, _, v in shown)
+    parts[1:1] = [
+        _study("drew such maps for its expert and its networks, without a figure of their distance."),
+        f"<p>Here the greedy policy's visits are apart from the expert's by {apart} (mean over grids).</p>",
+        pictures.colour_bar("never", "often", pictures.VISITS, note),
+    ]
     return "".join(parts)
 
 
@@ -231,8 +236,28 @@ def _rewards(exhibits: Sequence[Exhibit], grids: Grids) -> str:
         "<p>Recovered reward r(s, a) = Q(s, a) - &gamma; V(s') of every move on the probe grids, by what the move does "
         "and is truly worth: median, middle half, 5 to 95%. From behaviour alone a reward is known up to scale and "
         "shaping, so what counts is the order of the rows; the distance free of shaping forgives both.</p>"
+        f"{_study('drew the recovered rewards of single grids, without comparing them with the true ones.')}"
+        f"{_ordered(grids)}"
         f'<div class="charts">{"".join(charts)}</div>{truth_table(exhibits)}'
     )
+
+
+def _ordered(grids: Grids) -> str:
+    """Whether the median rewards of the kinds of moves stand in the order in which they bring the player on."""
+    said: dict[bool, list[str]] = {True: [], False: []}
+    for exhibit, found in grids:
+        medians = {row.label.partition(" (")[0]: row.values[2] for row in found.rewards}
+        if {"shortest path", "loses ground", "stays in place"} <= set(medians):
+            on = medians["shortest path"] > max(medians["loses ground"], medians["stays in place"])
+            said[on].append(escape(exhibit.group.label))
+    parts = []
+    if said[True]:
+        parts.append(
+            f"moves on a shortest path have a higher median than those that are not with {', '.join(said[True])}"
+        )
+    if said[False]:
+        parts.append(f"they do not with {', '.join(said[False])}")
+    return f"<p>Here {'; '.join(parts)}.</p>" if parts else ""
 
 
 def _failures(grids: Grids) -> str:
