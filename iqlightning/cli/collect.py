@@ -29,7 +29,7 @@ from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, read_metadata, save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.data.minari import check_new_minari, from_minari, to_minari
+from iqlightning.data.minari import are_whole_episodes, check_new_minari, from_minari, to_minari
 from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
@@ -102,6 +102,13 @@ def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
         what = given.from_minari
         played, env, dataset = from_minari(what, named)
         metadata = {"env": env.to_dict(), "source": f"Minari's {dataset}", "recipe": {"min_return": given.min_return}}
+        if not are_whole_episodes(played):
+            metadata["whole_episodes"] = False
+            Console(stderr=True).print(
+                "some episodes go on where the one before ended: their first observations are not taken as initial "
+                "states, and the value term InitialStates cannot be had from them",
+                soft_wrap=True,
+            )
     else:
         what = given.from_file
         played, _ = load_demonstrations(what)

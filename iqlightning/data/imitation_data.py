@@ -118,6 +118,7 @@ class ImitationData(LightningDataModule):
         self._experience: Experience | None = None
         self._source: ExpertSource | None = None
         self._digest = ""
+        self._whole_episodes = True
 
     # What is served
 
@@ -150,7 +151,10 @@ class ImitationData(LightningDataModule):
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""
-        return self.source.batch(update)
+        batch = self.source.batch(update)
+        if not self._whole_episodes:  # what an episode begins with is then no initial state
+            batch.pop("initial", None)
+        return batch
 
     def change_training_env(self, env: EnvConfig) -> None:
         """Trains on demonstrations of another environment from now on, made by the expert if need be.
@@ -246,9 +250,10 @@ class ImitationData(LightningDataModule):
         """Training and held-out demonstrations."""
         if self._stays_on_disk(path):
             with checking_bar(path) as progress:
-                trajectories, _ = open_demonstrations(path, progress)
+                trajectories, metadata = open_demonstrations(path, progress)
         else:
-            trajectories, _ = load_demonstrations(path)
+            trajectories, metadata = load_demonstrations(path)
+        self._whole_episodes = bool(metadata.get("whole_episodes", True))
         check_fits(path, trajectories, self.training_env)
         if self.episodes is not None:
             if trajectories.num_episodes < self.episodes:

@@ -28,7 +28,7 @@ from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError, unknown
 from iqlightning.types import EnvConfig, Trajectories
 
-__all__ = ["check_new_minari", "from_minari", "to_minari"]
+__all__ = ["are_whole_episodes", "check_new_minari", "from_minari", "to_minari"]
 
 # As Minari's own, but every part of the path begins with a letter, a digit or an underscore, and there is a version.
 _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+", re.ASCII)
@@ -131,6 +131,18 @@ def check_new_minari(dataset: str) -> None:
         raise UserError(f"MINARI_DATASETS_PATH must be an absolute path for Minari to write there, not '{_root()}'")
     if (_root() / dataset).exists():
         raise UserError(f"the Minari dataset '{dataset}' exists already; raise its version, the number after -v")
+
+
+def are_whole_episodes(trajectories: Trajectories) -> bool:
+    """Whether every episode begins where an environment was reset; False if one goes on where the one before ended.
+
+    Recordings that were cut into pieces look so. What a piece begins with is not an initial state, and a value term
+    over initial states cannot be had from them.
+    """
+    episodes = torch.arange(trajectories.num_episodes)
+    last = trajectories.observations[trajectories.starts[1:] + episodes]
+    same = (last[:-1] == trajectories.first_observations[1:]).flatten(1).all(1)
+    return not bool((same & ~trajectories.terminated[:-1]).any())
 
 
 # Finding

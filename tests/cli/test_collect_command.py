@@ -1,9 +1,11 @@
+import dataclasses
 import sys
 
 import pytest
 import torch
 
 from iqlightning.data.demonstrations import load_demonstrations
+from iqlightning.types import Trajectories
 
 SMALL = ("--height", "4", "--width", "4", "--num_walls", "2")
 
@@ -78,6 +80,40 @@ def test_minari_out_and_in_again(workplace, monkeypatch):
     assert "raise its version" in workplace.refused(*again)
     assert "exists already" in workplace.refused("collect", *arguments)
     assert "has only 20" in workplace.refused("collect", *arguments[:2], "--output", "x", "--episodes", "21")
+
+
+def test_pieces_of_episodes_have_no_initial_states(workplace, monkeypatch):
+    pytest.importorskip("minari", reason="Minari is an optional extra")
+    from iqlightning import GymnasiumConfig
+    from iqlightning.data.minari import to_minari
+
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(workplace.folder / "minari"))
+    whole, _ = collected(workplace, "--policy", "random", "--gym", "CartPole-v1", "--episodes", "6")
+    first = int(whole.lengths[0])
+    cut = whole.select(torch.tensor([0]))
+    pieces = [
+        dataclasses.replace(
+            cut,
+            observations=cut.observations[begin : end + 1],
+            actions=cut.actions[begin:end],
+            rewards=cut.rewards[begin:end],
+            starts=torch.tensor([0, end - begin]),
+            terminated=torch.tensor([end == first]),
+            truncated=torch.tensor([end != first]),
+        )
+        for begin, end in ((0, 5), (5, first))
+    ]
+    there = Trajectories.concatenate([*pieces, whole.select(torch.arange(1, 6))])
+    to_minari("pieces-v0", there, GymnasiumConfig("CartPole-v1"), "me")
+    assert workplace.run("collect", "--from_minari", "pieces-v0", "--output", "pieces.safetensors") == 0
+    assert "go on where the one before ended" in workplace.shown()
+    assert load_demonstrations(workplace.folder / "pieces.safetensors")[1]["whole_episodes"] is False
+    run = ("fit", "--config", "tiny.yaml", "--data.path", "pieces.safetensors", "--data.env", "null")
+    run += ("--data.episodes", "null", "--trainer.max_steps", "1", "--model", "IQLearn")
+    sentence = workplace.refused(*run, "--model.value_term", "InitialStates")
+    assert "InitialStates with Chi2 needs initial data" in sentence
+    assert "whole episodes" in sentence
+    assert workplace.run(*run, "--model.value_term", "ExpertStates") == 0
 
 
 @pytest.mark.parametrize(
