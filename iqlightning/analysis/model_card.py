@@ -91,7 +91,7 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         + (
             ", height and width between 2 and 64 each."
             if "height" in portable.dynamic
-            else "; the others are fixed, because the encoder reads one size only."
+            else "; the others are fixed: the programs were made for this size."
         ),
     ]
     if isinstance(policy.env, GridWorldConfig):
@@ -105,7 +105,7 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         "`actions`: int64 (batch), the greedy ones.",
     ]
     if "height" in portable.dynamic and getattr(policy.network.encoder, "iterations", 0) is None:
-        text += ["", "The network iterates height + width times; the programs hold this as a loop, not unrolled."]
+        text += ["", "The network iterates the longer, the larger the grid is; the programs hold this as a loop."]
     return text
 
 

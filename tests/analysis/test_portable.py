@@ -7,12 +7,16 @@ from safetensors.torch import load
 
 from iqlightning.analysis import portable as portable_module
 from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
+from iqlightning.envs.gridworld.layouts import draw_layouts
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.losses.values import MaxValue, SoftValue
-from iqlightning.nets.encoders import MLP, GridCNN
+from iqlightning.nets.encoders import MLP, CellAttention, GridCNN, HierarchicalPlanner, LogPlanner
+from iqlightning.nets.encoders import portable as portable_encoders
 from iqlightning.nets.encoders.grid_cnn_portable import portable_features
+from iqlightning.nets.encoders.log_planner import _portable_path_costs, path_costs
+from iqlightning.nets.encoders.portable import player_cell
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
 
@@ -50,6 +54,46 @@ def test_a_grid_cnn_plays_every_size_from_its_file(value):
     torch.testing.assert_close(q, policy.q_values(observations))
     torch.testing.assert_close(v, policy.values(observations))
     assert torch.equal(actions, policy.act(observations))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", [LogPlanner, CellAttention, HierarchicalPlanner])
+def test_planners_are_the_same_function_from_both_files(encoder):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    policy = policy_of(GRID, encoder)
+    traced = trace(policy)
+    # blocks of cells fill a grid up by an amount that depends on its size
+    assert traced.dynamic == (("batch",) if encoder is HierarchicalPlanner else ("batch", "height", "width"))
+    assert compare(policy, reloaded(traced, traced.torch_bytes()), 100).holds
+    assert compare(policy, traced, 100, onnx=traced.onnx_bytes()).holds
+
+
+@pytest.mark.parametrize("longest", [None, 5])
+def test_the_portable_path_costs_are_the_same(longest, monkeypatch):
+    def loop(goes_on, step, state):  # the operation itself would be compiled first
+        while goes_on(*state):
+            state = step(*state)
+        return state
+
+    monkeypatch.setattr(portable_encoders, "while_loop", loop)
+    walls, _, goal = draw_layouts(GridWorldConfig(height=7, width=6, num_walls=16), torch.arange(20), torch.arange(20))
+    source = (torch.arange(42) == goal[:, None]).view(walls.shape)
+    cost = torch.rand(20, 3, 7, 6).masked_fill(walls[:, None], 1e4)
+    ours, theirs = (costs(cost, source, longest) for costs in (_portable_path_costs, path_costs))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_the_player_is_found_without_a_division(monkeypatch):
+    planes = torch.zeros(12, 3, 4)
+    planes.flatten(1)[torch.arange(12), torch.arange(12)] = 1.0
+    planes += 0.2 * torch.rand(12, 3, 4)
+    rows, columns = player_cell(planes)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    other_rows, other_columns = player_cell(planes)
+    assert torch.equal(rows * 4 + columns, torch.arange(12))
+    assert torch.equal(rows, other_rows)
+    assert torch.equal(columns, other_columns)
 
 
 def test_an_mlp_keeps_its_size_and_any_batch():

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.nets.encoders.planning_encoder import PlanningEncoder
+from iqlightning.nets.encoders.portable import repeat
 
 __all__ = ["CellAttention"]
 
@@ -65,13 +66,14 @@ class CellAttention(PlanningEncoder):
         )
         z = self.stem(x).masked_fill(is_wall, _CLOSED)
         weight = self.weight[:, :, None, None]
-        h = F.relu(z)
-        for _ in range(self.iterations or height + width):
+
+        def iterate(h: Tensor) -> Tensor:
             padded = F.pad(h, (1, 1, 1, 1))
             near = torch.stack([_shifted(padded, o, height, width) for o in _POSITIONS])
             attended = (torch.softmax(self.sharpness * near + bias, dim=0) * near).sum(0)
-            h = F.relu(z + F.conv2d(torch.cat([attended, h], dim=1), weight))
-        return h
+            return F.relu(z + F.conv2d(torch.cat([attended, h], dim=1), weight))
+
+        return repeat(iterate, F.relu(z), self.iterations or height + width)
 
 
 def _shifted(padded: Tensor, offset: tuple[int, int], height: int, width: int) -> Tensor:

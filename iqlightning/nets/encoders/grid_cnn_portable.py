@@ -4,12 +4,11 @@ The training form looks up repeated grids and packs them into one line of cells,
 a batch. Here each grid is an image, neighbours are shifted images, and the readout is a sum over the player's plane.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-from torch._higher_order_ops.while_loop import while_loop
 from torch.nn import functional as F
+
+from iqlightning.nets.encoders.portable import repeat
 
 __all__ = ["portable_features"]
 
@@ -43,7 +42,7 @@ def portable_features(
         nearest = torch.maximum(torch.maximum(up, down), torch.maximum(left, right))
         return F.relu(z + F.conv2d(torch.cat([nearest, h], dim=1), kernel))
 
-    h = _repeat(iterate, F.relu(z), height + width if iterations is None else iterations)
+    h = repeat(iterate, F.relu(z), height + width if iterations is None else iterations)
     cells = torch.cat([h, x], dim=1)
     # a division by a symbolic width cannot be expressed, so the player's cell is picked out by a mask
     chosen = torch.arange(player[0].numel(), device=h.device) == player.flatten(1).argmax(1, keepdim=True)
@@ -59,14 +58,3 @@ def _neighbours(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     up, down = padded[:, :, :-2, 1:-1], padded[:, :, 2:, 1:-1]
     left, right = padded[:, :, 1:-1, :-2], padded[:, :, 1:-1, 2:]
     return up, right, down, left
-
-
-def _repeat(iterate: Callable[[Tensor], Tensor], h: Tensor, times: int | torch.SymInt) -> Tensor:
-    if isinstance(times, int):
-        for _ in range(times):
-            h = iterate(h)
-        return h
-    total = torch.scalar_tensor(times, dtype=torch.int64)
-    begin = (torch.zeros((), dtype=torch.int64), h)
-    _, h = while_loop(lambda count, _: count < total, lambda count, cells: (count + 1, iterate(cells)), begin)
-    return h

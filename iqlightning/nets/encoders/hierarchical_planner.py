@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.nets.encoders.planning_encoder import PlanningEncoder
+from iqlightning.nets.encoders.portable import repeat
 
 __all__ = ["HierarchicalPlanner"]
 
@@ -72,12 +73,13 @@ def _carrying(channels: int) -> Tensor:
     return torch.cat([carry, echo], dim=1)
 
 
-def _iterate(z: Tensor, weight: Tensor, times: int) -> Tensor:
-    h = F.relu(z)
+def _iterate(z: Tensor, weight: Tensor, times: int | torch.SymInt) -> Tensor:
     kernel = weight[:, :, None, None]
-    for _ in range(times):
+
+    def iterate(h: Tensor) -> Tensor:
         p = F.pad(h, (1, 1, 1, 1))
         vertical = torch.maximum(p[:, :, :-2, 1:-1], p[:, :, 2:, 1:-1])
         horizontal = torch.maximum(p[:, :, 1:-1, :-2], p[:, :, 1:-1, 2:])
-        h = F.relu(z + F.conv2d(torch.cat([torch.maximum(vertical, horizontal), h], dim=1), kernel))
-    return h
+        return F.relu(z + F.conv2d(torch.cat([torch.maximum(vertical, horizontal), h], dim=1), kernel))
+
+    return repeat(iterate, F.relu(z), times)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from iqlightning.errors import UserError
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.plan_memory import PlanMemory
+from iqlightning.nets.encoders.portable import player_cell, until_it_stays
 
 __all__ = ["LogPlanner", "path_costs"]
 
@@ -97,6 +98,20 @@ def path_costs(
     return found.view(channels, batch, height + 1, width + 1)[:, :, :height, :width].transpose(0, 1)
 
 
+def _portable_path_costs(cost: Tensor, source: Tensor, longest: int | None) -> Tensor:
+    """:func:`path_costs` in operations that an exported program can express; no gradients."""
+    begin = torch.full_like(cost, _FAR).masked_fill(source[:, None], 0.0)
+
+    def iterate(total: Tensor) -> Tensor:
+        p = F.pad(total, (1, 1, 1, 1), value=_FAR)
+        vertical = torch.minimum(p[:, :, :-2, 1:-1], p[:, :, 2:, 1:-1])
+        horizontal = torch.minimum(p[:, :, 1:-1, :-2], p[:, :, 1:-1, 2:])
+        return torch.minimum(total, torch.minimum(vertical, horizontal) + cost)
+
+    # no way is longer than there are cells
+    return until_it_stays(iterate, begin, source[0].numel() if longest is None else longest)
+
+
 class LogPlanner(Encoder):
     r"""Path costs by min-plus iteration to the fixed point, read out as differences and as discounted values.
 
@@ -146,13 +161,13 @@ class LogPlanner(Encoder):
     def forward(self, observations: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 4 hidden"]:
         """Features of the four actions at the player's cell."""
         width = observations.shape[-1]
-        player = observations[:, 1].flatten(1).argmax(1)
+        row, column = player_cell(observations[:, 1])
         plans, which = self._memory.plans(
             observations[:, ::2], self.price.parameters(), self._plan, keep=not self.training
         )
         stride = width + 2
-        here = (player // width + 1) * stride + player % width + 1
-        there = here[:, None] + torch.tensor([-stride, 1, stride, -1], device=here.device)
+        here = (row + 1) * stride + column + 1
+        there = torch.stack([here - stride, here + 1, here + stride, here - 1], dim=1)
         costs, kinds = plans[which[:, None], there].split([plans.shape[-1] - 3, 3], dim=-1)
         own = plans[which, here][:, None, :-3]
         value = torch.exp(-own).expand(-1, 4, -1)
@@ -161,13 +176,18 @@ class LogPlanner(Encoder):
     def _plan(self, planes: Tensor) -> Tensor:
         """Planes walls and goal (G, 2, H, W) to [D; x] of every cell and a border, (G, (H + 2) (W + 2), C + 3)."""
         height, width = planes.shape[-2:]
-        part = max(1, _CELLS_IN_CACHE // ((height + 1) * (width + 1)))
         x = torch.cat([planes, torch.ones_like(planes[:, :1])], dim=1)
         closed = planes[:, :1] > 0.5  # observations may be noisy
         prices = F.softplus(F.conv2d(x, self.price.weight[:, :, None, None], self.price.bias))
         prices = prices.masked_fill(closed, _FAR)
-        goal = F.one_hot(planes[:, 1].flatten(1).argmax(1), height * width).view(-1, height, width).bool()
-        costs = [path_costs(*each, self.iterations) for each in zip(prices.split(part), goal.split(part), strict=True)]
+        is_goal = torch.arange(planes[0, 0].numel(), device=x.device) == planes[:, 1].flatten(1).argmax(1, keepdim=True)
+        goal = is_goal.view(-1, height, width)
+        if torch.compiler.is_exporting():
+            costs = _portable_path_costs(prices, goal, self.iterations)
+        else:
+            part = max(1, _CELLS_IN_CACHE // ((height + 1) * (width + 1)))
+            parts = zip(prices.split(part), goal.split(part), strict=True)
+            costs = torch.cat([path_costs(*each, self.iterations) for each in parts])
         border = (1, 1, 1, 1)
-        cells = torch.cat([F.pad(torch.cat(costs), border, value=_FAR), F.pad(x, border)], dim=1)
+        cells = torch.cat([F.pad(costs, border, value=_FAR), F.pad(x, border)], dim=1)
         return cells.flatten(2).transpose(1, 2)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from iqlightning.errors import UserError
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.plan_memory import PlanMemory
+from iqlightning.nets.encoders.portable import player_cell
 
 __all__ = ["PlanningEncoder"]
 
@@ -29,7 +30,7 @@ class PlanningEncoder(Encoder):
 
     Args:
         observation_shape: (3, H, W).
-        channels: C.
+        channels: C, as far as an action reads them (:meth:`facing`).
         hidden: width of the features of each action.
 
     Shapes:
@@ -54,15 +55,20 @@ class PlanningEncoder(Encoder):
     def forward(self, observations: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 4 hidden"]:
         """Features of the four actions at the player's cell."""
         width = observations.shape[-1]
-        player = observations[:, 1].flatten(1).argmax(1)
+        row, column = player_cell(observations[:, 1])
         plans, which = self._memory.plans(
             observations[:, ::2], self.parameters(), self._bordered_plan, keep=not self.training
         )
         stride = width + 2
-        here = (player // width + 1) * stride + player % width + 1
-        there = here[:, None] + torch.tensor([-stride, 1, stride, -1], device=here.device)
+        here = (row + 1) * stride + column + 1
+        there = torch.stack([here - stride, here + 1, here + stride, here - 1], dim=1)
         own = plans[which, here][:, None].expand(-1, 4, -1)
-        return F.relu(self.readout(torch.cat([own, plans[which[:, None], there]], dim=-1)))
+        read = torch.cat([self.facing(own), self.facing(plans[which[:, None], there])], dim=-1)
+        return F.relu(self.readout(read))
+
+    def facing(self, cells: Float[Tensor, "batch 4 held"]) -> Float[Tensor, "batch 4 read"]:
+        """What each action reads of [h; x] of a cell: all of it, unless the map holds something for each direction."""
+        return cells
 
     def _bordered_plan(self, planes: Tensor) -> Tensor:
         """Planes walls and goal to [h; x] of every cell and a border of zeros, (G, (H + 2) (W + 2), C + 3)."""
