@@ -11,7 +11,7 @@ from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.envs.gridworld import GridWorldConfig
 from iqlightning.errors import UserError
-from iqlightning.losses.divergences import Chi2Mixture, Hellinger, Penalized, Wasserstein1
+from iqlightning.losses.divergences import Chi2Mixture, Hellinger, Penalized, TotalVariation, Wasserstein1
 from iqlightning.losses.iq import ExpertAndPolicyStates, InitialStates
 from iqlightning.losses.values import AnnealedSoftValue, SoftValue
 from iqlightning.nets.encoders import MLP
@@ -52,6 +52,19 @@ def test_the_share_at_the_guard_is_logged():
     found = built(divergence=Penalized(Hellinger())).objective(batch()).diagnostics()
     assert 0 <= found["guarded"] <= 1
     assert "guarded" not in built().objective(batch()).diagnostics()
+
+
+def test_the_guard_is_held_against_the_rewards_that_the_divergence_sees():
+    # a terminal reward of -2 is beyond the bound of 1/2, the -0.02 of each step after it is not
+    model = built(divergence=TotalVariation(0.5), absorbing_states=True, gamma=0.99)
+    expert = transitions(0)._replace(terminated=torch.ones(16).bool())
+    with torch.no_grad():
+        for weights in model.network.parameters():
+            weights.zero_()
+        model.network.head.q[-1].bias.fill_(-2.0)
+    assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 0.0
+    model.absorbing_states = False
+    assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 1.0
 
 
 @pytest.mark.parametrize("target", [None, TargetUpdate()])

@@ -10,6 +10,8 @@ import torch
 
 from iqlightning.losses import divergences
 from iqlightning.losses.divergences import Chi2, Divergence, Penalized
+from iqlightning.losses.iq import BellmanTerms, ExpertStates, iq_loss
+from iqlightning.losses.values import SoftValue
 from iqlightning.types import Transition
 
 
@@ -69,6 +71,26 @@ def test_stays_finite_and_differentiable_up_to_ten_thousand(divergence: Divergen
     assert value.isfinite()
     assert points.grad is not None
     assert points.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("absorbing", [False, True])
+@pytest.mark.parametrize("temperature", [0.01, 1.0])
+def test_the_whole_objective_stays_finite_for_logits_up_to_ten_thousand(
+    divergence: Divergence, absorbing: bool, temperature: float
+):
+    generator = torch.Generator().manual_seed(2)
+    value, terms, leaves = SoftValue(temperature), [], []
+    for _ in range(2):
+        q = (1e4 * (2 * torch.rand(16, 4, generator=generator) - 1)).requires_grad_()
+        next_q = (1e4 * (2 * torch.rand(16, 4, generator=generator) - 1)).requires_grad_()
+        leaves += [q, next_q]
+        terms.append(BellmanTerms(q[:, 0], value(q), value(next_q), torch.arange(16) % 4 == 0))
+    loss, scalars = iq_loss(*terms, None, divergence, ExpertStates(), 0.99, absorbing)
+    assert loss.isfinite()
+    assert all(scalar.isfinite() for scalar in scalars.values())
+    for gradient in torch.autograd.grad(loss, leaves, allow_unused=True):
+        assert gradient is None or gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("divergence", found(), ids=name)
