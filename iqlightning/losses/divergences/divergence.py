@@ -9,8 +9,10 @@ so phi is the negated conjugate of the divergence's generator f, and phi'(r) is 
 reward claims. Where policy and expert agree, the reward is the one at which phi' = 1: 0 for most, 1 for ForwardKL, -1
 for ReverseKL. Adding c (t - 1) to f moves it by -c and changes no divergence, so that offline, where the policy ends up
 agreeing with the expert, this level is a convention and not knowledge of the task; if ended episodes go on in absorbing
-states, its sign alone decides what reaching an end is worth. A divergence is a map from batches of rewards to a scalar, not always a mean over points, so that forms
-such as -log E[exp(-r)] and mixtures of expert and policy samples fit as well.
+states, its sign alone decides what reaching an end is worth.
+
+A divergence is a map from batches of rewards to a scalar, not always a mean over points, so that forms such as
+-log E[exp(-r)] and mixtures of expert and policy samples fit as well.
 """
 
 import math
