@@ -29,7 +29,15 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "Q and V": ["Multiline", ["train/q", "train/v"]],
         "recovered reward": ["Margin", ["train/reward", "train/reward_min", "train/reward_max"]],
         "reward against the truth": ["Multiline", ["truth/reward_pearson", "truth/reward_spearman"]],
+        "distances from the true reward": ["Multiline", ["truth/reward_epic", "truth/reward_shaping_free"]],
         "regret": ["Multiline", ["truth/regret"]],
+    },
+    "4 is it learning": {
+        "held-out likelihood": ["Multiline", ["stability/log_likelihood"]],
+        "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
+        "Bellman residual": ["Multiline", ["stability/residual"]],
+        "share of rewards outside phi's domain": ["Multiline", ["train/guarded"]],
+        "warnings": ["Multiline", ["stability/warnings"]],
     },
 }
 

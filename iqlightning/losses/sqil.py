@@ -30,8 +30,7 @@ def sqil_loss(
         gamma: discount in [0, 1).
         policy_weight: of the policy's error.
         absorbing_states: the expert's last transition pays 1 for ever, 1 / (1 - gamma), as in the code of LS-IQ.
-        Without it, ending an
-            episode forgoes rewards, and the policy is drawn away from a goal that ends it.
+            Without it, ending an episode forgoes rewards, and the policy is drawn away from a goal that ends it.
         expert_reward: another number in the place of 1: a unit of reward, and with it of Q and the temperature.
 
     Returns:
