@@ -1,5 +1,6 @@
 """From run folders to one HTML file."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -8,7 +9,7 @@ from iqlightning.analysis.report.examination import Examination, examine
 from iqlightning.analysis.report.page import Section, page
 from iqlightning.analysis.report.sections import sections
 from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
-from iqlightning.analysis.report.tables import Exhibit
+from iqlightning.analysis.report.tables import Exhibit, environment_of
 from iqlightning.analysis.runs import find_runs, group_runs
 
 __all__ = ["build_report"]
@@ -45,10 +46,13 @@ def build_report(
     runs = find_runs(paths)
     groups = group_runs(runs)
     exhibits = []
-    for index, group in enumerate(groups):
+    beside = Counter[str]()  # each environment has charts of its own, so colours have to differ within it alone
+    for group in groups:
         if progress is not None:
             progress(group.label)
-        exhibits.append(Exhibit(group, index % _COLOURS, examine(group, episodes, seed)))
+        place = environment_of(group.runs[0])
+        exhibits.append(Exhibit(group, beside[place] % _COLOURS, examine(group, episodes, seed)))
+        beside[place] += 1
     names = list(dict.fromkeys(run.name for run in runs))
     heading = title or f"Report: {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
     number = (

@@ -1,6 +1,6 @@
 """The report's sections: each a figure or table, one sentence on what the study saw and one on what is seen here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import torch
@@ -10,7 +10,8 @@ from iqlightning.analysis.report import pictures
 from iqlightning.analysis.report.charts import Series, line_chart, quantile_chart
 from iqlightning.analysis.report.examination import Examination
 from iqlightning.analysis.report.page import Section
-from iqlightning.analysis.report.tables import Exhibit, results_table, runs_table, truth_table
+from iqlightning.analysis.report.tables import Exhibit, environment_of, results_table, runs_table, truth_table
+from iqlightning.analysis.runs import Run
 from iqlightning.evaluation.failures import clearest, count_kinds, path_of, q_along
 from iqlightning.evaluation.value_maps import ValueMaps
 
@@ -85,21 +86,15 @@ def _results(exhibits: Sequence[Exhibit]) -> str:
 
 
 def _curves(exhibits: Sequence[Exhibit]) -> str:
-    charts = []
-    for name, (heading, log, percent, meaning) in _CURVES.items():
-        parts = _by_algorithm(exhibits) if name == "train/loss" else {"": exhibits}
-        for algorithm, shown in parts.items():
-            series = []
-            for group, colour, _ in shown:
-                curves = [run.curves[name] for run in group.runs if run.curves.get(name)]
-                if curves:
-                    series.append(Series(group.label, colour, band(curves)))
-            called = f"{heading}, {algorithm}" if len(parts) > 1 else heading
-            chart = line_chart(series, called, log=log, percent=percent)
-            if chart and not (name == "val/mean_return" and any(map(_plays_grids, exhibits))):
-                caption = f"<b>{escape(called)}</b>. {meaning}"
-                charts.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
-    if not charts:
+    parts = []
+    places = _by(exhibits, environment_of)
+    for place, shown in places.items():
+        charts = _charts(shown)
+        if charts:
+            keys = "".join(f'<span><i class="b{e.colour}"></i>{escape(e.group.label)}</span>' for e in shown)
+            heading = f"<h3>{escape(place)}</h3>" if len(places) > 1 else ""
+            parts.append(f'{heading}<div class="key">{keys}</div><div class="charts">{"".join(charts)}</div>')
+    if not parts:
         return ""
     several = any(len(exhibit.group.runs) > 1 for exhibit in exhibits)
     text = (
@@ -107,19 +102,38 @@ def _curves(exhibits: Sequence[Exhibit]) -> str:
         if several
         else "<p>One seed each, so no intervals.</p>"
     )
-    keys = "".join(f'<span><i class="b{e.colour}"></i>{escape(e.group.label)}</span>' for e in exhibits)
     study = _study("IQ-Learn converges within 200 steps, DQN slowly.") if any(map(_plays_grids, exhibits)) else ""
-    said = f"{text}{study}{_seen(exhibits)}"
-    return f'{said}<div class="key">{keys}</div><div class="charts">{"".join(charts)}</div>'
+    return f"{text}{study}{_seen(exhibits)}{''.join(parts)}"
 
 
-def _by_algorithm(exhibits: Sequence[Exhibit]) -> dict[str, list[Exhibit]]:
-    """Algorithm to its exhibits, both in order of appearance."""
+def _charts(exhibits: Sequence[Exhibit]) -> list[str]:
+    """A figure for each curve that any of them has."""
+    charts = []
+    for name, (heading, log, percent, meaning) in _CURVES.items():
+        if name == "val/mean_return" and any(map(_plays_grids, exhibits)):
+            continue
+        parts = {"": exhibits}
+        if name == "train/loss":
+            parts = _by(exhibits, lambda run: str(run.settings.get("model.class_path", "")).rpartition(".")[2])
+        for algorithm, shown in parts.items():
+            series = []
+            for group, colour, _ in shown:
+                curves = [run.curves[name] for run in group.runs if run.curves.get(name)]
+                if curves:
+                    series.append(Series(group.label, colour, band(curves)))
+            called = f"{heading}, {algorithm}" if len(parts) > 1 else heading
+            if chart := line_chart(series, called, log=log, percent=percent):
+                caption = f"<b>{escape(called)}</b>. {meaning}"
+                charts.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
+    return charts
+
+
+def _by(exhibits: Sequence[Exhibit], what: Callable[[Run], str]) -> dict[str, Sequence[Exhibit]]:
+    """What is asked of the first run to the exhibits, both in order of appearance."""
     found: dict[str, list[Exhibit]] = {}
     for exhibit in exhibits:
-        settings = exhibit.group.runs[0].settings
-        found.setdefault(str(settings.get("model.class_path", "")).rpartition(".")[2], []).append(exhibit)
-    return found
+        found.setdefault(what(exhibit.group.runs[0]), []).append(exhibit)
+    return dict(found)
 
 
 def _plays_grids(exhibit: Exhibit) -> bool:
