@@ -4,24 +4,30 @@ import json
 import multiprocessing
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import iqlightning
 from iqlightning.analysis.experiments.runner import Process
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.main import main
 
 __all__ = ["Launcher"]
 
-_PRELOADED = ["iqlightning.cli.trial_process", "iqlightning.cli.training", "iqlightning.cli.evaluate"]
+_COMMANDS = ["iqlightning.cli.trial_process", "iqlightning.cli.training", "iqlightning.cli.evaluate"]
+_FAMILIES = ("algorithms", "callbacks", "data", "envs", "evaluation", "losses", "nets")
 
 
 class Launcher:
-    """Starts processes from a server that has imported torch and Lightning once, which otherwise takes seconds each."""
+    """Starts processes from a server that has imported everything once, which otherwise takes seconds each.
+
+    All runs of an experiment thus have the same code, also when a file of the package is changed meanwhile.
+    """
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
+        self._context.set_forkserver_preload([*_COMMANDS, *_families()])
 
     def __call__(self, commands: Sequence[Sequence[str]], log: Path, statuses: Path) -> Process:
         """See :class:`iqlightning.analysis.experiments.runner.Launch`."""
@@ -29,6 +35,17 @@ class Launcher:
         process = self._context.Process(target=_run, args=arguments)
         process.start()
         return process
+
+
+def _families() -> list[str]:
+    """The modules of which ``fit`` looks for classes that a configuration can name."""
+    folders = [f"{folder}/{family}" for folder in iqlightning.__path__ for family in _FAMILIES]
+    return [
+        f"iqlightning.{'.'.join(file.relative_to(Path(folder).parent).with_suffix('').parts)}"
+        for folder in folders
+        for file in sorted(Path(folder).rglob("*.py"))
+        if file.name != "__init__.py"
+    ]
 
 
 def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> None:
@@ -58,6 +75,9 @@ def _status(command: list[str]) -> int:
         return main(command)
     except SystemExit as request:
         return request.code if isinstance(request.code, int) else 1
+    except Exception:  # whatever it is, its last line is what the list of failed trials says
+        traceback.print_exc()
+        return 1
 
 
 def _sentence(said: bytes) -> str:
