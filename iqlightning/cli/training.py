@@ -39,6 +39,7 @@ from iqlightning.cli.run_folder import claim_run_folder, find_checkpoint
 from iqlightning.cli.run_record import RunRecord
 from iqlightning.cli.trust import limit_what_configurations_may_name, take_trusted
 from iqlightning.errors import UserError
+from iqlightning.interruption import Interrupted
 
 __all__ = ["TrainingCLI", "import_families", "run"]
 
@@ -249,10 +250,11 @@ class TrainingCLI(LightningCLI):
         except MisconfigurationException as error:
             self._drop_folder()
             raise UserError(_first_sentence(error)) from error
-        except UserError:
+        except (UserError, Interrupted, KeyboardInterrupt, SystemExit):
             self._drop_folder()
             raise
         except OSError as error:
+            self._drop_folder()
             if trouble := disk_trouble(error, self.folder):
                 raise trouble from error
             raise

@@ -17,6 +17,7 @@ from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.data import collect
+from iqlightning.data.imitation_data import ImitationData
 from iqlightning.errors import UserError
 
 __all__ = [
@@ -26,8 +27,11 @@ __all__ = [
     "fail_at_write",
     "raise_at_update",
     "signal_at_edge",
+    "signal_at_setup",
     "signal_at_update",
     "signal_in_save",
+    "signal_in_write",
+    "write_down",
 ]
 
 
@@ -43,6 +47,11 @@ def signal_at_update(update: int, signum: int = signal.SIGKILL) -> None:
             _send(signum)
 
     plant(Learner, "_count_update", act, after=True)
+
+
+def signal_at_setup(signum: int) -> None:
+    """While demonstrations are loaded, long before the first update."""
+    plant(ImitationData, "setup", lambda *arguments, **named: _send(signum))
 
 
 #: Between an epoch's last update and the first one of the next.

@@ -63,9 +63,11 @@ def test_many_losses_of_a_process_end_the_other(tmp_path, rank):
     lose(tmp_path, [(way, rank) for way in ("kill", "bug", "kill", "mistake") for _ in range(slow_count(5, 1))])
 
 
+LAUNCHES = [("lightning", 1), ("torchrun", 0), ("lightning", 0), ("torchrun", 1)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["lightning", "torchrun"])
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("launcher", "rank"), LAUNCHES[: slow_count(4, 2)])
 def test_a_launched_run_that_loses_a_process_is_over_within_a_minute(tmp_path, launcher, rank):
     write_configurations(tmp_path)
     begin = [sys.executable, "-m"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from counts import slow_count
-from faults import EDGES, signal_at_edge, signal_at_update
+from faults import EDGES, signal_at_edge, signal_at_setup, signal_at_update
 from forked_commands import Commands, Fault
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
 
@@ -116,6 +116,16 @@ def test_a_run_killed_by_the_clock_ends_as_the_one_left_alone(tmp_path, name):
             runs.forget()
     runs.commands.run(*runs.arguments, *runs.continuing())
     runs.check()
+
+
+@pytest.mark.parametrize(("signum", "said"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted")])
+def test_a_run_that_is_stopped_before_its_first_update_leaves_no_folder(tmp_path, signum, said):
+    write_configurations(tmp_path)
+    commands = Commands(tmp_path)
+    for _ in range(2):
+        fault = partial(signal_at_setup, signum)
+        assert said in commands.run("fit", "--config", "bc.yaml", fault=fault, status=128 + signum)
+    assert list((tmp_path / "logs" / "bc").iterdir()) == []
 
 
 def stop(folder: Path, name: str, signum: int, moments: Sequence[Fault]) -> None:
