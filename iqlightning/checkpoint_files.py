@@ -15,16 +15,23 @@ import re
 import secrets
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from iqlightning.errors import UserError
 
-__all__ = ["SCHEMA_VERSION", "read_checkpoint", "verify_checkpoint", "write_atomically", "write_checkpoint"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "read_checkpoint",
+    "replacing",
+    "verify_checkpoint",
+    "write_atomically",
+    "write_checkpoint",
+]
 
 #: Raised whenever an older program could misread a newer file.
 SCHEMA_VERSION = 1
@@ -100,13 +107,24 @@ def write_atomically(path: str | Path, content: bytes, what: str = "file") -> No
     Raises:
         UserError: if it cannot be written; whatever was at ``path`` is then still there.
     """
+    with replacing(path, what) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, what: str = "file") -> Iterator[BinaryIO]:
+    """The same for what is written bit by bit: the file to write to, which takes the name when the block is over.
+
+    Raises:
+        UserError: if it cannot be written; whatever was at ``path`` is then still there.
+    """
     path = Path(path)
     # a process elsewhere, on a shared disk, may have the same number
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

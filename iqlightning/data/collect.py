@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.data.disk_trajectories import open_demonstrations
+from iqlightning.data.expert import shortest_path_parts
+from iqlightning.data.write_in_pieces import write_in_pieces
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.rollout import rollout
@@ -82,7 +83,7 @@ def ensure_demonstrations(
     path = demonstrations_path(env, episodes, seed, directory)
     with contextlib.nullcontext() if path.exists() else _alone(path):
         if path.exists():
-            load_demonstrations(path)
+            open_demonstrations(path)  # looks at every byte, and fits into memory whatever its size
         else:
             _make(path, env, episodes, seed, progress)
     return path
@@ -91,9 +92,9 @@ def ensure_demonstrations(
 def _make(path: Path, env: EnvConfig, episodes: int, seed: int, progress: Callable[[int], None] | None) -> None:
     assert isinstance(env, GridWorldConfig)  # demonstrations_path has checked it
     recipe = _recipe(env, episodes, seed)
-    trajectories = shortest_path_demonstrations(env, episodes, seed, progress=progress)
+    parts = shortest_path_parts(env, episodes, seed, progress=progress)
     metadata = {"env": env.to_dict(), "seed": seed, "source": "shortest-path expert", "recipe": recipe}
-    save_demonstrations(path, trajectories, metadata)
+    write_in_pieces(path, parts, metadata)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ executed.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -25,10 +26,13 @@ from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [
     "SCHEMA_VERSION",
+    "check_arrays",
     "check_fits",
     "digest_of",
     "environment_of",
+    "header_for",
     "header_of",
+    "layout_for",
     "load_demonstrations",
     "read_metadata",
     "save_demonstrations",
@@ -83,9 +87,8 @@ def save_demonstrations(path: str | Path, trajectories: Trajectories, metadata: 
     """
     path = Path(path)
     tensors = {name: getattr(trajectories, name).detach().cpu().contiguous() for name in _NAMES}
-    _check_arrays(path, tensors)
-    header = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    header["schema_version"] = SCHEMA_VERSION
+    check_arrays(path, tensors)
+    header = header_for(metadata)
     header["sha256"] = _checksum(tensors, header)
     write_atomically(path, _serialize(tensors, header), "demonstrations file")
 
@@ -139,7 +142,7 @@ def verify(
     arrays = {name: arrays[name] for name in _NAMES}
     if header.get("sha256") != _checksum(arrays, header, progress):
         raise _damaged(path, "its checksum does not match")
-    _check_arrays(path, arrays)
+    check_arrays(path, arrays)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -226,13 +229,42 @@ def _metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
         raise _damaged(path, "its header is not readable") from error
 
 
+def header_for(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata as the header holds them, without the checksum."""
+    header = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
+    return header | {"schema_version": SCHEMA_VERSION}
+
+
+def layout_for(
+    shapes: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], header: Mapping[str, str]
+) -> tuple[bytes, dict[str, int]]:
+    """The file's header as bytes and where each tensor begins after it, for tensors of these dtypes and shapes."""
+    # the library decides on the order of the tensors and on the names of their dtypes
+    content = save({name: torch.zeros(1, dtype=dtype) for name, (dtype, _) in shapes.items()}, dict(header))
+    layout, offset, offsets = json.loads(content[8 : _end_of_header(content)]), 0, {}
+    for name in sorted(shapes, key=lambda name: layout[name]["data_offsets"]):
+        dtype, shape = shapes[name]
+        end = offset + math.prod(shape) * dtype.itemsize
+        layout[name] |= {"shape": list(shape), "data_offsets": [offset, end]}
+        offsets[name], offset = offset, end
+    return _header_bytes(layout), offsets
+
+
 def _serialize(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bytes:
     content = save(dict(tensors), dict(header))
-    # The library writes metadata in an order that changes from call to call; sorted, equal files are equal bytes.
-    end = 8 + int.from_bytes(content[:8], "little")
-    text = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    end = _end_of_header(content)
+    text = _header_bytes(json.loads(content[8:end]))
     return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def _end_of_header(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _header_bytes(layout: Mapping[str, Any]) -> bytes:
+    # The library writes metadata in an order that changes from call to call; sorted, equal files are equal bytes.
+    text = json.dumps(layout, sort_keys=True, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
 
 
 def _checksum(
@@ -253,7 +285,7 @@ def _pieces(array: Tensor | HasPieces) -> Iterable[Tensor]:
     return [array] if isinstance(array, Tensor) else array.pieces()
 
 
-def _check_arrays(path: Path, tensors: Mapping[str, Any]) -> None:
+def check_arrays(path: Path, tensors: Mapping[str, Any]) -> None:
     """The invariants of :class:`Trajectories`, checked before one is built."""
 
     def require(holds: bool, problem: str) -> None:

@@ -1,6 +1,6 @@
 """The shortest-path expert of GridWorld, played for whole batches of grids at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import Trajectories
 
-__all__ = ["shortest_path_demonstrations"]
+__all__ = ["shortest_path_demonstrations", "shortest_path_parts"]
 
 # One number below 12 chooses evenly among 1, 2, 3 or 4 optimal moves.
 _CHOICES = 12
@@ -44,14 +44,23 @@ def shortest_path_demonstrations(
     Returns:
         The trajectories, on the CPU, with the rewards that the environment would have given.
     """
+    return Trajectories.concatenate(list(shortest_path_parts(env, episodes, seed, split, progress)))
+
+
+def shortest_path_parts(
+    env: GridWorldConfig,
+    episodes: int,
+    seed: int,
+    split: str = "train",
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Trajectories]:
+    """The same, some thousand episodes at a time, so that they need not fit into memory together."""
     at_once = max(1, _CELLS_AT_ONCE // env.num_cells)
-    parts = []
     for first in range(0, episodes, at_once):
         numbers = torch.arange(first, min(first + at_once, episodes))
-        parts.append(_play(env, numbers, seed, split))
+        yield _play(env, numbers, seed, split)
         if progress is not None:
             progress(len(numbers))
-    return Trajectories.concatenate(parts)
 
 
 def _play(env: GridWorldConfig, episodes: Tensor, seed: int, split: str) -> Trajectories:

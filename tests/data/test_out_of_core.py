@@ -1,6 +1,7 @@
 """Demonstrations that stay in their file: the same batches, bit for bit, and the same mistakes found."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from iqlightning.data.disk_rows import DiskRows, ReadAhead
 from iqlightning.data.disk_trajectories import DiskTrajectories, open_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.imitation_data import ImitationData
+from iqlightning.data.write_in_pieces import write_in_pieces
 
 ENV = GridWorldConfig(height=6, width=5, num_walls=4)
 
@@ -155,3 +157,30 @@ def test_checking_tells_how_far_it_is(path):
     seen: list[int] = []
     open_demonstrations(path, seen.append)
     assert abs(sum(seen) - path.stat().st_size) < 4096
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.int64])
+def test_a_file_written_in_pieces_is_that_of_one_piece(tmp_path, played, dtype):
+    played = replace(played, observations=played.observations.to(dtype))
+    metadata = {"env": ENV.to_dict(), "seed": 0, "source": "expert", "recipe": {"é": 1}}
+    save_demonstrations(tmp_path / "whole", played, metadata)
+    parts = (played.select(torch.arange(*span)) for span in ((0, 1), (1, 40), (40, 60)))
+    assert write_in_pieces(tmp_path / "pieces", parts, metadata) == played.num_transitions
+    assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert {file.name for file in tmp_path.iterdir()} == {"whole", "pieces"}
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, played):
+    other = replace(played, observations=played.observations.float())
+    with pytest.raises(UserError, match="one shape and type"):
+        write_in_pieces(tmp_path / "file", iter([played, other]), {})
+    with pytest.raises(UserError, match="no episode"):
+        write_in_pieces(tmp_path / "file", iter([]), {})
+
+    def fails():
+        yield played
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_in_pieces(tmp_path / "file", fails(), {})
+    assert not list(tmp_path.iterdir())
