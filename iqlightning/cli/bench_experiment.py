@@ -23,6 +23,8 @@ from iqlightning.errors import UserError
 
 __all__ = ["run"]
 
+_WIDTH = 130
+
 
 def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
     """Parses the options, runs trials that have not been run, and says what came out."""
@@ -77,6 +79,8 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
 
 def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, json_file: str | None) -> None:
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)  # a file has no width of its own, and 80 columns would fold the names
     rows = rows_of(outcomes)
     title = f"{experiment.summary}: interquartile means over seeds, 95% bootstrap intervals"
     console.print(as_table(title, rows))

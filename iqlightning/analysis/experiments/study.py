@@ -204,5 +204,5 @@ def verdict(settings: "Mapping[str, Row]") -> str:
     ]
     if said:
         return escape(f"Here {', '.join(said)}: the intervals do not meet.")
-    spread = ", ".join(f"{label} {rate.mean:.1%}" for label, rate in others)
-    return escape(f"Here {own} reaches {ours.mean:.1%}, {spread}; no interval lies apart from that of {own}.")
+    spread = ", ".join(f"{label} ({rate.mean:.1%})" for label, rate in others)
+    return escape(f"Here {own} reaches {ours.mean:.1%}, beside {spread}; no interval lies apart from that of {own}.")

@@ -122,22 +122,20 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
     label, show = _SHOWN[main]
     ratios = {
         heading: name
-        for heading, name in (("distance ratio", "distance_ratio"), ("of solved", "solved_distance_ratio"))
+        for heading, name in (("distance\nratio", "distance_ratio"), ("of the\nsolved", "solved_distance_ratio"))
         if any(name in row.figures for row in rows)
     }
-    for heading in (label, "95% interval", "worst seed", *ratios, "seeds"):
-        table.add_column(heading, justify="right", no_wrap=heading not in ratios)
+    several = ("worst\nseed", "seeds") if any(len(row.seeds) > 1 for row in rows) else ()
+    for heading in (label, "95% interval", *ratios, *several):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = ["no", "", ""]
+        cells, seeds = ["no", ""], ["", str(len(row.seeds))]
         if row.refused is None:
             found = row.figures[main]
-            cells = [
-                show(found.mean),
-                f"{show(found.low or 0.0)} to {show(found.high or 0.0)}",
-                show(min(row.each[main])),
-            ]
+            cells = [show(found.mean), f"{show(found.low or 0.0)} to {show(found.high or 0.0)}"]
+            seeds[0] = show(min(row.each[main]))
         more = [f"{row.figures[name].mean:.3f}" if name in row.figures else "" for name in ratios.values()]
-        table.add_row(row.group, row.evaluation, *cells, *more, str(len(row.seeds)))
+        table.add_row(row.group, row.evaluation, *cells, *more, *(seeds if several else ()))
     refusals = dict.fromkeys(row.refused for row in rows if row.refused is not None)
     if refusals:
         table.caption = "\n".join(f"no: {sentence}" for sentence in refusals)
