@@ -12,6 +12,7 @@ from rich.table import Table
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
+from iqlightning.cli.failure_report import failure_figures, failure_table, require_explainable
 from iqlightning.cli.ground_truth import (
     recorded_figures,
     recorded_table,
@@ -65,6 +66,8 @@ def run(arguments: Sequence[str], command: str) -> None:
     for option, asked in (("--truth", given.truth), ("--transfer", given.transfer)):
         if asked is not None:
             require_solvable(env, option)
+    if given.failures is not None:
+        require_explainable(env, given.failures, sampled=given.sample)
     if given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
     with counting_bar("playing", given.episodes) as progress:
@@ -83,6 +86,10 @@ def run(arguments: Sequence[str], command: str) -> None:
     }
     console = Console()
     console.print(_table(figures, env))
+    if given.failures is not None:
+        found = failure_figures(policy, env, given.episodes, given.seed, given.failures, device)
+        figures["failures"] = found
+        console.print(failure_table(found, given.episodes))
     if given.truth is not None:
         figures["truth"] = truth_figures(policy, env, given.truth, given.seed, device)
         console.print(truth_table(figures["truth"]))
@@ -159,6 +166,7 @@ def _options(command: str) -> Options:
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
     )
     options.add_argument("--slip", type=below_one, default=0.2, help="probability that a move of --transfer slips")
+    options.add_argument("--failures", metavar="PNG", default=None, help="draw which grids fail and why; count them")
     options.add_argument("--json", metavar="FILE", default=None, help="write the figures here as well")
     add_gridworld_options(options, instead_of="as in training")
     return options

@@ -62,6 +62,20 @@ def test_the_exact_truth_and_the_transfer_of_the_reward_are_shown_on_request(wor
     assert "transfer" not in plain
 
 
+def test_failures_are_counted_and_drawn_on_request(workplace, checkpoint):
+    found = figures(workplace, str(checkpoint), "--episodes", "60", "--failures", "failures.png")
+    failed = 60 - round(60 * found["success_rate"])
+    assert failed > 0  # ten updates
+    assert sum(found["failures"]["kinds"].values()) == failed
+    for ranges in found["failures"]["by"].values():
+        assert sum(each["episodes"] for each in ranges) == 60
+        assert sum(each["episodes"] * each["success_rate"] for each in ranges) == pytest.approx(60 - failed)
+    assert (workplace.folder / "failures.png").read_bytes().startswith(b"\x89PNG")
+    assert next(iter(found["failures"]["kinds"])) in workplace.shown()
+    assert "greedy" in workplace.refused("evaluate", str(checkpoint), "--failures", "failures.png", "--sample")
+    assert ".png" in workplace.refused("evaluate", str(checkpoint), "--failures", "failures.txt")
+
+
 def test_recorded_rewards_are_compared_with(workplace, checkpoint):
     (file,) = (workplace.folder / "data").glob("*.safetensors")
     found = figures(workplace, str(checkpoint), "--episodes", "5", "--demonstrations", str(file))
