@@ -1,5 +1,6 @@
 """Shows in TensorBoard what the policy does: where it goes, where it fails, and a few episodes that move."""
 
+import math
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class PolicyImages(Callback):
         every_n_validations: int | None = None,
         episodes: int = 500,
         num_grids: int = 3,
-        animated: int = 5,
+        animated: int = 4,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class PolicyImages(Callback):
             maps = value_maps(policy, results.layouts.select(slice(0, self.num_grids)), device=pl_module.device)
             visits = visitation(maps, policy.value.temperature)
             pictures["visitation"] = visitation_panel(visits, f"after {step:,} updates")
-        cell_pixels = max(4, min(20, 1100 // (self.animated * env.width)))
+        cell_pixels = max(4, min(28, 1100 // (math.ceil(math.sqrt(self.animated)) * env.width)))
         gif, height, width = episode_animation(results, range(min(self.animated, self.episodes)), cell_pixels)
         # TensorBoard shows an encoded GIF as it is; its own add_video would need another package
         image = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=3)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
 from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.evaluation.figures import value_map_panel
+from iqlightning.evaluation.figures import value_map_card, value_map_panel
 from iqlightning.evaluation.value_maps import optimal_maps, temperature_of, value_maps
 from iqlightning.keyed import Stream, hash_keys
 from iqlightning.types import EnvConfig
@@ -18,7 +18,11 @@ __all__ = ["ValueMapImages"]
 
 
 class ValueMapImages(Callback):
-    """Logs :func:`iqlightning.evaluation.figures.value_map_panel` of probe grids of the run's level.
+    """Logs the value maps of probe grids of the run's level.
+
+    ``value_map`` is the first grid in the size in which TensorBoard lists pictures
+    (:func:`~iqlightning.evaluation.figures.value_map_card`), ``value_maps`` all of them, for a click
+    (:func:`~iqlightning.evaluation.figures.value_map_panel`).
 
     The grids come from the validation split and stay the same throughout, so that TensorBoard's slider shows one map
     changing. The first process draws. Environments other than GridWorld and policies without Q-values are left alone.
@@ -38,7 +42,7 @@ class ValueMapImages(Callback):
         self._optimal: tuple[tuple[GridWorldConfig, float, float], Layouts, Tensor] | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws and logs the panel."""
+        """Draws and logs both pictures."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         self._validations += 1
@@ -51,9 +55,10 @@ class ValueMapImages(Callback):
         layouts, optimal = self._probes(env, policy.gamma, temperature_of(policy))
         maps = value_maps(policy, layouts, device=pl_module.device, optimal_v=optimal)
         title = f"{env.level} {env.height}x{env.width}, after {trainer.global_step:,} updates"
-        panel = value_map_panel(maps, title)
+        pictures = {"value_map": value_map_card(maps, title), "value_maps": value_map_panel(maps, title)}
         for board in boards:
-            board.experiment.add_image("value_maps", panel, trainer.global_step, dataformats="HWC")
+            for name, picture in pictures.items():
+                board.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
 
     def _probes(self, env: GridWorldConfig, gamma: float, temperature: float) -> tuple[Layouts, Tensor]:
         """The grids and their exact V*, which depend on nothing that training changes."""

@@ -4,6 +4,7 @@ Drawn with matplotlib's object interface on an Agg canvas: no global figure stat
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from iqlightning.envs.gridworld.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL
 from iqlightning.evaluation.value_maps import ValueMaps
 
-__all__ = ["value_map_panel"]
+__all__ = ["value_map_card", "value_map_panel"]
 
 _WALL, _FLOOR, _PLAYER, _GOAL = (
     to_hex((red / 255, green / 255, blue / 255)) for red, green, blue in (WALL, FLOOR, PLAYER_COLOUR, GOAL_COLOUR)
@@ -34,6 +35,7 @@ _REWARDS: Colormap = LinearSegmentedColormap.from_list("reward", ["#8c510a", "#f
 # inches
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 0.35, 0.35, 1.05, 0.75, 0.22
 _COLUMN = 2.7
+_CARD_TILE, _CARD_GAP, _CARD_HEAD, _CARD_FOOT = 3.1, 0.3, 0.45, 0.65
 _STEPS = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])  # up, right, down, left as (x, y) with y upwards
 
 
@@ -75,10 +77,52 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
             corner = (middle - wide / 2, size[1] - _TOP - grid * (tall + _GAP))
             _draw_cells(axes, _Frame(corner, side), maps, grid, column)
         if column.bar is not None:
-            _draw_bar(axes, left + 0.06 * _COLUMN, 0.88 * _COLUMN, column)
+            _draw_bar(axes, left + 0.06 * _COLUMN, 0.88 * _COLUMN, column, _BOTTOM - 0.16)
     _draw_legend(axes, 0, [(_PLAYER, "start"), (_GOAL, "goal"), (_WALL, "wall"), *_cut_off(maps)])
     _draw_legend(axes, 2, [(_INK, "on a shortest path"), (_DETOUR, "detour")])
 
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
+    """Draws one grid, two by two: V(s) and the exact V*, the greedy policy and the recovered reward.
+
+    TensorBoard shows pictures about 330 pixels wide until they are clicked: this one can be read at half its size.
+
+    Args:
+        maps: the first grid is drawn.
+        title: a line above all.
+        dpi: pixels an inch; 100 makes it 650 pixels wide.
+
+    Returns:
+        uint8 (pixel rows, pixel columns, 3).
+    """
+    _, height, width = maps.v.shape
+    side = _CARD_TILE / max(height, width)
+    tall, wide = side * height, side * width
+    row = _CARD_HEAD + tall + _CARD_FOOT
+    size = (2 * _CARD_TILE + _CARD_GAP, 0.4 + 2 * row)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
+    axes.set_axis_off()
+    axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=_INK, va="center")
+    maps_of_all = ("v", "q", "greedy", "on_shortest_path", "rewards", "greedy_rewards", "optimal_v", "reachable")
+    only = {name: getattr(maps, name)[:1] for name in maps_of_all}
+    first = replace(maps, layouts=maps.layouts.select(slice(0, 1)), **only)
+    _, v, policy, reward, best = _columns(first)
+    for place, column in enumerate((v, best, policy, reward)):
+        left = place % 2 * (_CARD_TILE + _CARD_GAP)
+        top = size[1] - 0.4 - place // 2 * row - _CARD_HEAD
+        middle = left + _CARD_TILE / 2
+        axes.text(middle, top + 0.1, column.heading, size=16, color=_INK, ha="center", va="bottom")
+        _draw_cells(axes, _Frame((middle - wide / 2, top), side), first, 0, column)
+        below = top - tall - 0.1
+        if column.bar is not None:
+            _draw_bar(axes, left + 0.1 * _CARD_TILE, 0.8 * _CARD_TILE, column, below, size=13.0, ticks=3)
+        else:
+            axes.text(middle, below - 0.2, "red: on no shortest path", size=13, color=_DETOUR, ha="center", va="center")
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
@@ -194,19 +238,21 @@ def _write_values(axes: Axes, frame: _Frame, values: np.ndarray, picture: np.nda
         axes.text(*position, f"{values[row, column]:.3g}", size=size, color=colour, ha="center", va="center")
 
 
-def _draw_bar(axes: Axes, left: float, length: float, column: _Column) -> None:
+def _draw_bar(
+    axes: Axes, left: float, length: float, column: _Column, top: float, size: float = 9.0, ticks: int = 5
+) -> None:
     """A colour bar of the part of the scale that occurs, with a few round numbers below it."""
     assert column.bar is not None
     low, high = column.bar
-    top, bottom = _BOTTOM - 0.16, _BOTTOM - 0.29
+    bottom = top - 0.13
     gradient = np.asarray(column.cmap(column.norm(np.linspace(low, high, 256))))[None]
     axes.imshow(gradient, extent=(left, left + length, bottom, top), aspect="auto")
-    ticks = np.asarray(MaxNLocator(5).tick_values(low, high))
-    ticks = ticks[(ticks >= low) & (ticks <= high)]
-    places = left + length * (ticks - low) / (high - low)
+    marks = np.asarray(MaxNLocator(ticks).tick_values(low, high))
+    marks = marks[(marks >= low) & (marks <= high)]
+    places = left + length * (marks - low) / (high - low)
     axes.vlines(places, bottom - 0.04, bottom, colors=_INK, linewidths=0.8)
-    for place, tick in zip(places, ticks, strict=True):
-        axes.text(place, bottom - 0.07, f"{tick:.6g}", size=9, color=_INK, ha="center", va="top")
+    for place, mark in zip(places, marks, strict=True):
+        axes.text(place, bottom - 0.07, f"{mark:.6g}", size=size, color=_INK, ha="center", va="top")
 
 
 def _draw_legend(axes: Axes, place: int, entries: Sequence[tuple[str, str]]) -> None:

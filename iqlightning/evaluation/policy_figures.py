@@ -4,6 +4,7 @@ Drawn with matplotlib's object interface on an Agg canvas: no global figure stat
 """
 
 import io
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -104,7 +105,7 @@ def failure_panel(
 def episode_animation(
     results: EpisodeResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
 ) -> tuple[bytes, int, int]:
-    """Episodes played side by side, again and again.
+    """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
 
     Args:
         results: played with ``record_paths``.
@@ -117,6 +118,7 @@ def episode_animation(
     """
     paths = [path_of(results, index).tolist() for index in episodes]
     gap = cell_pixels // 2
+    columns = math.ceil(math.sqrt(len(paths)))
     frames = []
     # all wait at their ends for a while, so that one sees who arrived
     for move in range(max(map(len, paths)) + 4):
@@ -127,11 +129,13 @@ def episode_animation(
             framed = np.full((picture.shape[0] + gap, picture.shape[1] + gap, 3), 255, np.uint8)
             framed[: picture.shape[0], : picture.shape[1]] = picture
             if move >= len(path) - 1 and not bool(results.success[index]):
-                framed[:3, : picture.shape[1]] = framed[picture.shape[0] - 3 : picture.shape[0], : picture.shape[1]] = (
-                    PLAYER_COLOUR
-                )
+                inner = picture[3:-3, 3:-3].copy()
+                framed[: picture.shape[0], : picture.shape[1]] = PLAYER_COLOUR
+                framed[3 : picture.shape[0] - 3, 3 : picture.shape[1] - 3] = inner
             grids.append(framed)
-        frames.append(Image.fromarray(np.concatenate(grids, axis=1)).convert("P", palette=Image.Palette.ADAPTIVE))
+        grids += [np.full_like(grids[0], 255)] * (-len(grids) % columns)
+        rows = [np.concatenate(grids[at : at + columns], axis=1) for at in range(0, len(grids), columns)]
+        frames.append(Image.fromarray(np.concatenate(rows)).convert("P", palette=Image.Palette.ADAPTIVE))
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
     return buffer.getvalue(), frames[0].height, frames[0].width

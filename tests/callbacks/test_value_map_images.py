@@ -20,6 +20,8 @@ def test_every_validation_logs_a_panel_that_changes_with_the_policy(tmp_path: Pa
     assert [step for step, _ in images] == [10, 20]
     assert images[0][1][:4] == b"\x89PNG"
     assert images[0][1] != images[1][1]
+    events = EventAccumulator(str(run.log_dir), size_guidance={"images": 0}).Reload()
+    assert [event.step for event in events.Images("value_map")] == [10, 20]  # the first grid, in readable size
 
 
 def test_some_validations_can_be_left_out(tmp_path: Path) -> None:

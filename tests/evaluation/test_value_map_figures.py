@@ -6,7 +6,7 @@ from torch import Tensor
 from iqlightning.envs.gridworld.layouts import draw_layouts
 from iqlightning.envs.gridworld.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL
 from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.evaluation.figures import value_map_panel
+from iqlightning.evaluation.figures import value_map_card, value_map_panel
 from iqlightning.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.losses.values import SoftValue
 
@@ -52,3 +52,14 @@ def test_a_constant_q_function_can_be_drawn() -> None:
 
 def test_equal_maps_give_equal_pictures() -> None:
     assert np.array_equal(value_map_panel(_maps(7, 7, 2), dpi=40), value_map_panel(_maps(7, 7, 2), dpi=40))
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (10, 10), (3, 20), (30, 8)])
+def test_the_small_card_has_one_width_and_shows_the_first_grid(height: int, width: int) -> None:
+    maps = _maps(height, width, 2)
+    card = value_map_card(maps, "a title")
+    assert card.shape[1] == 650
+    assert np.array_equal(card, value_map_card(_maps(height, width, 2), "a title"))
+    colours = {tuple(colour) for colour in card.reshape(-1, 3).tolist()}
+    assert {WALL, GOAL_COLOUR} <= colours
+    assert not np.array_equal(card, value_map_card(_maps(height, width, 2, scale=0.1), "a title"))
