@@ -50,6 +50,10 @@ def test_a_sweep_searches_and_goes_on(workplace):
     shown = workplace.shown()
     assert "trial 2 of 2" in shown
     assert "best: fit --config tuned.yaml --model.optimizer.init_args.lr 0.0" in shown
+    page = (workplace.folder / "logs/sweep/tuned/report.html").read_text()
+    assert "Sweep: tuned" in page
+    assert "trial 0" in page
+    assert "trial 1" in page
     assert "sweep of other settings" in workplace.refused(*sweep[:-1], "data.episodes=int:20:40")
 
 
