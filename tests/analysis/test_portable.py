@@ -12,7 +12,15 @@ from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.losses.values import MaxValue, SoftValue
-from iqlightning.nets.encoders import MLP, CellAttention, GridCNN, HierarchicalPlanner, LogPlanner
+from iqlightning.nets.encoders import (
+    MLP,
+    CellAttention,
+    GridCNN,
+    HierarchicalPlanner,
+    LogPlanner,
+    RecurrentPlanner,
+    ValueIterationNetwork,
+)
 from iqlightning.nets.encoders import portable as portable_encoders
 from iqlightning.nets.encoders.grid_cnn_portable import portable_features
 from iqlightning.nets.encoders.log_planner import _portable_path_costs, path_costs
@@ -57,14 +65,15 @@ def test_a_grid_cnn_plays_every_size_from_its_file(value):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", [LogPlanner, CellAttention, HierarchicalPlanner])
+@pytest.mark.parametrize(
+    "encoder", [LogPlanner, CellAttention, HierarchicalPlanner, RecurrentPlanner, ValueIterationNetwork]
+)
 def test_planners_are_the_same_function_from_both_files(encoder):
     for package in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(package)
     policy = policy_of(GRID, encoder)
     traced = trace(policy)
-    # blocks of cells fill a grid up by an amount that depends on its size
-    assert traced.dynamic == (("batch",) if encoder is HierarchicalPlanner else ("batch", "height", "width"))
+    assert traced.dynamic == ("batch", "height", "width")
     assert compare(policy, reloaded(traced, traced.torch_bytes()), 100).holds
     assert compare(policy, traced, 100, onnx=traced.onnx_bytes()).holds
 
