@@ -9,12 +9,23 @@ from iqlightning.nets.encoders import (
     HierarchicalPlanner,
     LogPlanner,
     PlanningEncoder,
+    RecurrentPlanner,
     ResidualCNN,
     ValueIterationNetwork,
 )
+from iqlightning.nets.encoders.four_directions import directed_kernel, scalar_kernel
 from iqlightning.nets.q_network import QNetwork
 
-ANY_SIZE = [CellAttention, GridCNN, HierarchicalPlanner, LogPlanner, ResidualCNN, ValueIterationNetwork]
+ANY_SIZE = [
+    CellAttention,
+    GridCNN,
+    HierarchicalPlanner,
+    LogPlanner,
+    RecurrentPlanner,
+    ResidualCNN,
+    ValueIterationNetwork,
+]
+TURNING = [CellAttention, HierarchicalPlanner, RecurrentPlanner, ValueIterationNetwork]
 
 
 def observations(batch: int, height: int, width: int) -> torch.Tensor:
@@ -38,7 +49,7 @@ def test_one_set_of_weights_plays_any_size(encoder):
         assert q.isfinite().all()
 
 
-@pytest.mark.parametrize("encoder", [CellAttention, HierarchicalPlanner])
+@pytest.mark.parametrize("encoder", TURNING)
 @pytest.mark.parametrize(("height", "width"), [(6, 6), (4, 10)])
 def test_rotating_or_mirroring_the_grid_does_the_same_to_the_q_values(encoder, height, width):
     torch.manual_seed(0)
@@ -70,9 +81,10 @@ def test_an_action_is_read_from_the_cells_it_leads_from_and_to():
     assert features[:, 7].tolist() == [1.0, 0.0, 0.0, 1.0]  # inside
 
 
-def test_value_iteration_carries_values_one_cell_an_iteration():
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_value_iteration_carries_values_one_cell_an_iteration(symmetric):
     torch.manual_seed(0)
-    network = ValueIterationNetwork((3, 1, 12), iterations=3)
+    network = ValueIterationNetwork((3, 1, 12), iterations=3, symmetric=symmetric)
     x = torch.zeros(2, 3, 1, 12)
     x[:, 2] = 1
     x[1, 1, 0, 0] = 1  # a goal at one end of the second grid
@@ -80,6 +92,30 @@ def test_value_iteration_carries_values_one_cell_an_iteration():
         change = (network.plan(x)[1] - network.plan(x)[0]).abs().amax((0, 1))
     assert change[:6].max() > 0
     assert change[6:].max() == 0  # 3x3 for the features, 3x3 for the reward, one more cell for each iteration
+
+
+def test_a_recurrent_planner_runs_longer_on_larger_grids():
+    torch.manual_seed(0)
+    network = RecurrentPlanner((3, 1, 12))
+    few = RecurrentPlanner((3, 1, 12), iterations=4)
+    few.load_state_dict(network.state_dict())
+    x = torch.zeros(2, 3, 1, 12)
+    x[:, 2] = 1
+    x[1, 1, 0, 0] = 1  # a goal at one end of the second grid
+    with torch.no_grad():
+        near, far = ((each.plan(x)[1] - each.plan(x)[0]).abs().amax((0, 1)) for each in (few, network))
+    assert near[:6].min() > 0
+    assert near[6:].max() == 0  # 3x3 for what the grid says, one more cell for each iteration
+    assert far.min() > 0
+
+
+def test_kernels_of_the_four_directions_are_turned_versions_of_one():
+    kernel = torch.zeros(1, 1, 3, 3)
+    kernel[0, 0, 0, 1] = 1  # ahead
+    up, right, down, left = directed_kernel(kernel)[:, 0]
+    assert [each.nonzero().tolist() for each in (up, right, down, left)] == [[[0, 1]], [[1, 2]], [[2, 1]], [[1, 0]]]
+    scalar = scalar_kernel(torch.arange(9.0).view(1, 1, 3, 3))[0, 0]
+    assert torch.equal(scalar, torch.full((3, 3), 4.0))
 
 
 def test_the_player_is_always_in_the_middle_of_the_window():

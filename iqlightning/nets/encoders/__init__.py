@@ -8,6 +8,7 @@ from iqlightning.nets.encoders.hierarchical_planner import HierarchicalPlanner
 from iqlightning.nets.encoders.log_planner import LogPlanner
 from iqlightning.nets.encoders.mlp import MLP
 from iqlightning.nets.encoders.planning_encoder import PlanningEncoder
+from iqlightning.nets.encoders.recurrent_planner import RecurrentPlanner
 from iqlightning.nets.encoders.residual_cnn import ResidualCNN
 from iqlightning.nets.encoders.torchvision_backbone import TorchvisionBackbone
 from iqlightning.nets.encoders.value_iteration import ValueIterationNetwork
@@ -21,6 +22,7 @@ __all__ = [
     "HierarchicalPlanner",
     "LogPlanner",
     "PlanningEncoder",
+    "RecurrentPlanner",
     "ResidualCNN",
     "TorchvisionBackbone",
     "ValueIterationNetwork",
