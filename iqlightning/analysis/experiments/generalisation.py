@@ -44,8 +44,13 @@ _RECIPES = {
         "ResidualCNN",
         "CentredCNN",
         "HierarchicalPlanner",
-        "ValueIterationNetwork",
     )
+}
+_RECIPES |= {
+    name: _Recipe(
+        "cnn_iq", "cnn_bc", {"model.encoder": name, "model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
+    )
+    for name in ("ValueIterationNetwork", "RecurrentPlanner")
 }
 
 

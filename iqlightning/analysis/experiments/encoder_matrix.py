@@ -1,0 +1,106 @@
+"""Every encoder that plans under every way of learning: is there one that works with some of them only?"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
+from typing import NamedTuple
+
+from rich.table import Table
+
+from iqlightning.analysis.experiments.experiment import Experiment
+from iqlightning.analysis.experiments.table import Row
+from iqlightning.analysis.experiments.trial import Trial
+from iqlightning.errors import unknown
+
+__all__ = ["EncoderMatrix"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+#: Objective to the configuration that it changes the encoder of, and what else it changes.
+_OBJECTIVES: dict[str, tuple[str, Mapping[str, str]]] = {
+    "chi2": ("cnn_iq", _NOTHING),
+    "TV": ("cnn_iq", {"model.divergence": "TotalVariation"}),
+    "cloning": ("cnn_bc", _NOTHING),
+    "DQN": ("cnn_dqn", _NOTHING),
+}
+
+
+class _Recipe(NamedTuple):
+    """What an encoder changes in the configuration of an objective."""
+
+    imitation: Mapping[str, str] = _NOTHING
+    dqn: Mapping[str, str] = _NOTHING
+
+
+# kernels that have to find out what a wall is take longer, and larger steps
+_CONVOLUTIONS = _Recipe({"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"})
+_RECIPES = {
+    "LogPlanner": _Recipe({"model.max_grad_norm": "0.03", "data.batch_size": "32", "data.per_episode": "4"}),
+    "GridCNN": _Recipe(),
+    "ValueIterationNetwork": _CONVOLUTIONS,
+    "RecurrentPlanner": _CONVOLUTIONS,
+    "HierarchicalPlanner": _Recipe(),
+    "CellAttention": _Recipe({"model.max_grad_norm": "0.03"}),
+}
+
+
+class EncoderMatrix(Experiment):
+    """The settings of an encoder are the same for all ways of imitation. DQN sees no demonstration."""
+
+    name = "encoders"
+    summary = "planning encoders x {chi2, TV, cloning, DQN}, 10x10, 450 demonstrations"
+
+    def add_options(self, options: argparse.ArgumentParser) -> None:
+        """What is varied."""
+        options.add_argument("--encoders", nargs="+", default=list(_RECIPES), help=", ".join(_RECIPES))
+        options.add_argument("--objectives", nargs="+", default=list(_OBJECTIVES), help=", ".join(_OBJECTIVES))
+        options.add_argument("--episodes", type=int, default=5000, help="unseen grids to play on")
+
+    def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
+        """Seed by seed, so that one of them is a whole matrix already."""
+        for what, asked, known in (
+            ("encoder for this benchmark", options.encoders, _RECIPES),
+            ("way of learning for this benchmark", options.objectives, _OBJECTIVES),
+        ):
+            for name in asked:
+                if name not in known:
+                    raise unknown(what, name, known)
+        episodes = 50 if options.quick else options.episodes
+        for seed, encoder, objective in product(options.seeds, options.encoders, options.objectives):
+            config, changes = _OBJECTIVES[objective]
+            recipe = _RECIPES[encoder]
+            settings = {"model.encoder": encoder} | dict(changes)
+            settings |= recipe.dqn if objective == "DQN" else recipe.imitation
+            if options.quick:
+                settings |= {"trainer.max_steps": "20"}
+            yield Trial(
+                group=f"{encoder}_{objective}",
+                config=str(options.configs / f"{config}.yaml"),
+                seed=seed,
+                settings=settings,
+                evaluations={"10x10": ("--episodes", str(episodes), "--seed", "1")},
+                checkpoint="last" if options.quick else "best",  # too short to be validated
+                factors={"encoder": encoder, "objective": objective},
+            )
+
+    def tables(self, rows: Sequence[Row]) -> list[Table]:
+        """The matrix: the worst seed's success in each cell, and its distance ratio."""
+        trained = [row for row in rows if row.factors and row.refused is None]
+        objectives = list(dict.fromkeys(row.factors["objective"] for row in trained))
+        cells = {(row.factors["encoder"], row.factors["objective"]): row for row in trained}
+        if not cells:
+            return []
+        table = Table(title="worst seed: success, distance ratio", title_justify="left")
+        table.add_column("encoder")
+        for objective in objectives:
+            table.add_column(objective, justify="right")
+        for encoder in dict.fromkeys(encoder for encoder, _ in cells):
+            found = [cells.get((encoder, objective)) for objective in objectives]
+            table.add_row(encoder, *["" if row is None else _worst(row) for row in found])
+        return [table]
+
+
+def _worst(row: Row) -> str:
+    rates = row.each["success_rate"]
+    worst = min(range(len(rates)), key=lambda index: rates[index])
+    return f"{rates[worst]:.2%}, {row.each['distance_ratio'][worst]:.3f}"
