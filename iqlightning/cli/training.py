@@ -21,7 +21,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.algorithms.learner import Learner
@@ -31,6 +31,7 @@ from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.cli.config_files import base_config, config_paths, keys_given, read_config, run_name, where_is
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
+from iqlightning.cli.event_logger import EventLogger
 from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
 from iqlightning.cli.nulls import refuse_nulls
 from iqlightning.cli.predictions import write_predictions
@@ -287,7 +288,7 @@ class TrainingCLI(LightningCLI):
             "name": folder.parent.name,
             "version": folder.name,
         }
-        return [TensorBoardLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+        return [EventLogger(**place, default_hp_metric=False), CSVLogger(**place)]
 
     def _recorded(self) -> str:
         """The run's settings as YAML from which it can be repeated."""
