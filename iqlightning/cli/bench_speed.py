@@ -16,8 +16,10 @@ __all__ = ["run"]
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, measures, prints a table, writes the file."""
-    from iqlightning.analysis.speed.rows import ROWS, Bench
+    from iqlightning.analysis.speed.bench import Bench
+    from iqlightning.analysis.speed.rows import ROWS
     from iqlightning.analysis.speed.table import as_dict, as_table
+    from iqlightning.cli.config_files import config_folder
     from iqlightning.cli.timed_fit import timed_fit
 
     options = Options(
@@ -45,7 +47,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     turns = sum(ROWS[name].contenders * (repeats + 1) + 1 for name in names)
     results = []
     with counting_bar("measuring", turns) as progress:
-        bench = Bench(timed_fit, repeats, scale, given.clock, progress)
+        bench = Bench(timed_fit, repeats, scale, given.clock, progress, config_folder())
         for name in names:
             results += ROWS[name].measure(bench)
     Console().print(as_table(results))

@@ -1,11 +1,17 @@
+import time
+
 import numpy as np
 import pytest
 import torch
 
+from iqlightning.analysis.speed import whole_runs
+from iqlightning.analysis.speed.breakdown import Parts
 from iqlightning.analysis.speed.measure import Result, Timing, ratios, take_turns
 from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
 from iqlightning.analysis.speed.plain_learning import PlainData, eager_loop, perceptron
+from iqlightning.analysis.speed.setups import large_demonstrations
 from iqlightning.analysis.speed.table import as_table
+from iqlightning.data.disk_trajectories import open_demonstrations
 from iqlightning.envs.gridworld.layouts import Layouts
 from iqlightning.envs.gridworld.observation import parse
 from iqlightning.envs.gridworld.planning import shortest_moves
@@ -86,3 +92,41 @@ def test_plain_loops_count_their_work():
 @pytest.mark.parametrize("rate", [0.0, 1e-12])
 def test_nothing_is_divided_by_zero(rate):
     assert Timing(1, rate, rate).rate("cpu") > 0
+
+
+def test_large_demonstrations_are_whole_episodes(tmp_path):
+    made = large_demonstrations(tmp_path, 150_000)
+    found, _ = open_demonstrations(made.path)
+    assert found.num_transitions == 2 * made.trajectories.num_transitions
+    assert abs(found.num_transitions - 150_000) < made.trajectories.num_transitions
+
+
+def test_parts_within_parts_are_counted_once_and_the_rest_is_lightnings():
+    class Owner:
+        def outer(self):
+            busy()
+            self.inner()
+
+        def inner(self):
+            busy()
+
+    def busy():
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+
+    parts, owner = Parts(), Owner()
+    parts.wrap(owner, "inner")
+    parts.wrap(owner, "outer", "around")
+    owner.outer()
+    shares = parts.shares(0.06, 2)
+    assert set(shares) == {"inner", "around", "Lightning's loop"}
+    for value in shares.values():
+        assert value == pytest.approx(1e4, rel=0.2)
+
+
+def test_a_process_that_fails_tells_what_it_said(tmp_path):
+    ended = whole_runs._process(["-c", "print('x' * 10)"], tmp_path)
+    assert ended["megabytes"] > 1
+    with pytest.raises(RuntimeError, match=r"ended with 3: (.|\n)*something is wrong"):
+        whole_runs._process(["-c", "import sys; print('something is wrong'); sys.exit(3)"], tmp_path)

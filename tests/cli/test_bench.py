@@ -16,7 +16,7 @@ def test_rows_are_measured_and_written(workplace):
     rows = {result["row"]: result for result in written["results"]}
     assert set(rows) == {"expert", "environment"}
     assert rows["environment"]["median"] > 0
-    assert set(rows["environment"]["rates"]) == {"environment", "plain numpy loop"}
+    assert set(rows["environment"]["rates"]) == {"compiled", "plain numpy loop"}
 
 
 def test_fit_is_measured_beside_a_raw_loop_with_its_parts(workplace):
@@ -83,3 +83,24 @@ def test_an_experiment_is_run_drawn_and_not_run_again(workplace):
     assert len(list(folder.glob("seed_0/*/version_*"))) == 4
     assert workplace.run(*bench) == 0
     assert len(list(folder.glob("seed_0/*/version_*"))) == 4
+
+
+@pytest.mark.slow
+def test_whole_processes_are_measured(workplace):
+    status = workplace.run(
+        "bench", "speed", "--rows", "start,memory,processes", "--repeats", "1", "--scale", "0.1", "--json", "x.json"
+    )
+    assert status == 0, workplace.shown()
+    rows = json.loads((workplace.folder / "x.json").read_text())["results"]
+    found = {row["what"]: row["median"] for row in rows}
+    assert len(found) == 4
+    assert all(value > 0 for value in found.values())
+
+
+@pytest.mark.slow
+def test_large_demonstrations_are_measured_beside_small_ones(workplace):
+    status = workplace.run("bench", "speed", "--rows", "large", "--repeats", "1", "--scale", "0.02", "--json", "x.json")
+    assert status == 0, workplace.shown()
+    ratio, memory = json.loads((workplace.folder / "x.json").read_text())["results"]
+    assert set(ratio["rates"]) == {"on disk", "in memory"}
+    assert memory["unit"] == "MB"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from iqlightning.analysis.speed import setups
+from iqlightning.analysis.speed import setups, whole_runs
+from iqlightning.analysis.speed.bench import Bench
 from iqlightning.analysis.speed.breakdown import Parts
-from iqlightning.analysis.speed.measure import Result, Timing, ratios, take_turns, timed
+from iqlightning.analysis.speed.measure import Result, Timing, timed
 from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
 from iqlightning.analysis.speed.plain_learning import compiled_loop, eager_loop, perceptron
 from iqlightning.data.expert import shortest_path_demonstrations
@@ -23,44 +24,7 @@ from iqlightning.nets.encoders.grid_cnn import GridCNN
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
 
-__all__ = ["ROWS", "Bench", "Row"]
-
-Fit = Callable[..., Timing]
-"""``fit(config, updates, parts=None)``: runs the command with everything on."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """How to measure.
-
-    Attributes:
-        fit: runs ``fit``; handed in, because the command line lies above this package.
-        repeats: turns of each contender.
-        scale: factor on the amount of work of a turn; 1 takes about a second on a laptop.
-        clock: cpu or wall.
-        progress: called with 1 after each turn.
-    """
-
-    fit: Fit
-    repeats: int = 5
-    scale: float = 1.0
-    clock: str = "cpu"
-    progress: Callable[[int], None] = lambda count: None
-
-    def many(self, count: int) -> int:
-        """An amount of work, scaled."""
-        return max(1, round(count * self.scale))
-
-    def race(self, contenders: dict[str, Callable[[], Timing]]) -> dict[str, list[Timing]]:
-        """Lets contenders take turns."""
-        return take_turns(contenders, self.repeats, self.progress)
-
-    def against(
-        self, row: str, what: str, found: dict[str, list[Timing]], pair: tuple[str, str], must: float, aim: float
-    ) -> Result:
-        """One ratio as a line of the table."""
-        values, rates = ratios(found, *pair, self.clock)
-        return Result(row, what, "x", values, must, aim, rates=rates)
+__all__ = ["ROWS", "Row"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +40,7 @@ class Row:
 def _perceptron(bench: Bench) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         data = setups.small_demonstrations(Path(folder))
-        encoder = {"class_path": "MLP", "init_args": {"hidden": list(setups.HIDDEN)}}
-        config = setups.iq_config(data, encoder, 64)
+        config = setups.perceptron_config(data, 64)
         plain, updates = data.plain(), bench.many(1500)
         found = bench.race(
             {
@@ -96,8 +59,7 @@ def _perceptron(bench: Bench) -> list[Result]:
 def _compiled_perceptron(bench: Bench) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         data = setups.small_demonstrations(Path(folder))
-        encoder = {"class_path": "MLP", "init_args": {"hidden": list(setups.HIDDEN)}}
-        config = setups.iq_config(data, encoder, 64, model={"compile": True})
+        config = setups.perceptron_config(data, 64, compile=True)
         plain, updates = data.plain(), bench.many(1500)
         raw = compiled_loop(lambda: perceptron(4, 2, setups.HIDDEN), plain, 64)
         found = bench.race(
@@ -150,7 +112,7 @@ def _where_time_goes(bench: Bench, row: str, config: dict[str, Any], updates: in
 
 def _environment(bench: Bench) -> list[Result]:
     config, num_envs, steps = GridWorldConfig(), 4096, bench.many(250)
-    plain = PlainGame(config, num_envs, 1 << 14)
+    plain = PlainGame(config, num_envs, 1 << 13)
     ours = GridWorldBatch(config, num_envs, copy_observations=False)
     ours.reset()
     actions = np.random.default_rng(0).integers(4, size=(64, num_envs))
@@ -163,13 +125,19 @@ def _environment(bench: Bench) -> list[Result]:
 
         return timed(steps * num_envs, steps_made)
 
+    compiled = GridWorldBatch(config, num_envs, copy_observations=False, compile=True)
+    compiled.reset()
     contenders: dict[str, Callable[[], Timing]] = {
-        "environment": lambda: run(ours.step, tensors),
+        "eager": lambda: run(ours.step, tensors),
+        "compiled": lambda: run(compiled.step, tensors),
         "plain numpy loop": lambda: run(plain.step, actions),
     }
     found = bench.race(contenders)
-    what = "environment, batch 4,096, eager / plain numpy loop"
-    return [bench.against("environment", what, found, ("environment", "plain numpy loop"), 0.75, 6.0)]
+    what = "environment, batch 4,096, {} / plain numpy loop"
+    return [
+        bench.against("environment", what.format("eager"), found, ("eager", "plain numpy loop"), 0.75, 1.0),
+        bench.against("environment", what.format("compiled"), found, ("compiled", "plain numpy loop"), 3.0, 6.0),
+    ]
 
 
 def _expert(bench: Bench) -> list[Result]:
@@ -215,15 +183,46 @@ def _evaluation(bench: Bench) -> list[Result]:
     return [Result("evaluation", what, "s", seconds, 30.0, 5.0, more_is_better=False)]
 
 
+def _large(bench: Bench) -> list[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        small, large = (
+            setups.iq_config(
+                data,
+                {"class_path": "MLP", "init_args": {"hidden": list(setups.HIDDEN)}},
+                64,
+                data={"validation_fraction": 0.0, "updates_per_step": 25, "out_of_core": on_disk},
+            )
+            for data, on_disk in (
+                (setups.grid_demonstrations(Path(folder)), False),
+                (setups.large_demonstrations(Path(folder), bench.many(10_000_000)), True),
+            )
+        )
+        updates = bench.many(1000)
+        found = bench.race(
+            {"on disk": lambda: bench.fit(large, updates), "in memory": lambda: bench.fit(small, updates)}
+        )
+        what = f"fit, MLP 128-128 on 3x10x10, {bench.many(10_000_000):,} transitions on disk / few in memory"
+        peak = whole_runs.peak_memory(large, updates)
+    return [
+        bench.against("large", what, found, ("on disk", "in memory"), 0.8, 1.0),
+        Result("large", "  its resident memory at the most", "MB", (peak,), 1500.0, 1000.0, more_is_better=False),
+    ]
+
+
 ROWS = {
     row.name: row
     for row in (
         Row("mlp", "fit with a small perceptron against a raw eager loop", 2, _perceptron),
         Row("mlp_compiled", "the same with compile: true, against raw loops", 3, _compiled_perceptron),
         Row("cnn", "fit with GridCNN against a raw eager loop of the same network", 2, _convolution),
-        Row("environment", "batched GridWorld against a plain numpy loop", 2, _environment),
+        Row("environment", "batched GridWorld against a plain numpy loop", 3, _environment),
         Row("expert", "making demonstrations", 1, _expert),
         Row("dqn", "DQN against a raw loop with one environment", 2, _dqn),
         Row("evaluation", "playing episodes", 1, _evaluation),
+        Row("large", "demonstrations that stay on the disk against demonstrations in memory", 2, _large),
+        Row("start", "seconds to the help and to the first update", 2, whole_runs.start),
+        Row("memory", "memory of a run", 2, whole_runs.memory),
+        Row("processes", "two processes against one", 2, whole_runs.processes),
+        Row("learnt", "seconds until 99% success", 2, whole_runs.time_to_success),
     )
 }

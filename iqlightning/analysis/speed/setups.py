@@ -9,11 +9,21 @@ import torch
 from iqlightning.analysis.speed.plain_learning import PlainData
 from iqlightning.data.demonstrations import save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.data.write_in_pieces import write_in_pieces
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.types import EnvConfig, Trajectories
 
-__all__ = ["HIDDEN", "Demonstrated", "dqn_config", "grid_demonstrations", "iq_config", "small_demonstrations"]
+__all__ = [
+    "HIDDEN",
+    "Demonstrated",
+    "dqn_config",
+    "grid_demonstrations",
+    "iq_config",
+    "large_demonstrations",
+    "perceptron_config",
+    "small_demonstrations",
+]
 
 HIDDEN = (128, 128)
 
@@ -60,6 +70,17 @@ def grid_demonstrations(folder: Path, episodes: int = 450) -> Demonstrated:
     return _saved(env, folder / "grid.safetensors", shortest_path_demonstrations(env, episodes, 0))
 
 
+def large_demonstrations(folder: Path, transitions: int) -> "Demonstrated":
+    """Shortest paths again and again, until there are about so many transitions; they never are in memory together."""
+    env = GridWorldConfig()
+    part = shortest_path_demonstrations(env, 10_000, 0)
+    path = folder / "large.safetensors"
+    times = max(1, round(transitions / part.num_transitions))
+    metadata = {"env": env.to_dict(), "seed": 0, "source": "bench", "recipe": {}}
+    write_in_pieces(path, (part for _ in range(times)), metadata)
+    return Demonstrated(env, path, part)
+
+
 def _saved(env: EnvConfig, path: Path, trajectories: Trajectories) -> Demonstrated:
     save_demonstrations(path, trajectories, {"env": env.to_dict(), "seed": 0, "source": "bench", "recipe": {}})
     return Demonstrated(env, path, trajectories)
@@ -86,6 +107,14 @@ def iq_config(demonstrated: Demonstrated, encoder: Any, batch_size: int, **chang
         },
         "checkpoint": {"monitor": monitor, "mode": "min" if "ratio" in monitor else "max"},
     }
+
+
+def perceptron_config(demonstrated: Demonstrated, batch_size: int, *, compile: bool = False) -> dict[str, Any]:
+    """A small perceptron; grouping, logging and epochs as in ``configs/cartpole_iq.yaml``."""
+    encoder = {"class_path": "MLP", "init_args": {"hidden": list(HIDDEN)}}
+    model = {"compile": compile, "log_every": 50}
+    data = {"updates_per_step": 25, "updates_per_epoch": 2500}
+    return iq_config(demonstrated, encoder, batch_size, model=model, data=data)
 
 
 def dqn_config(env: GridWorldConfig, batch_size: int, every: int, num_envs: int, **model: Any) -> dict[str, Any]:
