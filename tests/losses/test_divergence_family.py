@@ -104,6 +104,18 @@ def test_donsker_varadhan_reaches_the_divergence_at_the_log_ratio_and_nowhere_mo
     assert objective(best + 0.1 * torch.randn(POINTS, dtype=torch.float64)) < divergence
 
 
+def test_a_constant_counts_with_the_mass_of_the_weights_in_the_dual_form():
+    rewards, weights = torch.tensor([0.3, -1.0, 2.0]), torch.tensor([1.0, 10.0, 1.0])
+    dual = ReverseKLDual()
+    moved = dual(rewards + 5.0, expert_weights=weights) - dual(rewards, expert_weights=weights)
+    assert moved.item() == pytest.approx(5.0 * 4.0, rel=1e-5)
+    # a transition that stands for two is the transition twice, with half as many in the mean
+    twice = dual(torch.tensor([0.3, 2.0, 2.0]))
+    assert dual(torch.tensor([0.3, 2.0]), expert_weights=torch.tensor([1.0, 2.0])).item() / 1.5 == pytest.approx(
+        twice.item()
+    )
+
+
 def test_chi2_on_the_mixture_is_the_bounded_divergence_to_the_mixture():
     expert, policy = distributions()
     alpha = 0.5

@@ -104,6 +104,11 @@ class ReverseKLDual(Divergence):
         expert_weights: Float[Tensor, " batch"] | None = None,
         policy_weights: Float[Tensor, " other"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Log N - logsumexp(-r); with weights, the log of their mean instead of 0 is left out, being a constant."""
-        logits = -expert_rewards if expert_weights is None else torch.log(expert_weights) - expert_rewards
-        return math.log(len(expert_rewards)) - torch.logsumexp(logits, 0)
+        """Log N - logsumexp(-r); with weights W (log(N W) - logsumexp(log w - r)), W their mean, the measure's mass.
+
+        A constant added to all rewards then adds W times itself, as it does to the other terms of the objective.
+        """
+        if expert_weights is None:
+            return math.log(len(expert_rewards)) - torch.logsumexp(-expert_rewards, 0)
+        total = torch.log(expert_weights.sum()) - torch.logsumexp(torch.log(expert_weights) - expert_rewards, 0)
+        return expert_weights.mean() * total
