@@ -157,19 +157,26 @@ def _expert(bench: Bench) -> list[Result]:
 
 def _dqn(bench: Bench) -> list[Result]:
     env, updates = GridWorldConfig(), bench.many(400)
-    config = setups.dqn_config(env, 128, 10, 64)
+    eager = setups.dqn_config(env, 128, 10, 64)
+    compiled = setups.dqn_config(env, 128, 10, 64, compile=True)
 
-    def ours() -> Timing:
+    def ours(config: dict[str, Any]) -> Timing:
         timing = bench.fit(config, updates)
         return Timing(timing.units * 10, timing.cpu, timing.wall)
 
+    plain = "raw loop, one environment"
     found = bench.race(
-        {"fit": ours, "raw loop, one environment": lambda: plain_dqn(env, setups.HIDDEN, 128, 10, updates)}
+        {
+            "eager": lambda: ours(eager),
+            "compiled": lambda: ours(compiled),
+            plain: lambda: plain_dqn(env, setups.HIDDEN, 128, 10, updates),
+        }
     )
-    what = "DQN, MLP, batch 128, an update per 10 steps, 64 environments / raw loop with one"
+    what = "DQN, MLP, batch 128, an update per 10 steps, 64 environments, {} / raw loop with one"
     return [
-        bench.against("dqn", what, found, ("fit", "raw loop, one environment"), 2.0, 4.0),
-        *_where_time_goes(bench, "dqn", config, updates),
+        bench.against("dqn", what.format("eager"), found, ("eager", plain), 2.0, 4.0),
+        *_where_time_goes(bench, "dqn", eager, updates),
+        bench.against("dqn", what.format("compiled"), found, ("compiled", plain), 2.0, 4.0),
     ]
 
 
@@ -217,7 +224,7 @@ ROWS = {
         Row("cnn", "fit with GridCNN against a raw eager loop of the same network", 2, _convolution),
         Row("environment", "batched GridWorld against a plain numpy loop", 3, _environment),
         Row("expert", "making demonstrations", 1, _expert),
-        Row("dqn", "DQN against a raw loop with one environment", 2, _dqn),
+        Row("dqn", "DQN against a raw loop with one environment", 3, _dqn),
         Row("evaluation", "playing episodes", 1, _evaluation),
         Row("large", "demonstrations that stay on the disk against demonstrations in memory", 2, _large),
         Row("start", "seconds to the help and to the first update", 2, whole_runs.start),

@@ -118,7 +118,7 @@ def perceptron_config(demonstrated: Demonstrated, batch_size: int, *, compile: b
 
 
 def dqn_config(env: GridWorldConfig, batch_size: int, every: int, num_envs: int, **model: Any) -> dict[str, Any]:
-    """DQN with an MLP: one update for ``every`` environment steps."""
+    """DQN with an MLP: one update for ``every`` environment steps; epochs as in ``configs/cartpole_dqn.yaml``."""
     return {
         "model": {
             "class_path": "DQN",
@@ -127,6 +127,7 @@ def dqn_config(env: GridWorldConfig, batch_size: int, every: int, num_envs: int,
                 "reward_scale": 0.1,
                 "target": {"class_path": "TargetUpdate", "init_args": {"every": 1, "rate": 0.02}},
                 "max_grad_norm": None,
+                "log_every": 50,
                 **model,
             },
         },
@@ -137,6 +138,8 @@ def dqn_config(env: GridWorldConfig, batch_size: int, every: int, num_envs: int,
                 "num_envs": num_envs,
                 "batch_size": batch_size,
                 "steps_per_update": every,
+                "updates_per_step": 25,
+                "updates_per_epoch": 1000,
             },
         },
     }
