@@ -186,7 +186,10 @@ def scatter_chart(
     if words:
         marks = [(float(place), word) for place, word in enumerate(words)]
     elif log_x:
-        marks = [(math.log10(x), _number(x)) for x in _log_ticks(10**left, 10**right)]
+        powers = [float(power) for power in range(math.ceil(left), math.floor(right) + 1)]
+        # over several decades 1, 2 and 5 of each would run into one another
+        ticks = [10**x for x in powers] if len(powers) > 1 else _log_ticks(10**left, 10**right)
+        marks = [(math.log10(x), _number(x)) for x in ticks]
     else:
         marks = [(x, _number(x)) for x in _ticks(left, right, 4)]
     parts += [
