@@ -185,4 +185,4 @@ def write_down(folder: Path) -> None:
     def act(*arguments: Any, **named: Any) -> None:
         note.write_text(json.dumps(json.loads(note.read_text()) + 1))
 
-    plant(collect, "shortest_path_demonstrations", act)
+    plant(collect, "shortest_path_parts", act)
