@@ -4,7 +4,7 @@ The objective is traced as it is, on tensors without data, into a graph from wei
 the graph is compiled for the shapes of a batch. Whatever Python computes from anything but tensors is constant in it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ class CompiledUpdate:
             else:
                 leaves.extend(part)  # type: ignore[arg-type]
         tensors = [leaf for leaf in leaves if leaf is not None]
-        key = (*batch, *(None if leaf is None else leaf.shape for leaf in leaves))
+        key = (*batch, *(None if leaf is None else (leaf.shape, leaf.stride(), leaf.dtype) for leaf in leaves))
         compiled = self._compiled.get(key)
         first, steps = compiled is None, 0 if self._adam is None else self._adam.steps
         try:
@@ -150,8 +150,13 @@ class CompiledUpdate:
             return (torch.stack([loss.detach(), *(term.detach() for term in terms.values()), norm]),)
 
         graph = make_fx(update, tracing_mode="fake")(*inputs)
-        # the graph is of fixed shapes already; to say so with dynamic=False would cost a tenth of an update's time
-        return torch.compile(graph, fullgraph=True)
+        # The graph is of fixed shapes already; to say so with dynamic=False would cost a tenth of an update's time. So
+        # would guards, which look at what this class finds a compiled function by: shapes, strides, dtypes.
+        return torch.compile(graph, fullgraph=True, options={"guard_filter_fn": _no_guards})
+
+
+def _no_guards(guards: Sequence[Any]) -> list[bool]:
+    return [False] * len(guards)
 
 
 def _like(batch: Batch, tensors: list[Tensor]) -> Batch:
