@@ -1,7 +1,7 @@
 """What the algorithms that learn from demonstrations and their own experience share: reading the batch, exploring."""
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from iqlightning import keyed
@@ -9,9 +9,10 @@ from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.losses.values import ValueFunction
+from iqlightning.nets.q_network import QNetwork
 from iqlightning.types import Batch, Transition
 
-__all__ = ["bellman_terms", "draw_actions", "expert_and_policy"]
+__all__ = ["bellman_terms", "copies_of", "draw_actions", "expert_and_policy"]
 
 
 def expert_and_policy(batch: Batch, algorithm: str) -> tuple[Transition, Transition]:
@@ -33,8 +34,11 @@ def bellman_terms(
 ) -> tuple[list[BellmanTerms], list[Tensor]]:
     """Bellman terms and Q(s, .) of each part, all states in one forward pass.
 
+    Of several copies (twin Q) the smallest Q is returned and V is that of the smallest, but each copy's Q(s, a) has a
+    row of its own in the terms, one copy after the other: a mean over rows is the mean of the copies' losses.
+
     Args:
-        network: Q(s, .).
+        network: Q(s, .); a :class:`~iqlightning.nets.q_network.QNetwork` may have copies.
         target: gives Q(s', .) without gradients; None takes the network itself.
         value: V from Q.
         parts: transitions.
@@ -42,17 +46,25 @@ def bellman_terms(
     sizes = [len(part.obs) for part in parts]
     states, successors = torch.cat([part.obs for part in parts]), torch.cat([part.next_obs for part in parts])
     if target is None:
-        q, next_q = network(torch.cat([states, successors])).chunk(2)
+        copies, next_copies = copies_of(network, torch.cat([states, successors])).chunk(2, dim=1)
+        next_q = next_copies.amin(0)
     else:
-        q = network(states)
+        copies = copies_of(network, states)
         with torch.no_grad():
             next_q = target(successors)
-    each = list(q.split(sizes))
-    terms = [
-        BellmanTerms(q_one.gather(1, part.actions[:, None])[:, 0], value(q_one), value(next_one), part.terminated)
-        for q_one, next_one, part in zip(each, next_q.split(sizes), parts, strict=True)
-    ]
-    return terms, each
+    smallest = list(copies.amin(0).split(sizes))
+    terms = []
+    for own, q, next_part, part in zip(copies.split(sizes, 1), smallest, next_q.split(sizes), parts, strict=True):
+        repeats = len(own)
+        chosen = own.gather(2, part.actions.expand(repeats, -1).unsqueeze(2)).flatten()
+        rows = (value(q), value(next_part), part.terminated)
+        terms.append(BellmanTerms(chosen, *(row.repeat(repeats) for row in rows)))
+    return terms, smallest
+
+
+def copies_of(network: nn.Module, observations: Tensor) -> Float[Tensor, "copies batch actions"]:
+    """Q of every copy; of any other module its own, as the only copy."""
+    return network.each(observations) if isinstance(network, QNetwork) else network(observations)[None]
 
 
 @torch.no_grad()

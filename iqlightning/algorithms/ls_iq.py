@@ -31,6 +31,7 @@ class LSIQ(Learner):
         value: V from Q; by default soft at temperature 0.01.
         gamma: see ``Learner``.
         target: how the target network follows.
+        copies: see ``IQLearn``.
         optimizer: see ``Learner``.
         schedule: see ``Learner``.
         max_grad_norm: see ``Learner``.
@@ -50,6 +51,7 @@ class LSIQ(Learner):
         value: ValueFunction | None = None,
         gamma: float = 0.99,
         target: TargetUpdate | None = None,
+        copies: int = 1,
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = None,
@@ -65,6 +67,7 @@ class LSIQ(Learner):
         self.clip_targets = clip_targets
         self.fixed_expert_target = fixed_expert_target
         self.absorbing_states = absorbing_states
+        self.copies = copies
         self.target = target or TargetUpdate(every=1, rate=0.01)
 
     @property

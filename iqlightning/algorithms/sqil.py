@@ -31,6 +31,7 @@ class SQIL(Learner):
         value: V from Q; by default soft at temperature 0.1.
         gamma: see ``Learner``.
         target: how the target network follows.
+        copies: see ``IQLearn``.
         optimizer: see ``Learner``.
         schedule: see ``Learner``.
         max_grad_norm: see ``Learner``.
@@ -49,6 +50,7 @@ class SQIL(Learner):
         value: ValueFunction | None = None,
         gamma: float = 0.99,
         target: TargetUpdate | None = None,
+        copies: int = 1,
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = None,
@@ -64,6 +66,7 @@ class SQIL(Learner):
         self.policy_weight = policy_weight
         self.absorbing_states = absorbing_states
         self.expert_reward = expert_reward
+        self.copies = copies
         self.target = target or TargetUpdate(every=1, rate=0.01)
 
     @property
