@@ -59,8 +59,8 @@ section{padding:22px 0;border-top:1px solid var(--rule);margin-top:22px}
 linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat scroll}
 table{border-collapse:collapse;font-size:.88rem;min-width:100%}
 th,td{padding:5px 10px 5px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
-th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-tr.other td{color:var(--faint)}td.best{font-weight:700}td.best small{font-weight:400}td.differs{background:var(--mark)}
+th{font-weight:600;white-space:nowrap;vertical-align:bottom}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+tr.other td{color:var(--faint)}td.best{font-weight:700}td.best small{font-weight:400}td.differs{background:var(--mark);box-shadow:-4px 0 var(--mark)}
 small{color:var(--faint);font-size:.8rem}details{margin:8px 0}summary{cursor:pointer;color:var(--s0)}
 .key{display:flex;flex-wrap:wrap;gap:4px 18px;margin:8px 0}.key span{display:inline-flex;align-items:center;gap:6px}
 .key i{width:18px;height:4px;border-radius:2px;flex:none}
@@ -74,7 +74,7 @@ figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:4px}figc
 .thin{stroke-width:2}.thick{stroke-width:11;opacity:.6}.median{stroke:var(--ink);stroke-width:2.5}
 .bar{width:96px;height:14px;display:block}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,190px),1fr));gap:14px;align-items:start}
-.name{white-space:nowrap;position:sticky;left:0;background:var(--page)}th.setting{white-space:normal;vertical-align:bottom;
+.name{white-space:nowrap;position:sticky;left:0;background:var(--page)}th.setting{white-space:normal;
 min-width:6em}.tiles.four{grid-template-columns:repeat(4,minmax(0,250px))}
 .tiles.six{grid-template-columns:repeat(6,minmax(0,190px))}
 @media (max-width:640px){.bars{display:none}.tiles.four{grid-template-columns:repeat(2,minmax(0,1fr))}
