@@ -60,7 +60,8 @@ linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat scrol
 table{border-collapse:collapse;font-size:.88rem;min-width:100%}
 th,td{padding:5px 10px 5px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
 th{font-weight:600;white-space:nowrap;vertical-align:bottom}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-tr.other td{color:var(--faint)}td.best{font-weight:700}td.best small{font-weight:400}td.differs{background:var(--mark);box-shadow:-4px 0 var(--mark)}
+tr.other td{color:var(--faint)}td.best{font-weight:700}td.best small{font-weight:400}
+td.differs{background:var(--mark);box-shadow:-4px 0 var(--mark)}
 small{color:var(--faint);font-size:.8rem}details{margin:8px 0}summary{cursor:pointer;color:var(--s0)}
 .key{display:flex;flex-wrap:wrap;gap:4px 18px;margin:8px 0}.key span{display:inline-flex;align-items:center;gap:6px}
 .key i{width:18px;height:4px;border-radius:2px;flex:none}
