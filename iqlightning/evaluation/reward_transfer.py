@@ -6,7 +6,9 @@ entropy) on a grid that may have other walls or slippery moves, and is paid by t
     r(s, a) = Q(s, a) - gamma V(s'),  s' where the move led on the old grid (Garg et al. 2021, definition 3.1)
     r(s, a, s') = Q(s, a) - gamma V(s'),  s' where the move leads on the new one
 
-With the very same grid both are the same and must work, whatever shaping the reward holds. On others they need not:
+With the very same grid both are the same. Whatever shaping they hold, the plan then is the policy's own if V is the
+maximum; a soft V also subtracts gamma times its entropy bonus, at most temperature log 4, from every move, and a plan
+without entropy gets nothing back for it. On other grids they need not work:
 shaping in r(s, a) cancels only along the moves it was learnt with, and r(s, a, s') is the old advantage under a shaping
 that always cancels, so that the new plan repeats the old preferences (Fu et al. 2018, arXiv 1710.11248). Cells that
 were walls were never seen.
