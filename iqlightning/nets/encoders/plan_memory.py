@@ -1,7 +1,6 @@
 """Plans kept from one call to the next: a plan belongs to the grid, and playing an episode only moves the player."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -10,6 +9,8 @@ from torch import Tensor
 from iqlightning.keyed import Stream, hash_keys
 
 __all__ = ["PlanMemory", "grid_keys"]
+
+_FACTORS: dict[tuple[int, torch.device], Tensor] = {}
 
 # Bytes of a number to the integer of that size, and to where the exponent begins in it.
 _INTEGERS = {2: (torch.int16, 7), 4: (torch.int32, 23), 8: (torch.int64, 52)}
@@ -27,9 +28,14 @@ def grid_keys(planes: Float[Tensor, "batch channels height width"]) -> Int[Tenso
     return ((bits ^ (bits >> exponent)) * _factors(bits.shape[1], bits.device)).sum(1)
 
 
-@lru_cache(maxsize=16)
 def _factors(count: int, device: torch.device) -> Tensor:
-    return hash_keys(Stream.SPLIT, torch.arange(count, device=device)) | 1
+    found = _FACTORS.get((count, device))
+    if found is None:
+        found = hash_keys(Stream.SPLIT, torch.arange(count, device=device)) | 1
+        # what is made while a network is traced has no data and must not outlive the trace
+        if type(found) is Tensor:
+            _FACTORS[count, device] = found
+    return found
 
 
 class PlanMemory:
