@@ -15,7 +15,7 @@ from iqlightning.envs.gridworld.state import GridWorldBatch
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
-MANY = settings(FEW, max_examples=200)
+MANY = settings(FEW, max_examples=100)
 
 Cell = tuple[int, int]
 

@@ -45,8 +45,8 @@ LEARNERS = {
     data:
       class_path: ReplayData
       init_args: {{{_GRID}, num_envs: 16, batch_size: 64, warmup_steps: 1000, steps_per_update: 16,
-        updates_per_epoch: 700, updates_per_step: 50}}
-    trainer: {{accelerator: cpu, max_steps: 700, callbacks: []}}
+        updates_per_epoch: 1000, updates_per_step: 50}}
+    trainer: {{accelerator: cpu, max_steps: 1000, callbacks: []}}
     checkpoint: {{monitor: null}}
     """,
 }

@@ -80,7 +80,9 @@ class Faulty(gymnasium.Env[np.ndarray, np.int64]):
 
 @pytest.fixture(autouse=True)
 def faulty_environment():
-    gymnasium.register("Faulty-v0", entry_point=Faulty, disable_env_checker=True, order_enforce=False)
+    gymnasium.register(
+        "Faulty-v0", entry_point=lambda **options: Faulty(**options), disable_env_checker=True, order_enforce=False
+    )
     yield
     gymnasium.registry.pop("Faulty-v0")
 
