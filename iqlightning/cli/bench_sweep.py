@@ -14,7 +14,7 @@ from rich.table import Table
 from iqlightning.analysis.experiments.runner import Launch
 from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.cli.config_files import base_config, read_config
+from iqlightning.cli.config_files import base_config, read_config, shipped_config
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
 from iqlightning.errors import UserError
@@ -32,6 +32,7 @@ _PICTURED = 3  # trials of which the report has pictures
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, runs trials, shows them."""
     given = _options(command).parse_args(arguments)
+    given.config = shipped_config(given.config)
     spaces = dict(parse_space(text) for text in given.space)
     try:
         import optuna

@@ -10,7 +10,17 @@ import yaml
 import iqlightning
 from iqlightning.errors import UserError
 
-__all__ = ["base_config", "config_folder", "config_paths", "keys_given", "read_config", "run_name", "where_is"]
+__all__ = [
+    "base_config",
+    "config_folder",
+    "config_paths",
+    "find_configs",
+    "keys_given",
+    "read_config",
+    "run_name",
+    "shipped_config",
+    "where_is",
+]
 
 
 def config_folder() -> Path:
@@ -45,6 +55,31 @@ def config_paths(arguments: Sequence[str]) -> list[str]:
                 raise UserError("--config needs the name of a file after it")
             found.append(value if equals else arguments[index + 1])
     return found
+
+
+def find_configs(arguments: Sequence[str]) -> list[str]:
+    """The arguments with :func:`shipped_config` in place of each value of ``--config`` (or ``-c``)."""
+    found = list(arguments)
+    for index, argument in enumerate(found):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-c"):
+            if equals:
+                found[index] = f"{name}={shipped_config(value)}"
+            elif index + 1 < len(found):
+                found[index + 1] = shipped_config(found[index + 1])
+    return found
+
+
+def shipped_config(path: str) -> str:
+    """The path itself; where there is no such file but ``configs/NAME`` comes with the package, that one.
+
+    So ``configs/cnn_iq.yaml`` means the same in any folder.
+    """
+    given = Path(path)
+    if given.parts[:-1] != ("configs",) or given.exists():
+        return path
+    shipped = config_folder() / given.name
+    return str(shipped) if shipped.is_file() else path
 
 
 def keys_given(arguments: Sequence[str]) -> set[str]:

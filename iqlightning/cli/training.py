@@ -29,7 +29,15 @@ from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
-from iqlightning.cli.config_files import base_config, config_paths, keys_given, read_config, run_name, where_is
+from iqlightning.cli.config_files import (
+    base_config,
+    config_paths,
+    find_configs,
+    keys_given,
+    read_config,
+    run_name,
+    where_is,
+)
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
 from iqlightning.cli.event_logger import EventLogger
 from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
@@ -68,6 +76,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     rest, trusted = take_trusted(arguments)
     limit_what_configurations_may_name(trusted)
     import_families(trusted)
+    rest = find_configs(rest)
     configs = config_paths(rest)
     for path in configs:
         read_config(path)

@@ -329,3 +329,11 @@ def test_a_missing_base_configuration_is_said(monkeypatch, tmp_path):
 def test_the_run_folder_variable_does_not_outlive_a_run(workplace):
     workplace.fit("--trainer.max_steps", "1")
     assert "IQLIGHTNING_RUN_FOLDER" not in os.environ
+
+
+def test_the_configurations_of_the_package_are_found_from_any_folder(workplace):
+    assert not (workplace.folder / "configs").exists()
+    for given in (("--config", "configs/mlp_bc.yaml"), ("--config=configs/mlp_bc.yaml",)):
+        assert workplace.run("fit", *given, "--trainer.max_steps", "1", "--data.episodes", "30", "--print_config") == 0
+        assert "BehaviorCloning" in workplace.shown()
+    assert "did you mean" in workplace.refused("fit", "--config", "configs/mlp_bcc.yaml")
