@@ -56,11 +56,18 @@ def test_without_a_trial_that_ended_there_is_a_table_alone(tmp_path):
     assert "trial 1" in body
 
 
-def test_a_damaged_record_is_one_sentence(tmp_path):
-    (tmp_path / SWEEP_FILE).write_text('{"monitor": "val/x"')
-    with pytest.raises(UserError, match=r"sweep\.json"):
-        sweep_section(tmp_path)
-    (tmp_path / SWEEP_FILE).write_text('{"monitor": "val/x"}')
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"monitor": "val/x"',
+        '{"monitor": "val/x"}',
+        "[]",
+        recorded(TRIALS).replace('"spaces": {', '"spaces": [], "others": {'),
+        recorded([([], 3.0, "complete")]),  # type: ignore[list-item]
+    ],
+)
+def test_a_damaged_record_is_one_sentence(tmp_path, written):
+    (tmp_path / SWEEP_FILE).write_text(written)
     with pytest.raises(UserError, match=r"sweep\.json"):
         sweep_section(tmp_path)
 

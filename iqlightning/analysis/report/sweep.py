@@ -24,7 +24,7 @@ def sweep_section(folder: Path) -> Section:
     try:
         sweep = json.loads(file.read_text(encoding="utf-8"))
         body = _body(sweep)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"'{file}' is not the record of a sweep: {str(error).splitlines()[0]}") from error
     return Section(f"sweep-{escape(folder.name)}", f"Sweep: {folder.name}", body)
 
