@@ -27,7 +27,6 @@ class Experiment(ABC):
         name: of the benchmark on the command line and of the folder in ``logs``.
         summary: a line for the help.
         seeds: of training, unless others are asked for.
-        study: what the study saw, for the report.
     """
 
     name: ClassVar[str]
