@@ -285,8 +285,8 @@ def _pieces(array: Tensor | HasPieces) -> Iterable[Tensor]:
     return [array] if isinstance(array, Tensor) else array.pieces()
 
 
-def check_arrays(path: Path, tensors: Mapping[str, Any]) -> None:
-    """The invariants of :class:`Trajectories`, checked before one is built."""
+def check_arrays(path: str | Path, tensors: Mapping[str, Any]) -> None:
+    """The invariants of :class:`Trajectories`, of arrays by their names; ``path`` is what messages call them."""
 
     def require(holds: bool, problem: str) -> None:
         if not holds:

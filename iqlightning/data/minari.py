@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -22,9 +23,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from iqlightning.data.demonstrations import check_fits
+from iqlightning.data.demonstrations import check_arrays, check_fits
 from iqlightning.envs.gridworld.spec import LEVELS, GridWorldConfig
-from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.envs.gymnasium import GymnasiumConfig, made_by_gymnasium
 from iqlightning.errors import UserError, unknown
 from iqlightning.types import EnvConfig, Trajectories
 
@@ -48,7 +49,7 @@ def from_minari(dataset: str, env: EnvConfig | None = None) -> tuple[Trajectorie
 
     Raises:
         UserError: if Minari is not installed; if there is no such dataset, or it is damaged; if its actions are not
-            discrete, its observations no box, or either does not fit the environment.
+            discrete, its observations no box, or either does not fit the environment; if a number is not finite.
     """
     minari = _minari()
     folder = _folder_of(dataset)
@@ -60,11 +61,12 @@ def from_minari(dataset: str, env: EnvConfig | None = None) -> tuple[Trajectorie
         observation_space, action_space = stored.observation_space, stored.action_space
         _check_spaces(observation_space, action_space, dataset)
         episodes = [_episode(each, action_space, dataset) for each in stored.iterate_episodes()]
+        if not episodes:
+            raise UserError(f"the Minari dataset '{dataset}' holds no episode")
+        trajectories = Trajectories.concatenate(episodes)
     except (OSError, KeyError, ValueError, TypeError, AssertionError, AttributeError, RuntimeError) as error:
         raise UserError(f"the Minari dataset '{dataset}' is damaged or of another version: {error}") from error
-    if not episodes:
-        raise UserError(f"the Minari dataset '{dataset}' holds no episode")
-    trajectories = Trajectories.concatenate(episodes)
+    check_arrays(dataset, vars(trajectories))
     check_fits(dataset, trajectories, env)
     return trajectories, env, str(raw["dataset_id"])
 
@@ -83,10 +85,13 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
         The dataset's folder.
 
     Raises:
-        UserError: if Minari is not installed, the identifier is malformed or taken, or the environment has no id.
+        UserError: if Minari is not installed, the identifier is malformed or taken, the environment has no id, or the
+            episodes are not valid or not of it.
     """
     minari = _minari()
     check_new_minari(dataset)
+    check_arrays(dataset, vars(trajectories))
+    check_fits(dataset, trajectories, env)
     spec, made = _spec_and_spaces(env)
     # what was recorded decides the dtype: environments are played in float32, whatever they are declared as
     observations = trajectories.observations.cpu()
@@ -97,11 +102,14 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
         low, high = (0, 255) if dtype == np.uint8 else (-math.inf, math.inf)
         box = spaces.Box(low, high, shape, dtype)
     start = int(made.action_space.start) if isinstance(made.action_space, spaces.Discrete) else 0
+    # It gets its name when it is whole: another process may make one of the same name meanwhile.
+    name, _, version = dataset.rpartition("-v")
+    unfinished = f"{name}-unfinished-{secrets.token_hex(4)}-v{version}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it misses an e-mail address and a link to the code
-            written = minari.create_dataset_from_buffers(
-                dataset,
+            minari.create_dataset_from_buffers(
+                unfinished,
                 [_buffer(trajectories, episode, start) for episode in range(trajectories.num_episodes)],
                 env=None,  # its spaces may be of another dtype than what was played
                 observation_space=box,
@@ -112,10 +120,14 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
                 data_format="hdf5",
                 jpeg_encoding=False,
             )
-        written.storage.update_metadata({"env_spec": spec.to_json()})
+        metadata = _root() / unfinished / "data" / "metadata.json"
+        named = json.loads(metadata.read_text()) | {"dataset_id": dataset, "env_spec": spec.to_json()}
+        metadata.write_text(json.dumps(named))
+        (_root() / unfinished).rename(_root() / dataset)
     except (OSError, ValueError) as error:
-        shutil.rmtree(_root() / dataset, ignore_errors=True)
         raise UserError(f"the Minari dataset '{dataset}' cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(_root() / unfinished, ignore_errors=True)  # what is left of it, if anything
     return _root() / dataset
 
 
@@ -283,7 +295,7 @@ def _spec_and_spaces(env: EnvConfig) -> tuple[Any, gymnasium.Env]:
         kwargs |= {name: value for name, value in env.to_dict().items() if name not in ("kind", "level", "max_size")}
     else:
         raise UserError(f"'{env.name}' is no environment that Gymnasium knows by an id, which a Minari dataset names")
-    made = gymnasium.make(env_id, **kwargs)
+    made = made_by_gymnasium(env_id, lambda: gymnasium.make(env_id, **kwargs))
     made.close()
     assert made.spec is not None
     # a class that stands in for an import path cannot be written down; whoever reads it makes the environment by its id

@@ -1,6 +1,7 @@
 """Any Gymnasium environment with discrete actions as a batch of tensors."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from iqlightning.errors import UserError, unknown
 from iqlightning.keyed import Stream, hash_keys
 from iqlightning.types import EnvConfig, StepResult
 
-__all__ = ["GymnasiumBatch", "GymnasiumConfig"]
+__all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
 
 
 class _Facts(NamedTuple):
@@ -85,7 +86,7 @@ class GymnasiumConfig(EnvConfig):
 @lru_cache(maxsize=64)
 def _facts(env_id: str, kwargs: str) -> _Facts:
     """Makes the environment once to look at its spaces."""
-    env = _made(env_id, lambda: gymnasium.make(env_id, **json.loads(kwargs)))
+    env = made_by_gymnasium(env_id, lambda: gymnasium.make(env_id, **json.loads(kwargs)))
     actions, observations = env.action_space, env.observation_space
     env.close()
     if not isinstance(actions, spaces.Discrete):
@@ -98,7 +99,12 @@ def _facts(env_id: str, kwargs: str) -> _Facts:
     return _Facts(tuple(observations.shape), high, observations.dtype, int(actions.n), int(actions.start))
 
 
-def _made(env_id: str, make: Any) -> Any:
+def made_by_gymnasium(env_id: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` returns, an environment of this id or a batch of them.
+
+    Raises:
+        UserError: if the id names a module, is not registered, or the environment cannot be made.
+    """
     if ":" in env_id:
         # Gymnasium would import the module before the colon, and the id may come from a file.
         raise UserError(f"the environment id '{env_id}' names a module to import; import it first and leave it out")
@@ -143,7 +149,7 @@ class GymnasiumBatch:
         self._first_action = facts.first_action
         self._dtype = np.uint8 if facts.dtype == np.uint8 else np.float32
         mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        self.envs = _made(
+        self.envs = made_by_gymnasium(
             config.id,
             lambda: gymnasium.make_vec(config.id, num_envs, "sync", vector_kwargs=mode, **config.kwargs),
         )

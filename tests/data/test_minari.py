@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
+from iqlightning.data import minari as minari_module
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.data.minari import check_new_minari, from_minari, to_minari
@@ -201,3 +203,61 @@ def test_damage_is_a_sentence(folder):
     (data / "metadata.json").write_text("{")
     with pytest.raises(UserError, match=r"metadata\.json cannot be read"):
         from_minari("torn-v0")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("observation", "action", "words"),
+    [(np.nan, 0, "an observation is not finite"), (0.0, -1, "there is an action -1")],
+)
+def test_what_no_environment_gives_is_refused(observation, action, words):
+    observations = np.zeros((3, 4), np.float32)
+    observations[1, 2] = observation
+    foreign("bad-v0", spaces.Box(-1, 1, (4,)), spaces.Discrete(2), observations, np.array([action, 1]))
+    with pytest.raises(UserError, match=f"'bad-v0' are not valid: {words}"):
+        from_minari("bad-v0", GymnasiumConfig("CartPole-v1"))
+
+
+def test_what_is_not_valid_is_not_written(folder):
+    env = GymnasiumConfig("CartPole-v1")
+    there = played(env, 2)
+    for wrong, words in (
+        (dataclasses.replace(there, rewards=there.rewards * torch.nan), "a reward is not finite"),
+        (dataclasses.replace(there, actions=there.actions + 2), "valid actions are 0 to 1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            to_minari("bad-v0", wrong, env, "me")
+    with pytest.raises(UserError, match="did you mean 'CartPole-v1'"):
+        to_minari("bad-v0", there, GymnasiumConfig("CartPol-v1"), "me")
+    assert not folder.exists()
+
+
+def test_episodes_of_different_shapes_are_a_sentence(monkeypatch):
+    env = GymnasiumConfig("CartPole-v1")
+    to_minari("mixed-v0", played(env, 2), env, "me")
+    read, widths = minari_module._episode, iter((4, 3))
+
+    def narrower(*arguments):
+        episode = read(*arguments)
+        return dataclasses.replace(episode, observations=episode.observations[:, : next(widths)])
+
+    monkeypatch.setattr(minari_module, "_episode", narrower)
+    with pytest.raises(UserError, match="'mixed-v0' is damaged or of another version"):
+        from_minari("mixed-v0")
+
+
+def test_what_someone_else_wrote_meanwhile_stays(folder, monkeypatch):
+    env = GymnasiumConfig("CartPole-v1")
+    there, theirs = played(env, 2), folder / "both-v0" / "data" / "theirs"
+    create = minari.create_dataset_from_buffers
+
+    def race(*arguments, **options):
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("whole")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(minari, "create_dataset_from_buffers", race)
+    with pytest.raises(UserError, match="'both-v0' cannot be written"):
+        to_minari("both-v0", there, env, "me")
+    assert theirs.read_text() == "whole"
+    assert [each.name for each in folder.iterdir() if each.is_dir()] == ["both-v0"]
