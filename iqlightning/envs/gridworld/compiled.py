@@ -23,21 +23,33 @@ from torch import Tensor
 from iqlightning.envs.gridworld import bitboards
 from iqlightning.envs.gridworld.layouts import (
     FEW_WALLS,
+    GOAL_KEY,
     PATIENCE,
     SPLITS,
+    START_KEY,
+    WALL_KEY,
     arrangement_varies,
     share_tables,
     splits_are_disjoint,
 )
 from iqlightning.envs.gridworld.planning import GOAL_REWARD, MOVE_REWARD, edge_table
 from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.keyed import Stream
 
 __all__ = ["TENSORS", "CompiledGame", "load_library"]
 
 _SOURCE = Path(__file__).with_name("game.c")
 _COMPILERS = ("cc", "gcc", "clang")
-_FLAGS = ("-O3", "-shared", "-fPIC")
-
+# numbers that both ways of drawing a grid have in common
+_NUMBERS = {
+    "WALLS_AT_MOST": FEW_WALLS,
+    "LAYOUT": int(Stream.LAYOUT),
+    "SPLIT": int(Stream.SPLIT),
+    "GOAL_KEY": GOAL_KEY,
+    "START_KEY": START_KEY,
+    "WALL_KEY": WALL_KEY,
+}
+_FLAGS = ("-O3", "-shared", "-fPIC", *(f"-D{name}={value}" for name, value in _NUMBERS.items()))
 
 #: The tensors of a batch in the order of the C structure.
 TENSORS = ("planes", "successor", "stale", "seeds", "episodes", "player", "start", "goal", "moves", "shortest", "ended")
@@ -128,7 +140,8 @@ class CompiledGame:
         ended = function(*self._both, actions.data_ptr(), rewards.data_ptr(), flags.data_ptr())
         if ended < 0:
             return None
-        return (rewards, *flags.unbind(0)), self._ended[:ended] if ended else self._none
+        terminated, truncated = flags.unbind(0)
+        return (rewards, terminated, truncated), self._ended[:ended] if ended else self._none
 
     def restart(self, envs: Tensor) -> Tensor:
         """Begins the next episodes of some environments, (count,) int64; returns those that are left to the caller."""

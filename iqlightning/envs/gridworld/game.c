@@ -4,11 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WALLS_AT_MOST 16
+/* WALLS_AT_MOST, LAYOUT, SPLIT, GOAL_KEY, START_KEY and WALL_KEY are given by compiled.py: they are layouts.py's. */
 #define ATTEMPTS_AT_MOST (1 << 16)
-
-enum { LAYOUT = 1, SPLIT = 11 };          /* keyed.Stream */
-enum { GOAL_KEY = 0, START_KEY = 1, WALL_KEY = 2 }; /* layouts._GOAL, _START, _WALL */
 
 typedef struct {
     int64_t height, width, walls, random_start, random_goal;

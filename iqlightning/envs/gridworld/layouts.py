@@ -20,8 +20,11 @@ from iqlightning.keyed import Stream, hash_keys, integers, uniform
 
 __all__ = [
     "FEW_WALLS",
+    "GOAL_KEY",
     "PATIENCE",
     "SPLITS",
+    "START_KEY",
+    "WALL_KEY",
     "Layouts",
     "arrangement_varies",
     "draw_layouts",
@@ -49,7 +52,7 @@ _ROUNDS = 4096
 FEW_WALLS = 16
 
 #: Keys of the numbers that one attempt draws: goal, start, and from there on the walls.
-_GOAL, _START, _WALL = 0, 1, 2
+GOAL_KEY, START_KEY, WALL_KEY = 0, 1, 2
 
 #: In the place of the attempt's number, for what all attempts of an episode share: its size.
 _SIZE = -1
@@ -240,17 +243,18 @@ def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Ten
         goal = connected[-1:].expand(len(base))
         if config.random_goal:
             first = 0 if config.random_start else 1  # a fixed start is the first of the connected cells
-            goal = connected[first + integers(base, _GOAL, bound=len(connected) - first)]
+            goal = connected[first + integers(base, GOAL_KEY, bound=len(connected) - first)]
         return rows.expand(len(base), -1), goal
     if config.layout != "random":
         walls = family_walls(config.layout, base, config.height, config.width)
         first = 0 if config.random_start else 1  # a fixed start is the first of the free cells
-        chosen = first + integers(base, _GOAL, bound=cells - config.wall_count - first)
+        chosen = first + integers(base, GOAL_KEY, bound=cells - config.wall_count - first)
         free = (~walls).flatten(1).cumsum(1, dtype=torch.int16)
         return bitboards.pack(walls), (free <= chosen.to(torch.int16).unsqueeze(1)).sum(1)
     goal = torch.full_like(base, cells - 1)
     if config.random_goal:
-        goal = integers(base, _GOAL, bound=cells) if config.random_start else 1 + integers(base, _GOAL, bound=cells - 1)
+        first = 0 if config.random_start else 1
+        goal = first + integers(base, GOAL_KEY, bound=cells - first)
     if not keep_way and config.wall_count <= FEW_WALLS:
         return bitboards.single(_few_walls(config, base, goal), config.height, config.width), goal
     way = None
@@ -267,7 +271,7 @@ def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tens
         connected = _static_cells(config, base.device)[1]
         if not config.random_start:
             return torch.zeros_like(base), torch.ones_like(base, dtype=torch.bool)
-        chosen = integers(base, _START, bound=len(connected) - 1)
+        chosen = integers(base, START_KEY, bound=len(connected) - 1)
         chosen += connected[chosen] >= goal
         return connected[chosen], torch.ones_like(base, dtype=torch.bool)
     free = bitboards.full(len(base), height, width, base.device) & ~rows
@@ -278,7 +282,7 @@ def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tens
     starts = reached & ~bitboards.single(goal.unsqueeze(1), height, width)
     counted = bitboards.count(starts).cumsum(1, dtype=torch.int16)
     count = counted[:, -1].to(torch.int64)
-    chosen = integers(base, _START, bound=count)
+    chosen = integers(base, START_KEY, bound=count)
     # The first row, and in it the first column, at which more than `chosen` starts have been counted.
     row = (counted <= chosen.to(torch.int16).unsqueeze(1)).sum(1).clamp_(max=height - 1)
     before = torch.where(row > 0, counted.gather(1, (row - 1).clamp_(min=0).unsqueeze(1)).squeeze(1), 0)
@@ -304,7 +308,7 @@ def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
     """
     corner = 0 if config.random_start else 1
     count, options = config.wall_count, config.num_cells - 1 - corner
-    numbers = uniform(base.unsqueeze(1), torch.arange(_WALL, _WALL + count, device=base.device))
+    numbers = uniform(base.unsqueeze(1), torch.arange(WALL_KEY, WALL_KEY + count, device=base.device))
     chosen = torch.empty((len(base), count), dtype=torch.int64, device=base.device)
     for j in range(count):
         newest = options - count + j
@@ -318,7 +322,7 @@ def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
 def _many_walls(config: GridWorldConfig, base: Tensor, goal: Tensor, way: Tensor | None) -> Tensor:
     """(B, cells) bool: walls at the cells with the smallest numbers, off the goal, the way and a fixed start."""
     count = config.wall_count
-    numbers = hash_keys(base.unsqueeze(1), torch.arange(_WALL, _WALL + config.num_cells, device=base.device))
+    numbers = hash_keys(base.unsqueeze(1), torch.arange(WALL_KEY, WALL_KEY + config.num_cells, device=base.device))
     never = torch.iinfo(torch.int64).max
     numbers.scatter_(1, goal.unsqueeze(1), never)
     if not config.random_start:
