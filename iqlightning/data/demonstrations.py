@@ -275,7 +275,7 @@ def _checksum(
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
         for piece in _pieces(array):
-            digest.update(memoryview(piece.contiguous().view(-1).view(torch.uint8).numpy()))
+            digest.update(piece.contiguous().view(-1).view(torch.uint8).numpy().data)
             if progress is not None:
                 progress(piece.nbytes)
     return digest.hexdigest()

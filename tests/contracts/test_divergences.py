@@ -86,7 +86,8 @@ def test_the_whole_objective_stays_finite_for_logits_up_to_ten_thousand(
         next_q = (1e4 * (2 * torch.rand(16, 4, generator=generator) - 1)).requires_grad_()
         leaves += [q, next_q]
         terms.append(BellmanTerms(q[:, 0], value(q), value(next_q), torch.arange(16) % 4 == 0))
-    loss, scalars = iq_loss(*terms, None, divergence, ExpertStates(), 0.99, absorbing)
+    expert, policy = terms
+    loss, scalars = iq_loss(expert, policy, None, divergence, ExpertStates(), 0.99, absorbing)
     assert loss.isfinite()
     assert all(scalar.isfinite() for scalar in scalars.values())
     for gradient in torch.autograd.grad(loss, leaves, allow_unused=True):

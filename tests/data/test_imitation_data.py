@@ -19,6 +19,7 @@ from iqlightning.envs.gridworld.planning import optimal_actions, shortest_paths
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.types import Trajectories
 
 ENV = GridWorldConfig(height=5, width=5, num_walls=3)
 CART_POLE = GymnasiumConfig("CartPole-v1")
@@ -58,10 +59,15 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
+def in_memory(trajectories: object) -> Trajectories:
+    assert isinstance(trajectories, Trajectories)
+    return trajectories
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_serves_expert_moves_and_true_initial_states(folder, options):
     data = ready(folder, **options)
-    firsts = {bytes(x.flatten().tolist()) for x in data.training.first_observations}
+    firsts = {bytes(x.flatten().tolist()) for x in in_memory(data.training).first_observations}
     for update in (0, 1, 200):
         batch = data.source.batch(update)
         assert set(batch) == {"expert", "initial"}
@@ -124,7 +130,7 @@ def test_a_group_shows_one_grid_under_one_symmetry(folder):
 
 @pytest.mark.parametrize("stride", [2, 5, 100])
 def test_stride_keeps_every_so_many_moves(folder, stride):
-    trajectories = ready(folder).training
+    trajectories = in_memory(ready(folder).training)
     kept = keep_every(trajectories, stride, seed=0)
     episode = trajectories.episode_of[kept]
     assert len(episode.unique()) == trajectories.num_episodes
@@ -162,8 +168,8 @@ def test_held_out_transitions_come_once_each_and_unchanged(folder):
     actions = torch.cat([batch["expert"].actions for batch in batches if "expert" in batch])
     obs = torch.cat([batch["expert"].obs for batch in batches if "expert" in batch])
     assert torch.equal(actions, data.held_out.actions)
-    assert torch.equal(obs, data.held_out.transitions().obs)
-    firsts = {bytes(x.flatten().tolist()) for x in data.held_out.first_observations}
+    assert torch.equal(obs, in_memory(data.held_out).transitions().obs)
+    firsts = {bytes(x.flatten().tolist()) for x in in_memory(data.held_out).first_observations}
     for batch in batches:
         assert all(bytes(x.flatten().tolist()) in firsts for x in batch.get("initial", ()))
 
@@ -194,8 +200,13 @@ def test_the_first_episodes_of_a_file_are_used(cart_pole_file):
     assert (data.training.num_episodes, data.held_out.num_episodes) == (6, 2)
     whole = ImitationData(path=cart_pole_file, batch_size=16, validation_fraction=0.0)
     whole.setup("fit")
-    ours = {float(x) for x in torch.cat([data.training.first_observations, data.held_out.first_observations])[:, 0]}
-    assert ours == {float(x) for x in whole.training.first_observations[:8, 0]}
+    ours = {
+        float(x)
+        for x in torch.cat([in_memory(data.training).first_observations, in_memory(data.held_out).first_observations])[
+            :, 0
+        ]
+    }
+    assert ours == {float(x) for x in in_memory(whole.training).first_observations[:8, 0]}
 
 
 def test_what_cannot_be_is_a_plain_sentence(folder, cart_pole_file):
