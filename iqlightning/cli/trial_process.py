@@ -3,20 +3,18 @@
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import iqlightning
 from iqlightning.analysis.experiments.runner import Process
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.main import main
 
 __all__ = ["Launcher"]
-
-_COMMANDS = ["iqlightning.cli.trial_process", "iqlightning.cli.training", "iqlightning.cli.evaluate"]
-_FAMILIES = ("algorithms", "callbacks", "data", "envs", "evaluation", "losses", "nets")
 
 
 class Launcher:
@@ -27,7 +25,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*_COMMANDS, *_families()])
+        self._context.set_forkserver_preload(["iqlightning.cli.preload"])
 
     def __call__(self, commands: Sequence[Sequence[str]], log: Path, statuses: Path) -> Process:
         """See :class:`iqlightning.analysis.experiments.runner.Launch`."""
@@ -37,18 +35,11 @@ class Launcher:
         return process
 
 
-def _families() -> list[str]:
-    """The modules of which ``fit`` looks for classes that a configuration can name."""
-    folders = [f"{folder}/{family}" for folder in iqlightning.__path__ for family in _FAMILIES]
-    return [
-        f"iqlightning.{'.'.join(file.relative_to(Path(folder).parent).with_suffix('').parts)}"
-        for folder in folders
-        for file in sorted(Path(folder).rglob("*.py"))
-        if file.name != "__init__.py"
-    ]
-
-
 def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> None:
+    # Ctrl-C reaches all processes of the terminal's group; here it would come before the parent's request to save and
+    # stop, which would then be the second and end the run unsaved
+    os.setsid()
+    _stop_with_the_parent()
     os.chdir(folder)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     # a new file: what an earlier attempt said is not what this one says
@@ -67,6 +58,19 @@ def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> Non
         write_atomically(statuses, json.dumps(found).encode())
         if status and not (status == 2 and command[0] == "evaluate"):
             sys.exit(status)
+
+
+def _stop_with_the_parent() -> None:
+    """Asks this process to save and stop should the parent be killed: a later call would train the same run again."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _status(command: list[str]) -> int:
