@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from rich.console import Console
 
 from iqlightning.data.disk_trajectories import open_demonstrations
 from iqlightning.data.expert import shortest_path_parts
@@ -83,7 +84,7 @@ def ensure_demonstrations(
     path = demonstrations_path(env, episodes, seed, directory)
     with contextlib.nullcontext() if path.exists() else _alone(path):
         if path.exists():
-            open_demonstrations(path)  # looks at every byte, and fits into memory whatever its size
+            open_demonstrations(path)[0].close()  # looks at every byte, and fits into memory whatever its size
         else:
             _make(path, env, episodes, seed, progress)
     return path
@@ -103,7 +104,15 @@ def _alone(path: Path) -> Iterator[None]:
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=_PATIENCE)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            Console(stderr=True).print(
+                f"waiting for another process that makes '{path}', up to {_PATIENCE // 60} minutes",
+                highlight=False,
+                soft_wrap=True,
+            )
+            lock.acquire(timeout=_PATIENCE)
     except (OSError, NotImplementedError, Timeout):  # writing will tell what is wrong with the disk, if anything is
         yield
         return

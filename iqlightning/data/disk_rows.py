@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,18 +43,24 @@ class _Wanted(NamedTuple):
 class DiskRows:
     """An array (N, *row) in a file.
 
+    The file is open from the first reading on until :meth:`close`, and again when something is read after that.
+
     Args:
         path: the file.
         offset: of the array's first byte.
         shape: (N, *row).
         dtype: of its numbers, in the machine's byte order.
+
+    Raises:
+        UserError: when it is read, if the file cannot be, or is another one than at first.
     """
 
     def __init__(self, path: str | Path, offset: int, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.path, self.shape, self.dtype = Path(path), torch.Size(shape), dtype
         self._offset = offset
         self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
-        self._file = self.path.open("rb", buffering=0)
+        self._file: FileIO | None = None
+        self._seen: tuple[int, int] | None = None
 
     @property
     def ndim(self) -> int:
@@ -70,8 +77,8 @@ class DiskRows:
         return self.dtype.is_floating_point
 
     def pieces(self) -> Iterator[Tensor]:
-        """The whole array in order, a few rows at a time."""
-        return self.ranges([0], [self.shape[0]])
+        """The whole array in order, a few rows at a time; a single number as one row."""
+        return self.ranges([0], [self.shape[0] if self.shape else 1])
 
     def read(self, indices: Int[Tensor, " wanted"]) -> Tensor:
         """The rows at these indices, in any order."""
@@ -89,7 +96,13 @@ class DiskRows:
     def expect_scattered(self) -> None:
         """Tells the system that neighbours of what is read from now on are not wanted."""
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            os.posix_fadvise(self._opened().fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+
+    def close(self) -> None:
+        """Closes the file; no other thread may be reading."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def plan(self, indices: Int[Tensor, " wanted"]) -> _Wanted:
         """What to read for these rows: each once, neighbours together, in the order of the file."""
@@ -114,10 +127,28 @@ class DiskRows:
         return torch.frombuffer(bytearray(content), dtype=self.dtype).view(count, *self.shape[1:])
 
     def _read(self, length: int, offset: int) -> bytes:
-        if hasattr(os, "pread"):
-            return os.pread(self._file.fileno(), length, offset)
-        self._file.seek(offset)
-        return self._file.read(length)
+        file = self._opened()
+        try:
+            if hasattr(os, "pread"):
+                return os.pread(file.fileno(), length, offset)
+            file.seek(offset)
+            return file.read(length)
+        except OSError as error:
+            raise UserError(f"cannot read '{self.path}': {error.strerror or error}") from error
+
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            try:
+                file = self.path.open("rb", buffering=0)
+            except OSError as error:
+                raise UserError(f"cannot read '{self.path}': {error.strerror or error}") from error
+            found = os.fstat(file.fileno())
+            seen = found.st_size, found.st_mtime_ns
+            if self._seen not in (None, seen):
+                file.close()
+                raise UserError(f"'{self.path}' has changed since it was checked; start again")
+            self._file, self._seen = file, seen
+        return self._file
 
 
 class ReadAhead:
@@ -148,6 +179,12 @@ class ReadAhead:
         if block != self._block:
             self._load(block)
         return self._content.index_select(0, self._where[within])
+
+    def close(self) -> None:
+        """Ends the threads that read ahead, if there are any; a further batch starts them again."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        self._threads = self._pending = None
 
     def _load(self, block: int) -> None:
         if self._pending is not None and self._pending[0] == block:

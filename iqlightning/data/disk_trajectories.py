@@ -95,6 +95,11 @@ class DiskTrajectories:
         """The same, served on another device."""
         return DiskTrajectories(*self._file, self._episodes, device)
 
+    def close(self) -> None:
+        """Closes the file for all chosen episodes of it, until something is read again."""
+        for rows in self._file[:2]:
+            rows.close()
+
     def arrays(self) -> "dict[str, Tensor | _Chosen]":
         """What :class:`~iqlightning.types.Trajectories` of the chosen episodes would hold, to be read once."""
         observations, rewards, actions, starts, *_ = self._file
@@ -186,6 +191,18 @@ def open_demonstrations(
     """
     path = Path(path)
     header, metadata = header_of(path)
+    arrays, served = _arrays_in(path), ()
+    try:
+        found = _checked(path, header, arrays, progress, verified=verified)
+        served = ("observations", "rewards")
+    finally:
+        for name, rows in arrays.items():
+            if name not in served:
+                rows.close()
+    return found, metadata
+
+
+def _arrays_in(path: Path) -> dict[str, DiskRows]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         layout = json.loads(file.read(size))
@@ -196,7 +213,23 @@ def open_demonstrations(
                 raise UserError(f"'{path}' is not a demonstrations file: its {name} are {entry['dtype']}")
             offset = 8 + size + entry["data_offsets"][0]
             arrays[name] = DiskRows(path, offset, tuple(entry["shape"]), _DTYPES[entry["dtype"]])
-    small = {name: torch.cat(list(rows.pieces())) for name, rows in arrays.items() if name in _SMALL and rows.shape[0]}
+    return arrays
+
+
+def _checked(
+    path: Path,
+    header: dict[str, str],
+    arrays: dict[str, DiskRows],
+    progress: Callable[[int], None] | None,
+    *,
+    verified: bool,
+) -> DiskTrajectories:
+    # one that is empty or a single number is left for the check to refuse
+    small = {
+        name: torch.cat(list(rows.pieces()))
+        for name, rows in arrays.items()
+        if name in _SMALL and rows.ndim and rows.shape[0]
+    }
     if not verified:
         verify(path, header, arrays | small, progress)
     # the narrowest integer: actions are read at random, and this way they fit into memory
@@ -204,5 +237,4 @@ def open_demonstrations(
     dtype = torch.uint8 if highest < 256 else torch.int64
     actions = torch.cat([piece.to(dtype) for piece in arrays["actions"].pieces()])
     starts, terminated, truncated = (small[name] for name in _SMALL)
-    found = DiskTrajectories(arrays["observations"], arrays["rewards"], actions, starts, terminated, truncated)
-    return found, metadata
+    return DiskTrajectories(arrays["observations"], arrays["rewards"], actions, starts, terminated, truncated)

@@ -53,10 +53,13 @@ class ExpertSource:
         self._augmentations = list(augmentations)
         self._experience = experience
         self._rows: dict[int, list[tuple[Tensor, ...]]] = {}  # by the first update of a block; the last two blocks
+        self._ahead: ReadAhead | None = None
         if isinstance(trajectories, DiskTrajectories):
             self._table: _Table | _DiskTable = _DiskTable(trajectories, kept)
             width = (2 + initial) * len(stream.positions)
-            ahead = ReadAhead(trajectories.observations, width, _BLOCK, lambda update: self._row(update)[0])
+            self._ahead = ahead = ReadAhead(
+                trajectories.observations, width, _BLOCK, lambda update: self._row(update)[0]
+            )
             self._read = lambda update, frames: ahead.batch(update).to(trajectories.device)
         else:
             assert kept is not None
@@ -81,6 +84,11 @@ class ExpertSource:
         if policy is not None:
             batch["policy"] = policy
         return batch
+
+    def close(self) -> None:
+        """Ends reading ahead, if demonstrations stay on the disk; a further batch begins it again."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     def _row(self, update: int) -> tuple[Tensor, ...]:
         first = update // _BLOCK * _BLOCK

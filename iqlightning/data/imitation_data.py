@@ -176,6 +176,7 @@ class ImitationData(LightningDataModule):
         placement = Placement.of(self.trainer)
         episodes = self.episodes or _DEFAULT_EPISODES
         path = ensure_demonstrations(env, episodes, self.demonstrations_seed, self.directory)
+        self._release()
         self.training_env = env
         self._training, _ = self._load(str(path), placement.device)
         self._serve(placement)
@@ -216,6 +217,10 @@ class ImitationData(LightningDataModule):
     def predict_dataloader(self) -> HeldOutLoader | EmptyBatchLoader:
         """The held-out transitions."""
         return self.val_dataloader()
+
+    def teardown(self, stage: str) -> None:
+        """Closes files and ends threads; what is asked for later opens them again."""
+        self._release()
 
     def state_dict(self) -> dict[str, Any]:
         """Which demonstrations are trained on, what the policy has played so far, the environment of a curriculum."""
@@ -268,6 +273,14 @@ class ImitationData(LightningDataModule):
         self._digest = digest_of(trained_on)
         return trained_on.to(device), kept
 
+    def _release(self) -> None:
+        """What demonstrations on the disk keep open."""
+        if self._source is not None:
+            self._source.close()
+        for trajectories in (self._training, self._held_out):
+            if isinstance(trajectories, DiskTrajectories):
+                trajectories.close()
+
     def _stays_on_disk(self, path: str) -> bool:
         if isinstance(self.out_of_core, bool):
             return self.out_of_core
@@ -299,6 +312,8 @@ class ImitationData(LightningDataModule):
         bounds = training.starts if kept is None else torch.searchsorted(kept, training.starts)
         # what an algorithm says it needs; anything else is served everything
         needs = getattr(getattr(self.trainer, "lightning_module", None), "needs", None)
+        if self._source is not None:
+            self._source.close()
         self._source = ExpertSource(
             training,
             kept,

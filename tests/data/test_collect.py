@@ -5,6 +5,7 @@ from multiprocessing import get_context
 
 import pytest
 import torch
+from filelock import FileLock
 
 from iqlightning.data.collect import collect, demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import load_demonstrations
@@ -84,3 +85,13 @@ def test_drawn_actions_repeat_with_the_seed_and_leave_the_callers_generator_alon
     assert torch.equal(collect(Drawing(), ENV, 5, seed=3, sample=True).actions, one.actions)
     other = collect(Drawing(), ENV, 5, seed=4, sample=True).actions
     assert other.shape != one.actions.shape or not torch.equal(other, one.actions)
+
+
+def test_whoever_waits_for_another_process_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("iqlightning.data.collect._PATIENCE", 0.1)
+    path = demonstrations_path(ENV, 20, 0, tmp_path)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        assert ensure_demonstrations(ENV, 20, 0, tmp_path) == path
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"waiting for another process that makes '{path}'" in told

@@ -153,6 +153,53 @@ def test_a_file_that_shrinks_while_it_is_read_is_said(path, tmp_path):
         found.transitions(torch.arange(found.num_transitions))
 
 
+def test_a_file_that_changes_after_it_was_checked_is_said(path, tmp_path):
+    copied = tmp_path / "copied.safetensors"
+    copied.write_bytes(path.read_bytes())
+    found, _ = open_demonstrations(copied)
+    found.close()
+    copied.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(UserError, match="has changed since it was checked"):
+        found.transitions(torch.arange(3))
+    copied.unlink()
+    with pytest.raises(UserError, match=r"cannot read '.*copied\.safetensors'"):
+        found.transitions(torch.arange(3))
+
+
+def test_a_disk_that_fails_is_said(path, monkeypatch):
+    found, _ = open_demonstrations(path)
+
+    def fails(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(disk_rows.os, "pread", fails)
+    with pytest.raises(UserError, match=r"cannot read '.*': Input/output error"):
+        found.transitions(torch.arange(3))
+
+
+def test_what_was_served_leaves_nothing_open(path, monkeypatch):
+    monkeypatch.setattr(disk_rows, "_SLOW", 0.0)
+    monkeypatch.setattr(disk_rows, "_AT_ONCE", 1)
+    memory, disk = both(path)
+    for module in (memory, disk):
+        module.batch(0)
+    assert isinstance(disk.training, DiskTrajectories)
+    rows, ahead = disk.training.observations, disk.source._ahead
+    assert ahead is not None
+    assert rows._file is not None
+    assert ahead._threads is not None
+    disk.teardown("fit")
+    assert rows._file is None
+    assert ahead._threads is None
+    assert_equal(disk.batch(1), memory.batch(1))  # and it can go on
+    threads = ahead._threads
+    assert threads is not None
+    disk.setup("fit")
+    assert ahead._threads is None
+    assert threads._shutdown
+    disk.teardown("fit")
+
+
 def test_checking_tells_how_far_it_is(path):
     seen: list[int] = []
     open_demonstrations(path, seen.append)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from iqlightning.data import demonstrations
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
+from iqlightning.data.imitation_data import ImitationData
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 
@@ -175,6 +176,10 @@ LIES: dict[str, Lie] = {
     "the environment has fewer actions": about_metadata(
         env=json.dumps({"kind": "GymnasiumConfig", "id": "CartPole-v1"})
     ),
+    "episodes are a single number": in_arrays(starts=lambda starts: starts[0]),
+    "a flag is a single truth": in_arrays(terminated=lambda flags: flags[0]),
+    "actions are a single number": in_arrays(actions=lambda actions: actions[0]),
+    "observations are a single number": in_arrays(observations=lambda x: x.flatten()[0]),
     "episodes go back": in_arrays(starts=lambda starts: starts.flip(0)),
     "episodes overlap": in_arrays(starts=put(1, 0)),
     "episodes begin before the first": in_arrays(starts=put(0, -3)),
@@ -200,8 +205,12 @@ LIES: dict[str, Lie] = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_headers_and_arrays_that_lie_are_refused(tmp_path, whole, lie):
-    sentence = refused(tmp_path / "lying.safetensors", LIES[lie](File.of(whole)))
-    assert len(sentence) < 600
+    path = tmp_path / "lying.safetensors"
+    assert len(refused(path, LIES[lie](File.of(whole)))) < 600
+    with pytest.raises(UserError) as raised:  # and so where observations stay in the file
+        ImitationData(path=str(path), batch_size=1, out_of_core=True).setup("fit")
+    assert str(path) in str(raised.value)
+    assert len(str(raised.value)) < 600
 
 
 def test_the_untouched_file_is_read_and_its_parts_join_again(tmp_path, whole):
