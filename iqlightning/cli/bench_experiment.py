@@ -1,5 +1,7 @@
 """``bench EXPERIMENT``: runs what an experiment lists, then a table, pictures and, for some, a report."""
 
+import argparse
+import io
 import json
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -13,10 +15,11 @@ from iqlightning.analysis.experiments.experiment import Experiment
 from iqlightning.analysis.experiments.reference import reference_outcomes
 from iqlightning.analysis.experiments.runner import run_trials
 from iqlightning.analysis.experiments.table import as_dict, as_table, rows_of
-from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
+from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile, Trial
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.cli.config_files import config_folder
+from iqlightning.cli.config_files import base_config, config_folder
 from iqlightning.cli.evaluate import evaluate
+from iqlightning.cli.one_process import one_process
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
 from iqlightning.errors import UserError
@@ -38,9 +41,15 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
     if given.dry_run:
         file = OutcomeFile(folder / "outcomes.jsonl")
         for trial in trials:
-            print(f"{'done' if file.get(trial.key()) else 'to do':<7}{trial.name:<48}{' '.join(trial.fit(folder)[4:])}")
+            state = "done" if file.get(trial.key(base_config())) else "to do"
+            print(f"{state:<7}{trial.name:<48}{' '.join(trial.fit(folder)[4:])}")
         return
     torch.set_num_threads(1)
+    with one_process(folder):
+        _run_and_show(experiment, trials, folder, given)
+
+
+def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path, given: argparse.Namespace) -> None:
     console = Console(stderr=True)
     columns = (
         TextColumn("trials"),
@@ -63,6 +72,7 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
             trials,
             folder,
             Launcher(),
+            base=base_config(),
             jobs=given.jobs,
             advance=lambda count: bar.advance(task, count),
             describe=describe,
@@ -92,7 +102,9 @@ def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, jso
         write_atomically(file, written.encode(), what="table")
     for name, figure in experiment.figures(outcomes).items():
         for file in (folder / f"{name}.png", folder / f"{name}.svg"):
-            figure.savefig(file, dpi=110)
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=file.suffix[1:], dpi=110)
+            write_atomically(file, drawn.getvalue(), what="picture")
             files.append(file)
     if reported := experiment.reported(outcomes):
         from iqlightning.analysis.report.build import build_report

@@ -1,6 +1,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,43 @@ def test_trials_are_fitted_and_evaluated_once(tmp_path, config):
     config.write_text("trainer: {max_steps: 4}\n")  # another experiment by the same name
     run_trials(trials(config), tmp_path / "x", again, jobs=2)
     assert [command[0] for command in again.commands] == ["fit", "evaluate"] * 2
+
+
+def test_a_trial_is_run_again_when_a_file_that_it_depends_on_changes(tmp_path, config):
+    base, shown = tmp_path / "base.yaml", tmp_path / "shown.safetensors"
+    base.write_text("trainer: {devices: 1}\n")
+    shown.write_bytes(b"one")
+    config.write_text(f"data: {{class_path: A, init_args: {{path: {shown}}}}}\n")
+    (trial,) = trials(config, (0,))
+    keys = [trial.key(), trial.key(base)]
+    base.write_text("trainer: {devices: 2}\n")
+    keys.append(trial.key(base))
+    shown.write_bytes(b"two, longer")
+    keys.append(trial.key(base))
+    (elsewhere,) = trials(config, (0,), settings={"data.path": str(tmp_path / "b.safetensors")})
+    keys.append(elsewhere.key(base))
+    (tmp_path / "b.safetensors").write_bytes(b"three")
+    keys.append(elsewhere.key(base))
+    assert len(set(keys)) == len(keys)
+    before = trial.key(base)
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(shown.read_bytes())
+    copy.replace(shown)  # another file with the same content
+    assert trial.key(base) == before
+
+
+def test_one_run_serves_trials_that_differ_in_their_names_alone(tmp_path, config):
+    (first,) = trials(config, (0,))
+    other = replace(first, group="b", factors={"n": 10})
+    launch, advanced = Pretender(), []
+    outcomes = run_trials([first, other], tmp_path, launch, jobs=2, advance=advanced.append)
+    assert [command[0] for command in launch.commands] == ["fit", "evaluate"]
+    assert [(each.group, each.factors) for each in outcomes] == [("a_9", {"n": 9}), ("b", {"n": 10})]
+    assert sum(advanced) == 2
+    renamed = replace(first, group="c", factors={"size": 1})
+    (kept,) = run_trials([renamed], tmp_path, launch)
+    assert (kept.group, kept.factors, kept.run) == ("c", {"size": 1}, outcomes[0].run)
+    assert len(launch.commands) == 2
 
 
 def test_what_was_cut_off_goes_on(tmp_path, config):

@@ -3,7 +3,9 @@
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,16 +54,20 @@ def run_trials(
     folder: Path,
     launch: Launch,
     *,
+    base: Path | None = None,
     jobs: int = 1,
     advance: Callable[[int], None] = lambda count: None,
     describe: Callable[[str], None] = lambda text: None,
 ) -> list[Outcome]:
     """Outcomes of all trials, in their order; those already known are taken from ``folder/outcomes.jsonl``.
 
+    Trials with equal keys have one outcome: the first of them is run.
+
     Args:
         trials: groups and seeds must be distinct.
         folder: of the experiment.
         launch: starts the processes.
+        base: the configuration that every run reads first.
         jobs: trials at a time.
         advance: called with the number of trials that are newly done.
         describe: called with what runs now.
@@ -73,10 +79,12 @@ def run_trials(
     if twice := next((place for place in places if places.count(place) > 1), None):
         raise UserError(f"the experiment lists '{twice[0]}' with seed {twice[1]} twice")
     file = OutcomeFile(folder / "outcomes.jsonl")
-    keys = [trial.key() for trial in trials]
-    found = {key: outcome for key in keys if (outcome := file.get(key)) is not None}
-    advance(len(found))
-    waiting = [(trial, key) for trial, key in zip(trials, keys, strict=True) if key not in found]
+    keys = [trial.key(base) for trial in trials]
+    shares = Counter(keys)
+    found = {key: outcome for key in shares if (outcome := file.get(key)) is not None}
+    advance(sum(shares[key] for key in found))
+    first = dict(zip(reversed(keys), reversed(trials), strict=True))
+    waiting = [(first[key], key) for key in shares if key not in found]
     running: list[_Running] = []
     try:
         while waiting or running:
@@ -88,14 +96,18 @@ def run_trials(
                 running.remove(each)
                 found[each.key] = each.outcome()
                 file.add([found[each.key]])
-                advance(1)
+                advance(shares[each.key])
                 describe("; ".join(other.trial.name for other in running))
     finally:
         for each in running:
             each.process.terminate()
         for each in running:
             each.process.join()
-    return [found[key] for key in keys]
+    # what a trial is called may have changed since it was run
+    return [
+        replace(found[key], group=trial.group, factors=dict(trial.factors))
+        for trial, key in zip(trials, keys, strict=True)
+    ]
 
 
 class _Running:
@@ -108,12 +120,11 @@ class _Running:
         self.log = root / f"{trial.group}.log"
         self._statuses = self.place / "statuses.json"
         self._begun = time.monotonic()
-        self.place.mkdir(parents=True, exist_ok=True)
-        self._statuses.unlink(missing_ok=True)
         named = {"seed_everything": trial.seed, "trainer": {"default_root_dir": str(root)}}
         write_atomically(root / f"{trial.group}.yaml", yaml.safe_dump(named).encode(), what="configuration")
         same = _read(self.place / "trial.json") == {"key": key}
         write_atomically(self.place / "trial.json", json.dumps({"key": key}).encode(), what="record of the trial")
+        self._statuses.unlink(missing_ok=True)
         versions = sorted(int(found[1]) for path in self.place.iterdir() if (found := _VERSION.match(path.name)))
         newest = self.place / f"version_{versions[-1]}" if versions and same else None
         commands: list[list[str]] = []

@@ -4,8 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.errors import UserError
@@ -40,24 +43,59 @@ class Trial:
         """Group and seed."""
         return f"{self.group}, seed {self.seed}"
 
-    def key(self) -> str:
-        """Changes with anything that the outcome depends on, the text of the configuration included.
+    def key(self, base: Path | None = None) -> str:
+        """Changes with anything that the outcome depends on, be it in a configuration or a file of demonstrations.
+
+        Args:
+            base: the configuration that every run reads first.
 
         Raises:
-            UserError: if the configuration cannot be read.
+            UserError: if a configuration cannot be read.
         """
-        try:
-            config = Path(self.config).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the configuration '{self.config}' of the trial '{self.name}'") from error
-        parts = [config, self.seed, dict(self.settings), {k: list(v) for k, v in self.evaluations.items()}]
-        text = json.dumps([*parts, self.checkpoint], sort_keys=True)
+        texts = [self._text(str(file)) for file in (base, self.config) if file is not None]
+        shown: Any = None
+        for found in (*map(_demonstrations, texts), *map(self.settings.get, ("data.path", "data.init_args.path"))):
+            shown = found or shown
+        parts = [texts, self.seed, dict(self.settings), {k: list(v) for k, v in self.evaluations.items()}]
+        text = json.dumps([*parts, self.checkpoint, None if shown is None else _digest_of(shown)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _text(self, config: str) -> str:
+        try:
+            return Path(config).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the configuration '{config}' of the trial '{self.name}'") from error
 
     def fit(self, root: Path) -> list[str]:
         """Arguments of ``fit``; the run is called as the group, whatever its configuration is called."""
         options = [f"--{key}={value}" for key, value in self.settings.items()]
         return ["fit", "--config", self.config, "--config", str(root / f"{self.group}.yaml"), *options]
+
+
+@lru_cache(maxsize=64)
+def _demonstrations(config: str) -> str | None:
+    """The file that ``data.path`` names in the text of a configuration."""
+    try:
+        data = yaml.safe_load(config)["data"]
+        found = (data.get("init_args") or data)["path"]
+    except (yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return None  # without data, or wrong, which is for fit to say
+    return found if isinstance(found, str) else None
+
+
+def _digest_of(path: str) -> str | None:
+    """Checksum of a file's content; None if there is none, as of a name that is no file."""
+    try:
+        status = Path(path).stat()
+        return _digest(path, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=64)  # many trials learn from one file, which may be large; size and time tell whether it is the same
+def _digest(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
