@@ -14,6 +14,7 @@ from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
 from iqlightning.cli.failure_report import failure_figures, failure_table, require_explainable
 from iqlightning.cli.ground_truth import (
+    recorded_demonstrations,
     recorded_figures,
     recorded_table,
     require_solvable,
@@ -41,6 +42,8 @@ from iqlightning.evaluation.play import evaluate_gridworld
 from iqlightning.types import EnvConfig
 
 __all__ = ["evaluate", "run"]
+
+_DEFAULT_SLIP = 0.2
 
 _LABELS = {
     "success_rate": "success rate",
@@ -70,6 +73,9 @@ def run(arguments: Sequence[str], command: str) -> None:
         require_explainable(env, given.failures, sampled=given.sample)
     if given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
+    if given.slip is not None and given.transfer is None:
+        raise UserError("--slip is how often a move of --transfer slips: give --transfer as well")
+    recorded = None if given.demonstrations is None else recorded_demonstrations(env, given.demonstrations)
     with counting_bar("playing", given.episodes) as progress:
         figures = evaluate(
             policy,
@@ -94,13 +100,15 @@ def run(arguments: Sequence[str], command: str) -> None:
         figures["truth"] = truth_figures(policy, env, given.truth, given.seed, device)
         console.print(truth_table(figures["truth"]))
     if given.transfer is not None:
-        figures["transfer"] = transfer_figures(policy, env, given.transfer, given.seed, given.slip, device)
+        slip = _DEFAULT_SLIP if given.slip is None else given.slip
+        figures["transfer"] = transfer_figures(policy, env, given.transfer, given.seed, slip, device)
         console.print(transfer_table(figures["transfer"]))
-    if given.demonstrations is not None:
-        figures["recorded_rewards"] = recorded_figures(policy, env, given.demonstrations, device)
+    if recorded is not None:
+        figures["recorded_rewards"] = recorded_figures(policy, recorded, str(given.demonstrations), device)
         console.print(recorded_table(figures["recorded_rewards"]))
     if given.json is not None:
-        write_atomically(given.json, (json.dumps(figures, indent=2) + "\n").encode(), what="result file")
+        text = json.dumps(_without_nan(figures), indent=2, allow_nan=False)
+        write_atomically(given.json, f"{text}\n".encode(), what="result file")
 
 
 def evaluate(
@@ -151,6 +159,15 @@ def evaluate(
     return figures | {"env": env.to_dict(), "episodes": episodes}
 
 
+def _without_nan(figures: Any) -> Any:
+    """The same with None for what could not be had: JSON knows no other numbers than finite ones."""
+    if isinstance(figures, dict):
+        return {name: _without_nan(figure) for name, figure in figures.items()}
+    if isinstance(figures, list | tuple):
+        return [_without_nan(figure) for figure in figures]
+    return None if isinstance(figures, float) and not math.isfinite(figures) else figures
+
+
 def _options(command: str) -> Options:
     options = Options(command, "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone.")
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit wrote")
@@ -165,9 +182,14 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
     )
-    options.add_argument("--slip", type=below_one, default=0.2, help="probability that a move of --transfer slips")
+    options.add_argument(
+        "--slip",
+        type=below_one,
+        default=None,
+        help=f"probability that a move of --transfer slips; None: {_DEFAULT_SLIP}",
+    )
     options.add_argument("--failures", metavar="PNG", default=None, help="draw which grids fail and why; count them")
-    options.add_argument("--json", metavar="FILE", default=None, help="write the figures here as well")
+    options.add_argument("--json", metavar="FILE", default=None, help="write the figures here; null: there is none")
     add_gridworld_options(options, instead_of="as in training")
     return options
 

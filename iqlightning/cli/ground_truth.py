@@ -18,9 +18,10 @@ from iqlightning.evaluation.recorded_rewards import recorded_reward_metrics
 from iqlightning.evaluation.reward_transfer import transfer_metrics
 from iqlightning.evaluation.truth import truth_metrics
 from iqlightning.evaluation.value_maps import value_maps
-from iqlightning.types import EnvConfig
+from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [
+    "recorded_demonstrations",
     "recorded_figures",
     "recorded_table",
     "require_solvable",
@@ -73,10 +74,19 @@ def transfer_figures(
     return found | {"settings": transfer_metrics(policy, layouts, others, slip=slip, device=device)}
 
 
-def recorded_figures(policy: Any, env: EnvConfig, path: str, device: torch.device) -> dict[str, Any]:
-    """:func:`~iqlightning.evaluation.recorded_rewards.recorded_reward_metrics` on a demonstrations file."""
+def recorded_demonstrations(env: EnvConfig, path: str) -> Trajectories:
+    """A demonstrations file of the environment, before anything is played.
+
+    Raises:
+        UserError: if it cannot be read or does not fit.
+    """
     trajectories, _ = load_demonstrations(path)
     check_fits(path, trajectories, env)
+    return trajectories
+
+
+def recorded_figures(policy: Any, trajectories: Trajectories, path: str, device: torch.device) -> dict[str, Any]:
+    """:func:`~iqlightning.evaluation.recorded_rewards.recorded_reward_metrics` on what is in a file."""
     return {"path": path} | recorded_reward_metrics(policy, trajectories, device)
 
 

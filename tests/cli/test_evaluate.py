@@ -10,7 +10,8 @@ def checkpoint(workplace):
 
 def figures(workplace, *arguments):
     assert workplace.run("evaluate", *arguments, "--json", "out.json") == 0
-    return json.loads((workplace.folder / "out.json").read_text())
+    # JSON has no NaN
+    return json.loads((workplace.folder / "out.json").read_text(), parse_constant=pytest.fail)
 
 
 def test_the_figures_and_the_table_come_from_the_checkpoint_alone(workplace, checkpoint):
@@ -76,7 +77,7 @@ def test_failures_are_counted_and_drawn_on_request(workplace, checkpoint):
     assert ".png" in workplace.refused("evaluate", str(checkpoint), "--failures", "failures.txt")
 
 
-def test_recorded_rewards_are_compared_with(workplace, checkpoint):
+def test_recorded_rewards_are_compared_with(workplace, checkpoint, monkeypatch):
     (file,) = (workplace.folder / "data").glob("*.safetensors")
     found = figures(workplace, str(checkpoint), "--episodes", "5", "--demonstrations", str(file))
     assert -1 <= found["recorded_rewards"]["transition_pearson"] <= 1
@@ -84,6 +85,16 @@ def test_recorded_rewards_are_compared_with(workplace, checkpoint):
     assert "distinct transitions" in workplace.shown()
     sentence = workplace.refused("evaluate", str(checkpoint), "--demonstrations", "nowhere.safetensors")
     assert "nowhere.safetensors" in sentence
+    assert workplace.run("collect", "--policy", "random", "--episodes", "3", "--output", "large.safetensors") == 0
+    monkeypatch.setattr("iqlightning.cli.evaluate.evaluate", pytest.fail)  # before anything is played
+    assert "do not fit" in workplace.refused("evaluate", str(checkpoint), "--demonstrations", "large.safetensors")
+
+
+def test_what_cannot_be_had_is_null(workplace, checkpoint):
+    size = ("--height", "4", "--width", "4", "--num_walls", "2")
+    assert workplace.run("collect", "--episodes", "1", "--output", "one.safetensors", *size) == 0
+    found = figures(workplace, str(checkpoint), "--episodes", "5", "--demonstrations", "one.safetensors")
+    assert found["recorded_rewards"]["return_pearson"] is None
 
 
 def test_a_fixed_arrangement_is_transferred_to_random_walls(workplace, checkpoint):
@@ -152,4 +163,5 @@ def test_impossible_grids_are_refused(workplace, checkpoint):
         "evaluate", str(checkpoint), "--truth", "--height", "40", "--width", "40"
     )
     assert "--slip: must be a number from 0" in workplace.refused("evaluate", str(checkpoint), "--slip", "1")
+    assert "--transfer" in workplace.refused("evaluate", str(checkpoint), "--slip", "0.1")
     assert "between 2 and 64" in workplace.refused("evaluate", str(checkpoint), "--height", "1", "--width", "1")
