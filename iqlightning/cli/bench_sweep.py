@@ -1,5 +1,6 @@
 """``bench sweep``: searches settings of a configuration with Optuna; trials run apart, and a search goes on."""
 
+import argparse
 import csv
 import json
 import math
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -15,9 +17,10 @@ from iqlightning.analysis.experiments.runner import Launch
 from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.config_files import base_config, read_config, shipped_config
+from iqlightning.cli.one_process import one_process
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import optuna
@@ -40,7 +43,19 @@ def run(arguments: Sequence[str], command: str) -> None:
         raise UserError('a sweep needs the optional extra: pip install "iqlightning[sweep]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(given.logs) / "sweep" / (given.name or Path(given.config).stem)
-    monitor, mode = _monitored(given.config)
+    monitor, mode = _monitored(given.config, given.extra)
+    with one_process(folder):
+        _search(optuna, folder, given, spaces, monitor, mode)
+
+
+def _search(
+    optuna: Any,
+    folder: Path,
+    given: argparse.Namespace,
+    spaces: dict[str, tuple[str, list[str]]],
+    monitor: str,
+    mode: str,
+) -> None:
     study = _study(optuna, folder, given, spaces, monitor, mode)
     finished = [each for each in study.trials if each.state.is_finished()]
     launch, console = Launcher(), Console(stderr=True)
@@ -98,34 +113,69 @@ def _suggest(trial: "optuna.Trial", key: str, kind: str, values: Sequence[str]) 
     return trial.suggest_float(key, float(values[0]), float(values[1]), log=kind == "log")
 
 
-def _monitored(config: str) -> tuple[str, str]:
-    """The figure by which the best checkpoint is chosen, and whether it should be small (min) or large (max)."""
+def _monitored(config: str, settings: Sequence[str]) -> tuple[str, str]:
+    """The figure by which the best checkpoint is chosen, and whether it should be small (min) or large (max).
+
+    Args:
+        config: the configuration.
+        settings: options of ``fit`` that change it.
+
+    Raises:
+        UserError: if nothing is monitored, by which trials could be compared.
+    """
+    given = [(f"'{path}'", read_config(path).get("checkpoint")) for path in (base_config(), config)]
+    for setting in settings:
+        key, _, text = setting.removeprefix("--").partition("=")
+        if key == "checkpoint" or key.startswith("checkpoint."):
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                value = text
+            given.append(("--set", value if key == "checkpoint" else {key.removeprefix("checkpoint."): value}))
     found: dict[str, Any] = {}
-    for path in (base_config(), config):
-        found |= read_config(path).get("checkpoint") or {}
-    return str(found["monitor"]), str(found["mode"])
+    for where, checkpoint in given:
+        if not isinstance(checkpoint, dict | None):
+            raise UserError(f"checkpoint is '{checkpoint}' in {where}, but it must hold keys and values: monitor, mode")
+        found |= checkpoint or {}
+    monitor, mode = found.get("monitor"), found.get("mode")
+    if not monitor:
+        raise UserError(
+            f"'{config}' monitors nothing by which trials could be compared; name a figure that is logged while it "
+            "trains, for example --set checkpoint.monitor=val/mean_return checkpoint.mode=max"
+        )
+    if mode not in ("min", "max"):
+        raise unknown("checkpoint.mode", mode, ("min", "max"))
+    return str(monitor), str(mode)
 
 
 def _study(
-    optuna: Any, folder: Path, given: Any, spaces: dict[str, tuple[str, list[str]]], monitor: str, mode: str
+    optuna: Any,
+    folder: Path,
+    given: argparse.Namespace,
+    spaces: dict[str, tuple[str, list[str]]],
+    monitor: str,
+    mode: str,
 ) -> "optuna.Study":
     """The study kept in the folder, begun if there is none.
 
     Raises:
-        UserError: if it searches something else.
+        UserError: if it searches something else, or cannot be read or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "optuna.journal")))
-    study = optuna.create_study(
-        study_name="sweep",
-        storage=storage,
-        load_if_exists=True,
-        direction="minimize" if mode == "min" else "maximize",
-        sampler=optuna.samplers.TPESampler(seed=given.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=given.startup, n_warmup_steps=0),
-    )
+    file = folder / "optuna.journal"
+    try:
+        study = optuna.create_study(
+            study_name="sweep",
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file))),
+            load_if_exists=True,
+            direction="minimize" if mode == "min" else "maximize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=given.startup, n_warmup_steps=0),
+        )
+    except OSError as error:
+        raise UserError(f"cannot keep the sweep in '{file}': {error.strerror or error}") from error
+    # the numbers of a seed begin anew with each call, and would suggest what has been tried
+    study.sampler = optuna.samplers.TPESampler(seed=given.seed + len(study.trials))
     listed = {key: [kind, list(values)] for key, (kind, values) in spaces.items()}
-    what = {"spaces": listed, "config": given.config, "monitor": monitor}
+    what = {"spaces": listed, "config": given.config, "set": given.extra, "monitor": monitor, "mode": mode}
     known = study.user_attrs.get("searched")
     if known is not None and known != what:
         raise UserError(
@@ -144,7 +194,7 @@ def _run_trial(
     study: "optuna.Study",
     trial: "optuna.Trial",
     chosen: dict[str, Any],
-    given: Any,
+    given: argparse.Namespace,
     folder: Path,
     launch: Launch,
     monitor: str,
@@ -199,13 +249,13 @@ def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:
     found = []
     for file in place.glob("*/version_*/metrics.csv"):
         try:
-            with file.open(newline="") as lines:
-                for row in csv.DictReader(lines):
-                    # the last line may be half written
-                    if (row.get("step") or "").isdigit() and row.get(monitor):
-                        value = float(row[monitor])
-                        if math.isfinite(value):
-                            found.append((int(row["step"]), value))
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            # the last line may be half written, and half a number is a number too
+            for row in csv.DictReader(line for line in lines if line.endswith("\n")):
+                if (row.get("step") or "").isdigit() and row.get(monitor):
+                    value = float(row[monitor])
+                    if math.isfinite(value):
+                        found.append((int(row["step"]), value))
         except (OSError, ValueError, csv.Error):
             continue
     return found
@@ -274,8 +324,12 @@ def _options(command: str) -> Options:
     )
     options.add_argument("--trials", type=positive, default=20, help="of all calls together")
     options.add_argument("--seed", type=natural, default=0, help="of the search and of training")
-    options.add_argument("--prune", action="store_true", default=True, help="stop hopeless trials")
-    options.add_argument("--no_prune", dest="prune", action="store_false", help="run all trials to their end")
+    options.add_argument(
+        "--prune",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether trials are stopped that are worse than the median of earlier ones",
+    )
     options.add_argument("--startup", type=positive, default=4, help="trials before any is stopped")
     options.add_argument("--logs", default="logs", help="folder of runs")
     options.add_argument("--name", help="of the sweep; by default the configuration's")

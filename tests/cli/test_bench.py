@@ -3,6 +3,9 @@ import json
 import pytest
 from conftest import TINY
 
+from iqlightning.cli.bench_sweep import _monitored, _validations
+from iqlightning.cli.one_process import one_process
+
 
 def test_rows_are_measured_and_written(workplace):
     status = workplace.run(
@@ -54,13 +57,48 @@ def test_a_sweep_searches_and_goes_on(workplace):
     assert "Sweep: tuned" in page
     assert "trial 0" in page
     assert "trial 1" in page
+    first, second = json.loads((workplace.folder / "logs/sweep/tuned/sweep.json").read_text())["trials"]
+    assert first["params"] != second["params"]  # the second call does not draw the first one's numbers
     assert "sweep of other settings" in workplace.refused(*sweep[:-1], "data.episodes=int:20:40")
+    assert "sweep of other settings" in workplace.refused(*sweep, "--set", "checkpoint.monitor=val/success_rate")
+    with one_process(workplace.folder / "logs/sweep/tuned"):
+        assert "another process works in 'logs/sweep/tuned'" in workplace.refused(*sweep)
 
 
 def test_spaces_that_are_none_are_refused(workplace):
     refused = workplace.refused("bench", "sweep", "--config", "tiny.yaml", "--space", "lr=lgo:1:2")
     assert "log:1e-4:1e-2" in refused
     assert "smaller first" in workplace.refused("bench", "sweep", "--config", "tiny.yaml", "--space", "lr=log:2:1")
+
+
+def test_a_sweep_needs_a_figure_to_compare_by(workplace):
+    sweep = ("bench", "sweep", "--config", "tiny.yaml", "--space", "data.episodes=int:20:40")
+    workplace.write("tiny.yaml", f"{TINY}\n    checkpoint: {{monitor: null}}\n")
+    assert "--set checkpoint.monitor=val/mean_return checkpoint.mode=max" in workplace.refused(*sweep)
+    assert "did you mean 'max'? Valid: min, max" in workplace.refused(
+        *sweep, "--set", "checkpoint.monitor=val/mean_return", "checkpoint.mode=maxi"
+    )
+    workplace.write("tiny.yaml", f"{TINY}\n    checkpoint: [monitor]\n")
+    assert "in 'tiny.yaml', but it must hold keys and values" in workplace.refused(*sweep)
+    assert not list(workplace.folder.glob("logs/sweep/*"))
+
+
+def test_what_a_sweep_compares_by_is_what_fit_would_monitor(tmp_path):
+    config = tmp_path / "a.yaml"
+    config.write_text("checkpoint: {mode: max}\n")
+    assert _monitored(str(config), []) == ("val/distance_ratio", "max")
+    settings = ["--data.episodes=3", "--checkpoint.monitor=val/return", "--checkpoint.mode=min"]
+    assert _monitored(str(config), settings) == ("val/return", "min")
+    assert _monitored(str(config), ["--checkpoint={monitor: val/loss}"]) == ("val/loss", "max")
+
+
+def test_half_a_line_is_no_validation(tmp_path):
+    file = tmp_path / "run/version_0/metrics.csv"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"step,val/x\r\n10,0.5\r\n20,\r\n30,nan\r\n40,0.9")
+    assert _validations(tmp_path, "val/x") == [(10, 0.5)]
+    file.write_bytes(file.read_bytes() + b"87\r\n")
+    assert _validations(tmp_path, "val/x") == [(10, 0.5), (40, 0.987)]
 
 
 def test_an_experiment_lists_what_it_would_run(workplace):
