@@ -22,12 +22,13 @@ from iqlightning.cli.options import (
     changed_environment,
     device_of,
     fraction,
+    gridworld_changes,
     natural,
     positive,
 )
 from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
-from iqlightning.data.demonstrations import load_demonstrations, read_metadata, save_demonstrations
+from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
 from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.minari import are_whole_episodes, check_new_minari, from_minari, to_minari
 from iqlightning.envs import env_config_from_dict
@@ -42,6 +43,9 @@ __all__ = ["run"]
 
 _NAMED = ("expert", "heuristic", "random")
 
+# Options that say how to play, beside those of GridWorld; all are None unless given.
+_PLAYING = ("seed", "sample", "temperature", "device")
+
 # The study's number of demonstrations.
 _DEFAULT_EPISODES = 450
 
@@ -50,8 +54,10 @@ def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, plays and writes the file."""
     rest, trusted = take_trusted(arguments)
     given = _options(command).parse_args(rest)
-    device = device_of(given.device)
+    device = device_of(given.device or "auto")
     _refuse_contradictions(given)
+    _refuse_what_does_nothing(given)
+    _fill_in(given)
     if given.to_minari is not None:
         check_new_minari(given.to_minari)
     if given.from_minari is None and given.from_file is None:
@@ -101,7 +107,7 @@ def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
     if given.from_minari is not None:
         what = given.from_minari
         played, env, dataset = from_minari(what, named)
-        metadata = {"env": env.to_dict(), "source": f"Minari's {dataset}", "recipe": {"min_return": given.min_return}}
+        metadata: dict[str, Any] = {"env": env.to_dict(), "source": f"Minari's {dataset}"}
         if not are_whole_episodes(played):
             metadata["whole_episodes"] = False
             Console(stderr=True).print(
@@ -111,9 +117,10 @@ def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
             )
     else:
         what = given.from_file
-        played, _ = load_demonstrations(what)
-        metadata = {"source": str(what)} | read_metadata(what)
+        played, metadata = load_demonstrations(what)
+        metadata = {"source": str(what)} | metadata
         if named is not None:
+            check_fits(what, played, named)
             metadata["env"] = named.to_dict()
         if "env" not in metadata:
             raise UserError(f"'{what}' does not say which environment it is of: name it with --gym ID")
@@ -121,6 +128,10 @@ def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
         if given.episodes > played.num_episodes:
             raise UserError(f"--episodes {given.episodes}, but '{what}' has only {played.num_episodes}")
         played = played.select(torch.arange(given.episodes))
+    # a part is no longer what the recipe makes
+    part = {name: getattr(given, name) for name in ("episodes", "min_return") if getattr(given, name) is not None}
+    if part:
+        metadata["recipe"] = part | ({"part_of": metadata["recipe"]} if "recipe" in metadata else {})
     return played, metadata
 
 
@@ -138,9 +149,35 @@ def _refuse_contradictions(given: Any) -> None:
         )
     if sources[:1] in (["from_minari"], ["from_file"]) and given.output is None and given.to_minari is None:
         raise UserError(f"--{sources[0]} needs to know where to: --output FILE or --to_minari ID")
-    if given.temperature is not None and not given.sample:
+
+
+def _refuse_what_does_nothing(given: Any) -> None:
+    """Whoever gives an option expects something of it."""
+    policy = given.policy or "expert"
+    if given.from_minari is not None or given.from_file is not None:
+        source = "from_file" if given.from_minari is None else "from_minari"
+        playing = [name for name in _PLAYING if getattr(given, name) is not None] + [*gridworld_changes(given)]
+        if playing:
+            raise UserError(
+                f"--{playing[0]} is for episodes that are played, and those of --{source} are read: leave it out"
+            )
+    elif policy in _NAMED:
+        for name in ("sample", "temperature"):
+            if getattr(given, name) is not None:
+                raise UserError(f"--{name} is for a checkpoint's actions, and --policy is '{policy}': leave it out")
+        if policy == "expert" and given.device is not None:
+            raise UserError("--device is where a policy plays, and the expert plans on the CPU: leave it out")
+    elif given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
+    if given.force and given.output is None and given.to_minari is not None:
+        raise UserError("--force replaces the file of --output, and a Minari dataset is never replaced: leave it out")
+
+
+def _fill_in(given: Any) -> None:
+    """What was left open: the expert, seed 0, the best actions."""
     given.policy = given.policy or "expert"
+    given.seed = given.seed or 0
+    given.sample = bool(given.sample)
 
 
 def _options(command: str) -> Options:
@@ -171,15 +208,18 @@ def _options(command: str) -> Options:
     options.add_argument("--gym", metavar="ID", default=None, help="a Gymnasium environment instead of GridWorld")
     options.add_argument("--gym_kwargs", metavar="JSON", default=None, help="its arguments, such as '{\"size\": 5}'")
     options.add_argument("--episodes", type=positive, default=None, help="how many to play (None: 450) or read (all)")
-    options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
+    options.add_argument("--seed", type=natural, default=None, help="seed of the episodes; None: 0")
     options.add_argument(
-        "--sample", action="store_true", help="draw a checkpoint's actions from softmax(Q / temperature)"
+        "--sample",
+        action="store_true",
+        default=None,
+        help="draw a checkpoint's actions from softmax(Q / temperature)",
     )
     options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
     options.add_argument("--min_return", type=float, default=None, help="keep only episodes that return at least this")
     options.add_argument("--output", metavar="FILE", default=None, help="where to; None: a name by the recipe in data/")
     options.add_argument("--force", action="store_true", help="replace the file if it exists")
-    options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    options.add_argument("--device", default=None, help="auto, cpu, cuda, cuda:1, ...; None: auto")
     add_gridworld_options(options, instead_of="its default, or as in the checkpoint's training")
     return options
 
@@ -203,7 +243,14 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
         return RandomPolicy(env.num_actions, given.seed), "random policy", env
     module, colon, name = given.policy.partition(":")
     if colon and not Path(given.policy).exists():
-        return _own_policy(module, name, trusted), given.policy, changed_environment(named or GridWorldConfig(), given)
+        own = _own_policy(module, name, trusted)
+        if given.temperature is not None:
+            raise UserError(
+                f"--temperature is for a checkpoint's actions, and --policy is '{given.policy}': leave it out"
+            )
+        if given.sample and isinstance(own, _Function):
+            raise UserError(f"--sample says nothing to a function, and '{given.policy}' is one: leave it out")
+        return own, given.policy, changed_environment(named or GridWorldConfig(), given)
     if not Path(given.policy).exists() and not given.policy.endswith(".ckpt"):
         valid = ", ".join(_NAMED)
         raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint file, MODULE:NAME")

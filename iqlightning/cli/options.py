@@ -19,6 +19,7 @@ __all__ = [
     "changed_environment",
     "device_of",
     "fraction",
+    "gridworld_changes",
     "natural",
     "positive",
 ]
@@ -126,13 +127,18 @@ def add_gridworld_options(options: argparse.ArgumentParser, instead_of: str) -> 
     group.add_argument("--max_moves", type=int, help="moves before an episode is cut off", **nothing)
 
 
+def gridworld_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """The GridWorld options that were given, by their names."""
+    return {name: getattr(options, name) for name in _GRIDWORLD if hasattr(options, name)}
+
+
 def changed_environment(env: EnvConfig, options: argparse.Namespace) -> EnvConfig:
     """The environment with the GridWorld options that were given.
 
     Raises:
         UserError: if there are any and it is no GridWorld, or if the result is impossible.
     """
-    changes = {name: getattr(options, name) for name in _GRIDWORLD if hasattr(options, name)}
+    changes = gridworld_changes(options)
     if not changes:
         return env
     if not isinstance(env, GridWorldConfig):

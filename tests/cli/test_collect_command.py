@@ -82,6 +82,23 @@ def test_minari_out_and_in_again(workplace, monkeypatch):
     assert "has only 20" in workplace.refused("collect", *arguments[:2], "--output", "x", "--episodes", "21")
 
 
+def test_a_part_of_a_file_says_what_of_and_a_file_keeps_to_its_environment(workplace):
+    played, whole = collected(workplace, "--policy", "random", "--gym", "CartPole-v1", "--episodes", "8")
+    lowest = float(played.returns.min())
+    arguments = ("--from_file", "out.safetensors", "--output", "part.safetensors", "--min_return", str(lowest + 1))
+    assert workplace.run("collect", *arguments, "--episodes", "6") == 0
+    part, metadata = load_demonstrations(workplace.folder / "part.safetensors")
+    assert 0 < part.num_episodes <= 6
+    assert part.returns.min() > lowest
+    assert metadata["recipe"] == {"episodes": 6, "min_return": lowest + 1, "part_of": whole["recipe"]}
+    assert metadata["seed"] == whole["seed"]
+    assert workplace.run("collect", *arguments[:4], "--force") == 0
+    assert load_demonstrations(workplace.folder / "part.safetensors")[1] == whole
+    other = ("--from_file", "out.safetensors", "--output", "other.safetensors", "--gym", "Acrobot-v1")
+    assert "do not fit the environment 'Acrobot-v1'" in workplace.refused("collect", *other)
+    assert not (workplace.folder / "other.safetensors").exists()
+
+
 def test_pieces_of_episodes_have_no_initial_states(workplace, monkeypatch):
     pytest.importorskip("minari", reason="Minari is an optional extra")
     from iqlightning import GymnasiumConfig
@@ -126,6 +143,10 @@ def test_pieces_of_episodes_have_no_initial_states(workplace, monkeypatch):
         ("--from_minari x-v0 --policy random", ["exclude each other"]),
         ("--from_file x --from_minari y-v0", ["exclude each other"]),
         ("--from_file x --output y", ["'x' does not exist"]),
+        ("--from_file x --output y --seed 0", ["--seed is for episodes that are played", "--from_file are read"]),
+        ("--from_file x --output y --sample", ["--sample is for episodes that are played"]),
+        ("--from_minari x-v0 --output y --height 5", ["--height is for episodes that are played", "--from_minari are"]),
+        ("--from_minari x-v0 --output y --no-random_start", ["--random_start is for episodes"]),
         ("--to_minari ../x-v0", ["no identifier"]),
     ],
 )
@@ -159,6 +180,9 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
     assert "one whole number for each" in workplace.refused(
         "collect", "--policy", "mine:wrong", "--trust", "mine", *SMALL
     )
+    own = ("collect", "--policy", "mine:right", "--trust", "mine", "--sample")
+    assert "--sample says nothing to a function" in workplace.refused(*own)
+    assert "--temperature is for a checkpoint's" in workplace.refused(*own, "--temperature", "2")
     assert "has no function 'left'" in workplace.refused("collect", "--policy", "mine:left", "--trust", "mine")
     monkeypatch.delitem(sys.modules, "mine")
 
@@ -175,7 +199,11 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),
-        ("--temperature 2", ["--sample"]),
+        ("--temperature 2 --policy x.ckpt", ["give --sample as well"]),
+        ("--temperature 2", ["--temperature is for a checkpoint's actions", "'expert'"]),
+        ("--sample --policy random", ["--sample is for a checkpoint's actions", "'random'"]),
+        ("--device cpu", ["--device", "the expert plans on the CPU"]),
+        ("--to_minari x-v0 --force", ["--force replaces the file of --output"]),
         ("--gym CartPole-v1 --policy random --gym_kwargs {", ["--gym_kwargs is not JSON"]),
         ("--gym CartPole-v1 --policy random --gym_kwargs [1]", ["--gym_kwargs must be names and values"]),
         ("--level statik", ["did you mean 'static'?"]),
