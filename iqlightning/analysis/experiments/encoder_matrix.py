@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from types import MappingProxyType
-from typing import NamedTuple
 
 from rich.table import Table
 
 from iqlightning.analysis.experiments.experiment import Experiment
+from iqlightning.analysis.experiments.recipes import PLANNING_ENCODERS, RECIPES
 from iqlightning.analysis.experiments.table import Row
 from iqlightning.analysis.experiments.trial import Trial
 from iqlightning.errors import unknown
@@ -25,25 +25,6 @@ _OBJECTIVES: dict[str, tuple[str, Mapping[str, str]]] = {
 }
 
 
-class _Recipe(NamedTuple):
-    """What an encoder changes in the configuration of an objective."""
-
-    imitation: Mapping[str, str] = _NOTHING
-    dqn: Mapping[str, str] = _NOTHING
-
-
-# kernels that have to find out what a wall is take longer, and larger steps
-_CONVOLUTIONS = _Recipe({"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"})
-_RECIPES = {
-    "LogPlanner": _Recipe({"model.max_grad_norm": "0.03", "data.batch_size": "32", "data.per_episode": "4"}),
-    "GridCNN": _Recipe(),
-    "ValueIterationNetwork": _CONVOLUTIONS,
-    "RecurrentPlanner": _CONVOLUTIONS,
-    "HierarchicalPlanner": _Recipe(),
-    "CellAttention": _Recipe({"model.max_grad_norm": "0.03"}),
-}
-
-
 class EncoderMatrix(Experiment):
     """The settings of an encoder are the same for all ways of imitation. DQN sees no demonstration."""
 
@@ -52,14 +33,16 @@ class EncoderMatrix(Experiment):
 
     def add_options(self, options: argparse.ArgumentParser) -> None:
         """What is varied."""
-        options.add_argument("--encoders", nargs="+", default=list(_RECIPES), help=", ".join(_RECIPES))
+        options.add_argument(
+            "--encoders", nargs="+", default=list(PLANNING_ENCODERS), help=", ".join(PLANNING_ENCODERS)
+        )
         options.add_argument("--objectives", nargs="+", default=list(_OBJECTIVES), help=", ".join(_OBJECTIVES))
         options.add_argument("--episodes", type=int, default=5000, help="unseen grids to play on")
 
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """Seed by seed, so that one of them is a whole matrix already."""
         for what, asked, known in (
-            ("encoder for this benchmark", options.encoders, _RECIPES),
+            ("encoder for this benchmark", options.encoders, PLANNING_ENCODERS),
             ("way of learning for this benchmark", options.objectives, _OBJECTIVES),
         ):
             for name in asked:
@@ -68,9 +51,8 @@ class EncoderMatrix(Experiment):
         episodes = 50 if options.quick else options.episodes
         for seed, encoder, objective in product(options.seeds, options.encoders, options.objectives):
             config, changes = _OBJECTIVES[objective]
-            recipe = _RECIPES[encoder]
-            settings = {"model.encoder": encoder} | dict(changes)
-            settings |= recipe.dqn if objective == "DQN" else recipe.imitation
+            own = {"model.encoder": encoder} if objective == "DQN" else RECIPES[encoder].settings
+            settings = {**own, **changes}
             if options.quick:
                 settings |= {"trainer.max_steps": "20"}
             yield Trial(

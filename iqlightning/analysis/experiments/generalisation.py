@@ -1,12 +1,12 @@
 """How far a network goes beyond what it was shown: encoders x demonstrations x sizes of the test grids."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iqlightning.analysis.experiments.experiment import Experiment
+from iqlightning.analysis.experiments.recipes import RECIPES
 from iqlightning.analysis.experiments.trial import Outcome, Trial
 from iqlightning.errors import unknown
 
@@ -18,42 +18,6 @@ __all__ = ["Generalisation"]
 _OBJECTIVES = ("IQ-Learn", "cloning")
 
 
-class _Recipe(NamedTuple):
-    """How an encoder is trained: one configuration for each objective, and what both change in it."""
-
-    iq: str
-    cloning: str
-    settings: Mapping[str, str] = MappingProxyType({})
-    episodes_at_once: int = 16
-
-
-_PLANNER = {
-    "model.encoder": "LogPlanner",
-    "model.max_grad_norm": "0.03",
-    "data.batch_size": "32",
-    "data.per_episode": "4",
-}
-_RECIPES = {
-    "LogPlanner": _Recipe("cnn_iq", "cnn_bc", _PLANNER, episodes_at_once=8),
-    "MLP": _Recipe("mlp_iq", "mlp_bc", {"trainer.max_steps": "1500", "data.batch_size": "32"}, 0),
-} | {
-    name: _Recipe("cnn_iq", "cnn_bc", {"model.encoder": name})
-    for name in (
-        "GridCNN",
-        "CellAttention",
-        "ResidualCNN",
-        "CentredCNN",
-        "HierarchicalPlanner",
-    )
-}
-_RECIPES |= {
-    name: _Recipe(
-        "cnn_iq", "cnn_bc", {"model.encoder": name, "model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
-    )
-    for name in ("ValueIterationNetwork", "RecurrentPlanner")
-}
-
-
 class Generalisation(Experiment):
     """Every encoder is also trained by cloning, on the same demonstrations, batches and updates."""
 
@@ -63,7 +27,7 @@ class Generalisation(Experiment):
     def add_options(self, options: argparse.ArgumentParser) -> None:
         """What is varied."""
         options.add_argument(
-            "--encoders", nargs="+", default=["LogPlanner", "GridCNN", "ResidualCNN", "MLP"], help=", ".join(_RECIPES)
+            "--encoders", nargs="+", default=["LogPlanner", "GridCNN", "ResidualCNN", "MLP"], help=", ".join(RECIPES)
         )
         options.add_argument("--demonstrations", nargs="+", type=int, default=[10, 100, 450], help="demonstrated grids")
         options.add_argument("--sizes", nargs="+", type=int, default=[10, 16, 28], help="sides of the test grids")
@@ -72,13 +36,13 @@ class Generalisation(Experiment):
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """Trained on 10x10 with 5 walls; larger test grids have the same share of walls."""
         for encoder in options.encoders:
-            if encoder not in _RECIPES:
-                raise unknown("encoder for this benchmark", encoder, _RECIPES)
+            if encoder not in RECIPES:
+                raise unknown("encoder for this benchmark", encoder, RECIPES)
         sizes = options.sizes[:1] if options.quick else options.sizes
         numbers = options.demonstrations[:1] if options.quick else options.demonstrations
         evaluations = {f"{size}x{size}": self._test(size, 50 if options.quick else options.episodes) for size in sizes}
         for encoder, objective, number in product(options.encoders, _OBJECTIVES, numbers):
-            recipe = _RECIPES[encoder]
+            recipe = RECIPES[encoder]
             settings = dict(recipe.settings) | {"data.episodes": str(number)}
             if number < 1.2 * recipe.episodes_at_once:  # a batch takes each demonstration once
                 settings |= {"data.batch_size": "32", "data.per_episode": "4"}

@@ -1,0 +1,53 @@
+"""How each encoder is trained: with the same settings wherever experiments compare encoders."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+__all__ = ["PLANNING_ENCODERS", "RECIPES", "Recipe"]
+
+
+class Recipe(NamedTuple):
+    """How an encoder is trained by imitation: a configuration for each objective, and what both change in it.
+
+    Attributes:
+        settings: dotted key to value.
+        iq: name of the configuration of IQ-Learn.
+        cloning: name of that of cloning.
+        episodes_at_once: demonstrations that a batch draws from.
+    """
+
+    settings: Mapping[str, str] = MappingProxyType({})
+    iq: str = "cnn_iq"
+    cloning: str = "cnn_bc"
+    episodes_at_once: int = 16
+
+
+_SMALL_STEPS = {"model.max_grad_norm": "0.03"}
+# kernels that have to find out what a wall is take longer, and larger steps
+_LARGE_STEPS = {"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
+
+RECIPES = {
+    "LogPlanner": Recipe(
+        {"model.encoder": "LogPlanner", "data.batch_size": "32", "data.per_episode": "4", **_SMALL_STEPS},
+        episodes_at_once=8,
+    ),
+    "GridCNN": Recipe({"model.encoder": "GridCNN"}),
+    "ValueIterationNetwork": Recipe({"model.encoder": "ValueIterationNetwork", **_LARGE_STEPS}),
+    "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}),
+    "HierarchicalPlanner": Recipe({"model.encoder": "HierarchicalPlanner"}),
+    "CellAttention": Recipe({"model.encoder": "CellAttention", **_SMALL_STEPS}),
+    "ResidualCNN": Recipe({"model.encoder": "ResidualCNN"}),
+    "CentredCNN": Recipe({"model.encoder": "CentredCNN"}),
+    "MLP": Recipe({"trainer.max_steps": "1500", "data.batch_size": "32"}, "mlp_iq", "mlp_bc", episodes_at_once=0),
+}
+
+#: Those that pass values from cell to cell until they are those of a plan.
+PLANNING_ENCODERS = (
+    "LogPlanner",
+    "GridCNN",
+    "ValueIterationNetwork",
+    "RecurrentPlanner",
+    "HierarchicalPlanner",
+    "CellAttention",
+)
