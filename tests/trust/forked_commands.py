@@ -113,6 +113,8 @@ class Commands:
 
 
 def _run(arguments: list[str], folder: str, output: str, environment: dict[str, str], fault: Fault | None) -> None:
+    # a shell starts what runs in the background with Ctrl-C ignored, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
     for name in ("IQLIGHTNING_TRUST", "IQLIGHTNING_RUN_FOLDER", "PL_GLOBAL_SEED"):
         os.environ.pop(name, None)
