@@ -23,10 +23,10 @@ def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, traces, compares, writes."""
     given = _options(command).parse_args(arguments)
     formats = ("torch", "onnx") if given.format == "all" else (given.format,)
-    if "onnx" in formats:
-        require_onnx()
     torch.set_num_threads(1)
     policy = load_policy(given.checkpoint)
+    if "onnx" in formats:
+        require_onnx()
     folder = Path(given.output) if given.output else _default_folder(Path(given.checkpoint))
     console = Console()
     portable = trace(policy)
