@@ -45,5 +45,6 @@ def test_what_the_card_says_about_loading_works(workplace, checkpoint, monkeypat
 def test_mistakes_are_one_sentence(workplace, monkeypatch):
     assert "there is no checkpoint 'nowhere.ckpt'" in workplace.refused("export", "nowhere.ckpt", "--format", "torch")
     assert "--format" in workplace.refused("export", "x.ckpt", "--format", "tflite")
+    checkpoint = str(workplace.fit("--trainer.max_steps", "1") / "checkpoints" / "last.ckpt")
     monkeypatch.setattr(portable, "find_spec", lambda name: None)
-    assert "pip install 'iqlightning[export]'" in workplace.refused("export", "x.ckpt")
+    assert "pip install 'iqlightning[export]'" in workplace.refused("export", checkpoint)
