@@ -82,26 +82,28 @@ def test_a_launched_run_that_loses_a_process_is_over_within_a_minute(tmp_path, l
         )
     try:
         until(last.exists, 120)
-        ranks = {_variable(pid, "LOCAL_RANK"): pid for pid in _members(process.pid)}
-        # Lightning's own first process has no number in the variables it was started with
-        os.kill(ranks.get(str(rank), process.pid), signal.SIGKILL)
+        ranks = {_variable(pid, "LOCAL_RANK"): pid for pid in _members(tmp_path)}
+        if launcher == "lightning":
+            ranks["0"] = process.pid  # has no number in the variables it was started with
+        os.kill(ranks[str(rank)], signal.SIGKILL)
         assert process.wait(SECONDS) != 0
-        until(lambda: not _members(process.pid), SECONDS)
+        until(lambda: not _members(tmp_path), SECONDS)
     finally:
-        for pid in _members(process.pid):
+        for pid in _members(tmp_path):
             os.kill(pid, signal.SIGKILL)
     assert read_checkpoint(last)["global_step"] % UPDATES_PER_EPOCH == 0
 
 
-def _members(session: int) -> list[int]:
+def _members(folder: Path) -> list[int]:
+    """Processes that work in the folder; torchrun gives each of its own a session, so that does not tell them."""
     found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            state, _, _, own = status.read_text().rpartition(")")[2].split()[:4]
-        except (FileNotFoundError, ProcessLookupError):
+            alive = (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            if alive and (process / "cwd").resolve() == folder.resolve():
+                found.append(int(process.name))
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
-        if int(own) == session and state != "Z":
-            found.append(int(status.parent.name))
     return found
 
 
