@@ -101,7 +101,10 @@ class BatchEnv(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and primitives from which the environments continue exactly (where they can)."""
+        """Tensors and primitives from which the environments continue exactly (where they can).
+
+        The first dimension of each tensor runs over the environments; the rest is the same for each share of them.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -135,9 +138,20 @@ class EnvConfig(ABC):
 
     @abstractmethod
     def make_batch(
-        self, num_envs: int, *, seed: int, split: str = "any", device: str | torch.device = "cpu"
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        split: str = "any",
+        device: str | torch.device = "cpu",
+        first: int = 0,
+        every: int = 1,
     ) -> BatchEnv:
-        """``num_envs`` environments; ``split`` is one of any, train, validation, test where the levels have splits."""
+        """``num_envs`` environments; ``split`` is one of any, train, validation, test where the levels have splits.
+
+        They are numbers ``first``, ``first + every``, ... of a larger batch of the same seed, and play as they would in
+        it: several processes share the environments out. Both are left out where one process has them all.
+        """
 
     def to_dict(self) -> dict[str, Any]:
         """Primitives only; ``kind`` names the class."""

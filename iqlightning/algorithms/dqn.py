@@ -1,8 +1,10 @@
 """Deep Q-learning (Mnih et al. 2015) with its usual options: double, dueling (a head), n-step (the data)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from iqlightning import keyed
@@ -123,17 +125,26 @@ class DQN(Learner):
         return self.epsilon_start + share * (self.epsilon_end - self.epsilon_start)
 
     @torch.no_grad()
-    def explore(self, observations: Tensor, env_steps: int) -> Tensor:
-        """Epsilon-greedy actions, keyed by seed, step and environment.
+    def explore(self, observations: Tensor, env_steps: int, envs: Int[Tensor, " num_envs"]) -> Int[Tensor, " num_envs"]:
+        """Epsilon-greedy actions, keyed by seed, transitions so far and environment.
 
         Args:
-            observations: (N, *shape); every process plays all environments, so that runs do not depend on their number.
-            env_steps: transitions collected so far.
+            observations: (N, *shape) of this process's environments.
+            env_steps: transitions collected so far, by all processes.
+            envs: numbers of these environments among those of all processes.
         """
         self._env_steps = env_steps
         greedy = self.network(observations).argmax(1)
-        count = len(greedy)
-        env = torch.arange(count, device=greedy.device)
-        keys = (Stream.EXPLORATION, self.seed, env_steps // count, env)
+        keys = (Stream.EXPLORATION, self.seed, env_steps, envs)
         random = keyed.integers(*keys, 1, bound=self.network.num_actions)
         return torch.where(keyed.uniform(*keys, 0) < self.epsilon(env_steps), random, greedy)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds how much has been played, of which exploration is a function."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["env_steps"] = self._env_steps
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores it; files of earlier versions do not have it, and it is known again when play goes on."""
+        super().on_load_checkpoint(checkpoint)
+        self._env_steps = int(checkpoint.get("env_steps", 0))

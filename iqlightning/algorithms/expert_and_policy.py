@@ -69,21 +69,25 @@ def copies_of(network: nn.Module, observations: Tensor) -> Float[Tensor, "copies
 
 @torch.no_grad()
 def draw_actions(
-    network: nn.Module, observations: Tensor, temperature: float, seed: int, env_steps: int
-) -> Int[Tensor, " batch"]:
-    """Actions drawn from softmax(Q / temperature), keyed by seed, step and environment.
+    network: nn.Module,
+    observations: Tensor,
+    temperature: float,
+    seed: int,
+    env_steps: int,
+    envs: Int[Tensor, " num_envs"],
+) -> Int[Tensor, " num_envs"]:
+    """Actions drawn from softmax(Q / temperature), keyed by seed, transitions so far and environment.
 
     Args:
         network: Q(s, .).
-        observations: (N, *shape); every process plays all environments, so that runs do not depend on their number.
+        observations: (N, *shape) of this process's environments.
         temperature: of the softmax.
         seed: of the run.
-        env_steps: transitions collected so far.
+        env_steps: transitions collected so far, by all processes.
+        envs: numbers of these environments among those of all processes.
     """
     q = network(observations).double()
-    count, actions = q.shape
-    env = torch.arange(count, device=q.device)[:, None]
-    action = torch.arange(actions, device=q.device)
-    noise = keyed.uniform(Stream.SAMPLE, seed, env_steps // count, env, action).clamp_min(1e-300)
+    action = torch.arange(q.shape[1], device=q.device)
+    noise = keyed.uniform(Stream.SAMPLE, seed, env_steps, envs[:, None], action).clamp_min(1e-300)
     # Gumbel's trick: the largest of logits and standard Gumbel noise is a draw from the softmax
     return (q / temperature - torch.log(-torch.log(noise))).argmax(1)

@@ -144,9 +144,9 @@ class IQFromObservations(Learner):
         if self.target is not None and self.target_network is not None:
             self.target(self.target_network, self.network, update)
 
-    def explore(self, observations: Tensor, env_steps: int) -> Tensor:
+    def explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         """Actions drawn from softmax(Q / temperature) for N environments, (N, *shape)."""
-        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps)
+        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps, envs)
 
 
 def _two_layers(observation_shape: tuple[int, ...]) -> Encoder:

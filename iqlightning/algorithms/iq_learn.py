@@ -168,14 +168,15 @@ class IQLearn(Learner):
         if self.target is not None and self.target_network is not None:
             self.target(self.target_network, self.network, update)
 
-    def explore(self, observations: Tensor, env_steps: int) -> Tensor:
+    def explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         """Actions drawn from softmax(Q / temperature), for an online run.
 
         Args:
-            observations: (N, *shape).
-            env_steps: transitions collected so far.
+            observations: (N, *shape) of this process's environments.
+            env_steps: transitions collected so far, by all processes.
+            envs: (N,) numbers of these environments among those of all processes.
         """
-        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps)
+        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps, envs)
 
     def _copies(self, observations: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """Q of every copy, each (N, A), and their smallest."""

@@ -107,6 +107,6 @@ class LSIQ(Learner):
         """Moves the target network."""
         self.target(self.target_network, self.network, update)
 
-    def explore(self, observations: Tensor, env_steps: int) -> Tensor:
+    def explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         """Actions drawn from softmax(Q / temperature) for N environments, (N, *shape)."""
-        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps)
+        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps, envs)

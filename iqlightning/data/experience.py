@@ -11,12 +11,14 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from iqlightning.data.index_stream import IndexStream
+from iqlightning.data.placement import Placement
 from iqlightning.data.replay import ReplayBuffer
+from iqlightning.data.shards import check_num_envs, gathered, share_of
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers
-from iqlightning.types import BatchEnv, Transition
+from iqlightning.types import BatchEnv, EnvConfig, Transition
 
-__all__ = ["Experience", "OnlineReplay", "explore"]
+__all__ = ["Experience", "OnlineReplay", "explore", "own_environments"]
 
 # Updates whose random numbers are drawn together.
 _BLOCK = 128
@@ -27,8 +29,8 @@ class OnlineReplay:
     """How a policy collects its own transitions while it is trained.
 
     Attributes:
-        num_envs: environments stepped together.
-        capacity: transitions that are remembered.
+        num_envs: environments stepped together, by all processes; each has an equal share of them.
+        capacity: transitions that are remembered, by all processes together.
         warmup_steps: transitions played with random actions before the first update.
         steps_per_update: transitions played for each gradient update, for instance 10 or 0.5.
     """
@@ -41,6 +43,11 @@ class OnlineReplay:
     def __post_init__(self) -> None:
         if self.num_envs < 1:
             raise UserError(f"num_envs must be at least 1, but is {self.num_envs}")
+        if self.capacity < self.num_envs:
+            raise UserError(
+                f"capacity {self.capacity} is too small for {self.num_envs} environments; it must be at least "
+                f"{self.num_envs}"
+            )
         if self.warmup_steps < 0:
             raise UserError(f"warmup_steps must not be negative, but is {self.warmup_steps}")
         if not 0 < self.steps_per_update < math.inf:
@@ -48,22 +55,29 @@ class OnlineReplay:
 
 
 class Experience:
-    """Plays as much as is due before each update, then serves transitions of the replay buffer.
+    r"""Plays as much as is due before each update, then serves transitions of the replay buffer.
 
     Environments are stepped all together, and so a step is made as soon as one of its transitions is due: before
     update u exactly ``num_envs * ceil((warmup_steps + u * steps_per_update) / num_envs)`` transitions have been
     played. With 64 environments and 10 transitions an update, a step is made every 6.4 updates on average, and the
     ratio is exact.
 
-    Every process plays all environments and stores all their transitions; only the batch is shared out. Playing is
-    cheap beside updating, and so the batches do not depend on the number of processes and one process's state is
-    everyone's.
+    Each process plays its share of the environments and remembers their transitions only. Yet the global batch is that
+    of one process: with g the greatest common divisor of ``num_envs`` and the batch size, the sample at position p is
+    drawn from the environments e with
+
+        e = p (mod g),
+
+    uniformly over them and over the steps that are remembered, both keyed by (seed, update, p). Where W processes
+    divide both numbers, those environments are the process's own that serves position p. Over a batch every transition
+    is equally likely; each environment gives its share of the batch (to within num_envs / g) instead of a random one.
 
     Args:
-        env: the environments, which are reset.
-        act: (N, *shape) observations and the number of transitions played so far to (N,) actions.
-        config: how much to play and to remember.
-        stream: of ``Stream.REPLAY``; its size does not matter.
+        env: this process's environments, which are reset: see :func:`own_environments`.
+        act: (N, *shape) observations, the transitions played so far by all processes, and the (N,) numbers of the
+            environments among those of all processes, to (N,) actions.
+        config: how much to play and to remember, all processes together.
+        stream: of ``Stream.REPLAY``, of this process; its size does not matter.
         n_step: of :class:`ReplayBuffer`.
         gamma: of :class:`ReplayBuffer`.
         rewards: whether transitions come with their rewards.
@@ -72,7 +86,7 @@ class Experience:
     def __init__(
         self,
         env: BatchEnv,
-        act: Callable[[Tensor, int], Tensor],
+        act: Callable[[Tensor, int, Tensor], Tensor],
         config: OnlineReplay,
         stream: IndexStream,
         *,
@@ -85,9 +99,13 @@ class Experience:
         self._rewards = rewards
         self._ratio = Fraction(str(config.steps_per_update))
         self._steps_played = 0
+        check_num_envs(config.num_envs, stream.world_size)
+        if env.num_envs * stream.world_size != config.num_envs:
+            raise ValueError(f"{env.num_envs} environments are not a share of {config.num_envs}")
         self._obs = env.reset()
+        self._envs = torch.arange(env.num_envs, device=self._obs.device) * stream.world_size + stream.rank
         self.buffer = ReplayBuffer(
-            config.capacity,
+            config.capacity // config.num_envs * env.num_envs,
             env.num_envs,
             env.observation_shape,
             self._obs.dtype,
@@ -95,21 +113,22 @@ class Experience:
             gamma=gamma,
             device=self._obs.device,
         )
-        self._first, self._fractions = 0, ()
+        self._first, self._draws = 0, []
 
     @property
     def transitions_played(self) -> int:
-        """Since the beginning of training, in all environments together."""
-        return self._steps_played * self.env.num_envs
+        """Since the beginning of training, in all environments of all processes together."""
+        return self._steps_played * self.config.num_envs
 
     def transitions(self, update: int) -> Transition:
         """Plays what is due before ``update`` and serves this rank's part of its batch."""
         due = self.config.warmup_steps + self._ratio * update
-        steps_due = max(math.ceil(due / self.env.num_envs), self.buffer.n_step)
+        steps_due = max(math.ceil(due / self.config.num_envs), self.buffer.n_step)
         while self._steps_played < steps_due:
             self._play()
-        fractions = self._fractions_of(update)
-        sampled = self.buffer.sample((fractions * self.buffer.num_samples).to(torch.int64))
+        fractions, envs = self._draw_of(update)
+        steps = (fractions * self.buffer.num_steps).to(torch.int64)
+        sampled = self.buffer.sample(torch.add(envs, steps, alpha=self.env.num_envs))
         return sampled if self._rewards else sampled._replace(rewards=None)
 
     def change_env(self, env: BatchEnv) -> None:
@@ -124,36 +143,54 @@ class Experience:
     def _play(self) -> None:
         obs = self._obs
         if self.transitions_played < self.config.warmup_steps:
-            envs = torch.arange(self.env.num_envs, device=obs.device)
-            keys = (Stream.REPLAY, Stream.RANDOM_POLICY, self.stream.seed, self._steps_played, envs)
+            keys = (Stream.REPLAY, Stream.RANDOM_POLICY, self.stream.seed, self._steps_played, self._envs)
             actions = integers(*keys, bound=self.env.num_actions)
         else:
-            actions = self._act(obs, self.transitions_played)
+            actions = self._act(obs, self.transitions_played, self._envs)
         result = self.env.step(actions)
         self.buffer.add(obs, actions, result)
         self._obs = result.obs
         self._steps_played += 1
 
-    def _fractions_of(self, update: int) -> Tensor:
-        if not 0 <= update - self._first < len(self._fractions):
+    def _draw_of(self, update: int) -> tuple[Tensor, Tensor]:
+        """Of each sample of this process: a fraction of the remembered steps, and which of its own environments."""
+        if not 0 <= update - self._first < len(self._draws):
             self._first = update // _BLOCK * _BLOCK
-            self._fractions = self.stream.fractions_of(self._first, _BLOCK).unbind(0)
-        return self._fractions[update - self._first]
+            stream, classes = self.stream, math.gcd(self.config.num_envs, self.stream.batch_size)
+            # one number for both: its whole part tells the environment within its class
+            numbers = stream.fractions_of(self._first, _BLOCK) * (self.config.num_envs // classes)
+            within = numbers.floor()
+            envs = stream.positions % classes + classes * within.to(torch.int64)
+            own = torch.div(envs - stream.rank, stream.world_size, rounding_mode="floor")
+            self._draws = list(zip((numbers - within).unbind(0), own.unbind(0), strict=True))
+        return self._draws[update - self._first]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything from which playing and sampling continue exactly, where the environment can be restored."""
+        """Everything from which playing and sampling continue exactly, where the environment can be restored.
+
+        It is of all processes together, on process 0, so that a run can be continued on any number of them; all have
+        to call this. (Elsewhere it is the process's own.)
+        """
         state: dict[str, Any] = {"steps_played": self._steps_played, "obs": self._obs}
-        return state | {"env": self.env.state_dict(), "buffer": self.buffer.state_dict()}
+        state |= {"env": self.env.state_dict(), "buffer": self.buffer.state_dict()}
+        return gathered(state, self.stream.rank, self.stream.world_size)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores :meth:`state_dict`.
+        """Restores this process's share of :meth:`state_dict`.
 
         Environments whose inner state cannot be saved begin new episodes; the unfinished ones then count as truncated.
 
         Raises:
             UserError: if the saved state is of other sizes.
         """
-        self.buffer.load_state_dict(state["buffer"])
+        buffer = state["buffer"]
+        if buffer["num_envs"] != self.config.num_envs:
+            raise UserError(
+                f"the checkpoint's replay buffer is of {buffer['num_envs']} environments, this run has "
+                f"{self.config.num_envs}; resume with the same num_envs"
+            )
+        state = share_of(state, self.stream.rank, self.stream.world_size)
+        self.buffer.load_state_dict(state["buffer"] | {"num_envs": self.env.num_envs})
         self.env.load_state_dict(state["env"])
         self._steps_played = state["steps_played"]
         saved = state["obs"].to(self._obs.device)
@@ -162,8 +199,20 @@ class Experience:
             self.buffer.cut()
 
 
-def explore(trainer: Trainer | None, observations: Tensor, env_steps: int) -> Tensor:
-    """The learner's own choice of actions, ``lightning_module.explore(observations, env_steps)``.
+def own_environments(env: EnvConfig, num_envs: int, seed: int, placement: Placement) -> BatchEnv:
+    """This process's share of ``num_envs`` environments, on the grids to train on.
+
+    Raises:
+        UserError: if they cannot be shared out equally.
+    """
+    device, rank, world_size = placement
+    check_num_envs(num_envs, world_size)
+    share: dict[str, int] = {"first": rank, "every": world_size} if world_size > 1 else {}
+    return env.make_batch(num_envs // world_size, seed=seed, split="train", device=device, **share)
+
+
+def explore(trainer: Trainer | None, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
+    """The learner's own choice of actions, ``lightning_module.explore(observations, env_steps, envs)``.
 
     Raises:
         UserError: if the learner has no way to choose them.
@@ -175,4 +224,4 @@ def explore(trainer: Trainer | None, observations: Tensor, env_steps: int) -> Te
             f"{type(learner).__name__} cannot collect transitions of its own; leave out data.online, or choose an "
             "algorithm that explores"
         )
-    return choose(observations, env_steps)
+    return choose(observations, env_steps, envs)

@@ -11,7 +11,7 @@ from iqlightning.data.augment import Augmentation, GaussianNoise
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.disk_trajectories import DiskTrajectories, checking_bar, open_demonstrations
-from iqlightning.data.experience import Experience, OnlineReplay, explore
+from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
@@ -333,10 +333,10 @@ class ImitationData(LightningDataModule):
         )
 
     def _own_env(self, online: OnlineReplay, placement: Placement) -> BatchEnv:
-        return self.training_env.make_batch(online.num_envs, seed=self.seed, split="train", device=placement.device)
+        return own_environments(self.training_env, online.num_envs, self.seed, placement)
 
-    def _explore(self, observations: Tensor, env_steps: int) -> Tensor:
-        return explore(self.trainer, observations, env_steps)
+    def _explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
+        return explore(self.trainer, observations, env_steps, envs)
 
     def _make_augmentations(self, device: torch.device) -> list[tuple[Stream, Augmentation]]:
         augmentations: list[tuple[Stream, Augmentation]] = []

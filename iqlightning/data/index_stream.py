@@ -48,6 +48,7 @@ class IndexStream:
     ) -> None:
         check_batch_size(batch_size, world_size, per_group)
         self.size, self.seed, self.stream, self.per_group = size, seed, stream, per_group
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         groups = torch.arange(batch_size // per_group, device=device)[rank::world_size]
         self.groups = groups.repeat_interleave(per_group)
         self.positions = self.groups * per_group + torch.arange(per_group, device=device).repeat(len(groups))

@@ -75,9 +75,14 @@ class ReplayBuffer:
         return self._filled * self.num_envs
 
     @property
+    def num_steps(self) -> int:
+        """How many steps there are, of all environments together, at which a sample can begin now."""
+        return max(0, self._filled - self.n_step + 1)
+
+    @property
     def num_samples(self) -> int:
         """How many transitions can be sampled now."""
-        return max(0, self._filled - self.n_step + 1) * self.num_envs
+        return self.num_steps * self.num_envs
 
     def add(self, obs: Tensor, actions: Int[Tensor, " num_envs"], result: StepResult) -> None:
         """Stores one step of all environments: ``obs`` (N, *shape) is what they acted on."""
@@ -92,7 +97,7 @@ class ReplayBuffer:
         self._filled = min(self._filled + 1, self._rows)
 
     def sample(self, indices: Int[Tensor, " batch"]) -> Transition:
-        """The transitions at ``indices``, counted from the oldest: 0 to ``num_samples - 1``."""
+        """The transitions at ``indices``, step x N + environment, counted from the oldest: 0 to ``num_samples - 1``."""
         first = (indices + self._oldest * self.num_envs) % self._slots
         if self.n_step == 1:
             return self._transition(first, first, self.rewards.index_select(0, first), None)

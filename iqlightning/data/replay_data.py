@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from iqlightning.data.experience import Experience, OnlineReplay, explore
+from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
@@ -22,13 +21,14 @@ __all__ = ["ReplayData"]
 class ReplayData(LightningDataModule):
     """A replay buffer that the learner fills as it goes, served as ``{"policy": Transition}`` with rewards.
 
-    Transitions are played with ``trainer.lightning_module.explore(observations, env_steps)``; see :class:`Experience`
-    for how many and when. A resumed run continues exactly where the environment can be restored.
+    Transitions are played with ``trainer.lightning_module.explore(observations, env_steps, envs)``; see
+    :class:`Experience` for how many and when, and how several processes share environments and transitions out. A
+    resumed run, on any number of processes, continues exactly where the environment can be restored.
 
     Args:
         env: the environment; None means GridWorld with its defaults.
-        num_envs: environments stepped together.
-        capacity: transitions that are remembered.
+        num_envs: environments stepped together, over all processes; a multiple of their number.
+        capacity: transitions that are remembered, over all processes together.
         batch_size: transitions of a batch, over all processes together.
         warmup_steps: transitions played with random actions before the first update.
         steps_per_update: transitions played for each update; may be fractional.
@@ -97,7 +97,7 @@ class ReplayData(LightningDataModule):
         if env == self.training_env:
             return
         self.training_env = env
-        self.experience.change_env(self._make_env(Placement.of(self.trainer).device))
+        self.experience.change_env(self._make_env(Placement.of(self.trainer)))
 
     # Lightning's hooks
 
@@ -105,12 +105,14 @@ class ReplayData(LightningDataModule):
         """Makes the environments, for fitting only."""
         if stage != "fit":
             return
-        device, rank, world_size = Placement.of(self.trainer)
+        placement = Placement.of(self.trainer)
+        device, rank, world_size = placement
+        env = self._make_env(placement)
         stream = IndexStream(
             1, self.batch_size, self.seed, stream=Stream.REPLAY, rank=rank, world_size=world_size, device=device
         )
         self._experience = Experience(
-            self._make_env(device),
+            env,
             self._explore,
             self.replay,
             stream,
@@ -149,8 +151,8 @@ class ReplayData(LightningDataModule):
         if self._experience is not None and "experience" in state_dict:
             self._experience.load_state_dict(state_dict["experience"])
 
-    def _make_env(self, device: torch.device) -> BatchEnv:
-        return self.training_env.make_batch(self.replay.num_envs, seed=self.seed, split="train", device=device)
+    def _make_env(self, placement: Placement) -> BatchEnv:
+        return own_environments(self.training_env, self.replay.num_envs, self.seed, placement)
 
-    def _explore(self, observations: Tensor, env_steps: int) -> Tensor:
-        return explore(self.trainer, observations, env_steps)
+    def _explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
+        return explore(self.trainer, observations, env_steps, envs)

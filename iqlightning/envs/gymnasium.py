@@ -77,10 +77,17 @@ class GymnasiumConfig(EnvConfig):
         return _facts(self.id, json.dumps(self.kwargs, sort_keys=True))
 
     def make_batch(
-        self, num_envs: int, *, seed: int, split: str = "any", device: str | torch.device = "cpu"
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        split: str = "any",
+        device: str | torch.device = "cpu",
+        first: int = 0,
+        every: int = 1,
     ) -> "GymnasiumBatch":
-        """``num_envs`` environments; splits differ in their seeds."""
-        return GymnasiumBatch(self, num_envs, seed=seed, split=split, device=device)
+        """``num_envs`` environments, numbers ``first``, ``first + every``, ...; splits differ in their seeds."""
+        return GymnasiumBatch(self, num_envs, seed=seed, split=split, device=device, first=first, every=every)
 
 
 @lru_cache(maxsize=64)
@@ -119,7 +126,8 @@ def made_by_gymnasium(env_id: str, make: Callable[[], Any]) -> Any:
 class GymnasiumBatch:
     """N copies of a Gymnasium environment; where an episode ends, the next one begins on the same step.
 
-    Environment i has seed ``seed + i`` on split ``any``; other splits use seeds hashed from seed, split and i.
+    Environment i has seed ``seed + i`` on split ``any``; other splits use seeds hashed from seed, split and i. The
+    copies are numbers ``first``, ``first + every``, ...; ``every`` is more than 1 where others play those between.
     Observations keep uint8 and become float32 otherwise. ``next_obs`` is the true successor, Gymnasium's ``final_obs``.
 
     The inner state of an environment cannot be saved in general: after :meth:`load_state_dict` new episodes begin, with
@@ -137,6 +145,8 @@ class GymnasiumBatch:
         seed: int = 0,
         split: str = "any",
         device: str | torch.device = "cpu",
+        first: int = 0,
+        every: int = 1,
     ) -> None:
         if num_envs < 1:
             raise UserError(f"num_envs must be at least 1, not {num_envs}")
@@ -145,6 +155,8 @@ class GymnasiumBatch:
         facts = config._facts
         self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
         self.device = torch.device(device)
+        self._numbers = torch.arange(num_envs) * every + first
+        self._everywhere = num_envs * every
         self.observation_shape, self.num_actions = facts.shape, facts.num_actions
         self._first_action = facts.first_action
         self._dtype = np.uint8 if facts.dtype == np.uint8 else np.float32
@@ -206,7 +218,7 @@ class GymnasiumBatch:
 
     def state_dict(self) -> dict[str, Any]:
         """Seed and number of steps; not the inner state of the environments."""
-        return {"seed": self.seed, "split": self.split, "steps": self._steps, "num_envs": self.num_envs}
+        return {"seed": self.seed, "split": self.split, "steps": self._steps, "num_envs": self._everywhere}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Begins new episodes whose seeds follow from the saved state; ``observations`` holds their first ones.
@@ -214,16 +226,16 @@ class GymnasiumBatch:
         Raises:
             UserError: if the state is of another number of environments.
         """
-        if state["num_envs"] != self.num_envs:
-            raise UserError(f"the saved state is of {state['num_envs']} environments, not of {self.num_envs}")
+        if state["num_envs"] != self._everywhere:
+            raise UserError(f"the saved state is of {state['num_envs']} environments, not of {self._everywhere}")
         self.seed, self.split, self._steps = state["seed"], state["split"], state["steps"]
         self._seeded = False
         self.reset()
 
     def _seeds(self) -> list[int]:
         if self.split == "any" and self._steps == 0:
-            return [self.seed + i for i in range(self.num_envs)]
-        keys = (self.seed, list(SPLITS).index(self.split), torch.arange(self.num_envs), self._steps)
+            return [self.seed + i for i in self._numbers.tolist()]
+        keys = (self.seed, list(SPLITS).index(self.split), self._numbers, self._steps)
         return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
 
     def _require_finite(self, what: str, values: np.ndarray) -> None:

@@ -31,7 +31,7 @@ class Explorer(LightningModule):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
-    def explore(self, observations, env_steps: int):
+    def explore(self, observations, env_steps: int, envs):
         self.explored.append(env_steps)
         return (observations.flatten(1).sum(1).long() + env_steps + int(self.weight)) % 2
 

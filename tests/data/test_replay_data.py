@@ -23,7 +23,8 @@ CART_POLE = GymnasiumConfig("CartPole-v1")
 def experience(config: OnlineReplay, env: EnvConfig = ENV, act=None, **options) -> Experience:
     stream = IndexStream(1, 16, seed=0, stream=Stream.REPLAY)
     batch = env.make_batch(config.num_envs, seed=0, split="train")
-    return Experience(batch, act or (lambda obs, _: torch.ones(len(obs), dtype=torch.int64)), config, stream, **options)
+    act = act or (lambda obs, *_: torch.ones(len(obs), dtype=torch.int64))
+    return Experience(batch, act, config, stream, **options)
 
 
 @pytest.mark.parametrize("ratio", [10.0, 1.0, 0.3, 64.0, 200.0])
@@ -39,7 +40,7 @@ def test_plays_exactly_what_is_due(ratio, num_envs):
 def test_warms_up_at_random_and_then_asks_the_learner():
     asked = []
 
-    def act(observations, env_steps):
+    def act(observations, env_steps, envs):
         asked.append(env_steps)
         return torch.zeros(len(observations), dtype=torch.int64)
 
@@ -109,7 +110,7 @@ def test_other_stages_play_nothing():
 
 def test_a_learner_that_cannot_explore_is_a_plain_sentence():
     with pytest.raises(UserError, match="cannot collect transitions of its own"):
-        explore(None, torch.zeros(1), 0)
+        explore(None, torch.zeros(1), 0, torch.zeros(1, dtype=torch.int64))
 
 
 def test_nonsense_is_a_plain_sentence():

@@ -14,10 +14,10 @@ from iqlightning.cli.config_files import base_config
 
 CONFIGS = base_config().parent
 
-#: Neither episodes, nor held-out transitions, nor environments, nor updates are a multiple of three.
+#: Neither episodes, nor held-out transitions, nor updates are a multiple of three.
 UNEVEN = {
     "iq": ("--data.batch_size", 18, "--data.episodes", 41, "--data.validation_fraction", 0.13),
-    "dqn": ("--data.batch_size", 15, "--data.num_envs", 4, "--data.updates_per_epoch", 7),
+    "dqn": ("--data.batch_size", 15, "--data.num_envs", 6, "--data.capacity", 100, "--data.updates_per_epoch", 7),
 }
 
 
@@ -44,6 +44,18 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_by_all(tmp_path):
     assert "batch_size 15 is not a multiple of 2" in processes[0].said
     assert "Traceback" not in processes[0].said + processes[1].said
     assert not list((tmp_path / "logs" / "bc").iterdir())
+
+
+@pytest.mark.parametrize(("name", "option"), [("dqn", "num_envs"), ("online_iq", "online.num_envs")])
+def test_environments_that_cannot_be_shared_out_are_refused_by_all(tmp_path, name, option):
+    write_configurations(tmp_path)
+    arguments = ("fit", "--config", f"{name}.yaml", f"--data.{option}", 5)
+    processes = start_together(Commands(tmp_path), *arguments)
+    assert wait_for_all(processes, 60) == [2, 2]
+    assert "num_envs 5 is not a multiple of 2" in processes[0].said
+    assert "the nearest valid: 4 or 6" in processes[0].said
+    assert "Traceback" not in processes[0].said + processes[1].said
+    assert not list((tmp_path / "logs" / name).iterdir())
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:

@@ -208,9 +208,16 @@ class GridWorldConfig(EnvConfig):
         return 4
 
     def make_batch(
-        self, num_envs: int, *, seed: int, split: str = "any", device: "str | torch.device" = "cpu"
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        split: str = "any",
+        device: "str | torch.device" = "cpu",
+        first: int = 0,
+        every: int = 1,
     ) -> "GridWorldBatch":
-        """``num_envs`` grids stepped together; environment i plays the grids of seed ``seed + i``."""
+        """``num_envs`` grids stepped together; the i-th plays the grids of seed ``seed + first + i * every``."""
         from iqlightning.envs.gridworld.state import GridWorldBatch  # the state is built on this module
 
-        return GridWorldBatch(self, num_envs, seed=seed, split=split, device=device)
+        return GridWorldBatch(self, num_envs, seed=seed + first, every=every, split=split, device=device)

@@ -42,6 +42,7 @@ class GridWorldBatch:
         config: the game.
         num_envs: N.
         seed: seed of environment 0, or (N,) int64, one for each.
+        every: environment i has seed ``seed + i * every``; more than 1 where others play those between.
         split: ``any``, ``train``, ``validation`` or ``test``.
         device: where everything lives.
         copy_observations: whether returned observations are copies. If not, they are valid until the next step only,
@@ -66,6 +67,7 @@ class GridWorldBatch:
         num_envs: int,
         *,
         seed: int | Tensor = 0,
+        every: int = 1,
         split: str = "any",
         device: str | torch.device = "cpu",
         copy_observations: bool = True,
@@ -93,7 +95,7 @@ class GridWorldBatch:
         self._state = torch.zeros((5, num_envs), dtype=torch.int64, device=self.device)
         self._start, self._player, self._goal, self._moves, self._shortest = self._state.unbind(0)
         self._begun = False
-        seeds = self._envs + _signed(seed) if isinstance(seed, int) else seed
+        seeds = self._envs * every + _signed(seed) if isinstance(seed, int) else seed
         self._seeds = seeds.to(self.device, torch.int64).clone()
         self._episodes = torch.zeros_like(self._seeds)  # the episode that comes next
         self._pool = LayoutPool(config, self._seeds, split)
