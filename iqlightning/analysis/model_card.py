@@ -89,8 +89,8 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         "",
         f"`observations`: {dtype}, shape ({shape}). Named dimensions vary from call to call"
         + (
-            ", height and width between 2 and 64 each."
-            if "height" in portable.dynamic
+            f", height and width between {portable.sides[0]} and {portable.sides[1]} each."
+            if portable.sides is not None
             else "; the others are fixed: the programs were made for this size."
         ),
     ]
@@ -104,7 +104,7 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         f"`q_values`: float32 (batch, {policy.network.num_actions}). `values`: float32 (batch), {value}. "
         "`actions`: int64 (batch), the greedy ones.",
     ]
-    if "height" in portable.dynamic and getattr(policy.network.encoder, "iterations", 0) is None:
+    if portable.sides is not None and getattr(policy.network.encoder, "iterations", 0) is None:
         text += ["", "The network iterates the longer, the larger the grid is; the programs hold this as a loop."]
     return text
 

@@ -48,6 +48,10 @@ _TOLERANCE = 1e-4
 # compared besides the trained size where sizes may vary
 _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
 
+# A program cannot have a size that is one in some calls only. A network that divides the grid into blocks of S x S cells
+# therefore has one from S + 1 cells on: for S of 1, 2, 4, 8.
+_SMALLEST_SIDES = (SIZES[0], 3, 5, 9)
+
 
 class _Program(nn.Module):
     """The whole policy as one module of tensors."""
@@ -71,12 +75,14 @@ class Portable:
         dynamic: names of the dimensions of the observations that may vary: ``batch``, perhaps ``height`` and ``width``.
         shape: of the observations, with the names of the dimensions that vary.
         dtype: of the observations.
+        sides: smallest and largest ``height`` and ``width`` where they may vary, otherwise None.
     """
 
     program: ExportedProgram
     dynamic: tuple[str, ...]
     shape: tuple[str | int, ...]
     dtype: torch.dtype
+    sides: tuple[int, int] | None = None
 
     def torch_bytes(self) -> bytes:
         """The file that ``torch.export.load`` reads."""
@@ -152,15 +158,17 @@ def trace(policy: QPolicy) -> Portable:
     """
     example = probe_observations(_env_of(policy), 4)
     module = _Program(policy).eval()
-    for free in ({2: "height", 3: "width"}, {}) if _plays_any_size(policy) else ({},):
-        limits = {axis: Dim(name, min=SIZES[0], max=SIZES[1]) for axis, name in free.items()}
-        dims = {"observations": {0: Dim("batch")} | limits}
+    limits = [(smallest, SIZES[1]) for smallest in _SMALLEST_SIDES] if _plays_any_size(policy) else []
+    for sides in (*limits, None):
+        free = {2: "height", 3: "width"} if sides else {}
+        sizes = {axis: Dim(name, min=sides[0], max=sides[1]) for axis, name in free.items()} if sides else {}
+        dims = {"observations": {0: Dim("batch")} | sizes}
         try:
             with _quiet(), _unchecked(), torch.no_grad():
                 program = torch.export.export(module, (example,), dynamic_shapes=dims, strict=False)
         except Exception as error:
             # an encoder may depend on sizes or values in ways that cannot be traced; torch.export says so in many ways
-            if free:
+            if sides:
                 continue
             encoder = type(policy.network.encoder).__name__
             raise UserError(
@@ -168,7 +176,7 @@ def trace(policy: QPolicy) -> Portable:
             ) from error
         names = {0: "batch"} | free
         shape = tuple(names.get(axis, size) for axis, size in enumerate(example.shape))
-        return Portable(program, tuple(names.values()), shape, example.dtype)
+        return Portable(program, tuple(names.values()), shape, example.dtype, sides)
     raise AssertionError("the last attempt either returns or raises")
 
 
@@ -193,7 +201,8 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
     Args:
         policy: the original.
         portable: the traced one; its program as it comes out of a file again.
-        count: observations of the trained size; where sizes may vary, some of three other sizes come on top.
+        count: observations of the trained size; where sizes may vary, a quarter as many, at least 50, of each of
+            three other sizes come on top.
         onnx: the ONNX file, to be compared instead of the program.
     """
     if onnx is None:
@@ -203,10 +212,11 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
         answer = _onnx_session(onnx)
     env = _env_of(policy)
     probes = [probe_observations(env, count)]
-    if "height" in portable.dynamic and isinstance(env, GridWorldConfig):
+    if portable.sides is not None and isinstance(env, GridWorldConfig):
         other = replace(env, num_walls=None, wall_density=None, layout="random", min_size=None, max_size=None)
-        others = [replace(other, height=h, width=w, num_walls=3) for h, w in _OTHER_SIZES]
-        probes += [probe_observations(other, 50) for other in others]
+        sizes = [size for size in _OTHER_SIZES if min(size) >= portable.sides[0]]
+        others = [replace(other, height=h, width=w, num_walls=3) for h, w in sizes]
+        probes += [probe_observations(other, max(50, count // 4)) for other in others]
     difference, scale, same, total = 0.0, 0.0, 0, 0
     for probe in probes:
         for part in probe.split(250):

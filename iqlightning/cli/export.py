@@ -67,6 +67,8 @@ def run(arguments: Sequence[str], command: str) -> None:
     for name, content in files.items():
         write_atomically(folder / name, content, what="exported file")
     varying = ", ".join(portable.dynamic)
+    if portable.sides is not None:
+        varying += f" (height and width from {portable.sides[0]} to {portable.sides[1]})"
     console.print(f"dimensions that may vary: {varying}", highlight=False)
     console.print(f"wrote {', '.join(files)} to {folder}", highlight=False, soft_wrap=True)
 

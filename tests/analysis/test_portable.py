@@ -74,6 +74,8 @@ def test_planners_are_the_same_function_from_both_files(encoder):
     policy = policy_of(GRID, encoder)
     traced = trace(policy)
     assert traced.dynamic == ("batch", "height", "width")
+    # with blocks of 2 x 2 cells, a grid of 2 x 2 is a single one
+    assert traced.sides == ((3, 64) if encoder is HierarchicalPlanner else (2, 64))
     assert compare(policy, reloaded(traced, traced.torch_bytes()), 100).holds
     assert compare(policy, traced, 100, onnx=traced.onnx_bytes()).holds
 

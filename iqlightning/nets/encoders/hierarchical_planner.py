@@ -25,6 +25,7 @@ class HierarchicalPlanner(PlanningEncoder):
 
     The coarse map knows roughly how far the goal is in (H + W) / S iterations; the fine one needs only as many as a
     detour around what the blocks cannot show. It plays grids of any size; a grid that is no multiple of S is filled up.
+    An exported program plays those of more than one block, from S + 1 cells a side on.
 
     Args:
         observation_shape: (3, H, W).
@@ -56,11 +57,14 @@ class HierarchicalPlanner(PlanningEncoder):
     def plan(self, x: Float[Tensor, "grids 3 height width"]) -> Float[Tensor, "grids channels height width"]:
         """The fine maps after the last iteration."""
         height, width = x.shape[-2:]
-        whole = F.pad(x, (0, -width % self.block, 0, -height % self.block))
+        # Filled up by one cell less than a block, of which pooling leaves out what makes no whole one: nothing here
+        # depends on whether a side is a multiple of S, and a program of any size can be exported.
+        whole = F.pad(x, (0, self.block - 1, 0, self.block - 1))
         blocks = torch.cat([F.avg_pool2d(whole, self.block), F.max_pool2d(whole, self.block)], dim=1)
         y = self.coarse_stem(blocks)
         g = _iterate(y, self.coarse_weight, sum(blocks.shape[-2:]))
-        guide = F.interpolate(self.guide(g), scale_factor=float(self.block))[:, :, :height, :width]
+        row, column = (torch.arange(side, device=x.device) // self.block for side in (height, width))
+        guide = self.guide(g).index_select(2, row).index_select(3, column)
         z = (self.stem(x) + guide).masked_fill(x[:, :1] > 0.5, _CLOSED)
         return _iterate(z, self.weight, self.fine or height + width)
 
