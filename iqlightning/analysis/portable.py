@@ -48,8 +48,8 @@ _TOLERANCE = 1e-4
 # compared besides the trained size where sizes may vary
 _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
 
-# A program cannot have a size that is one in some calls only. A network that divides the grid into blocks of S x S cells
-# therefore has one from S + 1 cells on: for S of 1, 2, 4, 8.
+# A program cannot have a size that is one in some calls only. A network that divides the grid into blocks of S x S
+# cells therefore has one from S + 1 cells on: for S of 1, 2, 4, 8.
 _SMALLEST_SIDES = (SIZES[0], 3, 5, 9)
 
 
