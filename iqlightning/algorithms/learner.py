@@ -5,7 +5,6 @@ one call of ``training_step`` makes several updates: the fixed cost of a call, m
 is then paid once for all of them. Whatever the grouping, ``trainer.global_step`` counts updates.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from iqlightning.algorithms.compiled_update import CompiledUpdate
 from iqlightning.algorithms.eager_update import EagerUpdate, Updated
 from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
 from iqlightning.algorithms.schedules import Constant, Schedule
+from iqlightning.algorithms.since_log import SinceLog
 from iqlightning.errors import UserError
 from iqlightning.losses.values import ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
@@ -33,9 +33,6 @@ __all__ = ["Learner", "Objective", "OptimizerFactory"]
 
 OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
 """Builds the optimizer from parameters."""
-
-# Updates whose scalars wait to be added up together.
-_SCALARS_AT_ONCE = 256
 
 _REMEDY = "; try a lower learning rate or a smaller --model.max_grad_norm"
 
@@ -119,13 +116,9 @@ class Learner(lightning.LightningModule, ABC):
         # a NaN is a finding, not something to leave out of a mean
         self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
         self.held_out_agreement = MeanMetric(nan_strategy="disable")
-        self._sums: Tensor | None = None
-        self._names: list[str] = []
-        self._scalars: list[tuple[Tensor, ...]] = []
+        self._since_log = SinceLog()
         self._flat: FlatWeights | None = None
         self.updater: EagerUpdate | CompiledUpdate | None = None
-        self._summed = 0
-        self._since_written: list[Tensor] = []
 
     # ---- construction
 
@@ -249,35 +242,21 @@ class Learner(lightning.LightningModule, ABC):
     # ---- logging
 
     def _accumulate(self, made: Updated) -> None:
-        self._names = made.names
-        self._scalars.append(made.scalars)
-        # adding up many at once costs little more than one; what waits must not grow without limit
-        if len(self._scalars) >= _SCALARS_AT_ONCE:
-            self._add_up()
-
-    def _add_up(self) -> None:
-        waiting = torch.stack([scalar for scalars in self._scalars for scalar in scalars]).view(len(self._scalars), -1)
-        self._since_written.append(waiting)
-        total = waiting.sum(0)
-        self._sums = total if self._sums is None else self._sums + total
-        self._summed += len(self._scalars)
-        self._scalars.clear()
+        self._since_log.add(made.names, made.scalars)
 
     @torch.no_grad()
     def _write(self, update: int, extra: dict[str, Tensor], rate: float) -> None:
-        if self._scalars:
-            self._add_up()
-        assert self._sums is not None
-        values = torch.cat([self._sums / self._summed, torch.stack(list(extra.values())).to(self._sums)])
+        rows, terms = self._since_log.rows(), self._since_log.names
+        assert rows is not None
+        values = torch.cat([rows.mean(0), torch.stack(list(extra.values())).to(rows)])
         if self.trainer.world_size > 1:
-            values = self._of_all_processes(values, [*self._names, *extra])
-        numbers = dict(zip([*self._names, *extra], values.tolist(), strict=True))
-        wrong = [name for name in self._names if not abs(numbers[name]) < float("inf")]
+            values = self._of_all_processes(values, [*terms, *extra])
+        numbers = dict(zip([*terms, *extra], values.tolist(), strict=True))
+        wrong = [name for name in terms if not abs(numbers[name]) < float("inf")]
         if wrong:
             self._require_finite(update)
             raise UserError(f"training diverged: {', '.join(wrong)} is {numbers[wrong[0]]} by update {update}{_REMEDY}")
-        self._sums, self._summed = None, 0
-        self._since_written.clear()
+        self._since_log.clear()
         metrics = {f"train/{name}": number for name, number in numbers.items()} | {"train/learning_rate": rate}
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=update)
@@ -286,20 +265,13 @@ class Learner(lightning.LightningModule, ABC):
     @torch.no_grad()
     def _require_finite(self, update: int) -> None:
         """Names the first update after the last log at which a term was no number, and the terms that were none."""
-        if self._scalars:
-            self._add_up()
-        if not self._since_written:
+        found = self._since_log.first_not_finite()
+        if found is None:
             return
-        scalars = torch.cat(self._since_written)
-        bad = (~scalars.isfinite()).any(1)
-        if not bool(bad.any()):
-            return
-        first = int(bad.float().argmax())
-        values = dict(zip(self._names, scalars[first].tolist(), strict=True))
-        wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
+        ago, wrong = found
         raise UserError(
             f"training diverged: {', '.join(f'{name} is {value}' for name, value in wrong.items())} at update "
-            f"{update - len(scalars) + first + 1}{_REMEDY}"
+            f"{update - ago}{_REMEDY}"
         )
 
     def _of_all_processes(self, values: Tensor, names: list[str]) -> Tensor:
@@ -365,7 +337,7 @@ class Learner(lightning.LightningModule, ABC):
     # ---- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what rebuilds the policy from the file alone; tensors and primitives only."""
+        """Adds what rebuilds the policy from the file alone, and what is logged next; tensors and primitives only."""
         assert self.env is not None
         checkpoint["iqlightning"] = {
             "schema": POLICY_SCHEMA,
@@ -378,6 +350,8 @@ class Learner(lightning.LightningModule, ABC):
             "updates": checkpoint.get("global_step", 0),
             "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
         }
+        several = self.trainer.world_size > 1
+        checkpoint["since_log"] = self._since_log.state_dict(self.trainer.strategy.all_gather if several else None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another algorithm or network with a sentence instead of a list of keys."""
@@ -394,3 +368,5 @@ class Learner(lightning.LightningModule, ABC):
             raise UserError(
                 f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
             )
+        if "since_log" in checkpoint:  # earlier versions began their means anew
+            self._since_log.load_state_dict(checkpoint["since_log"], self.trainer.global_rank, self.trainer.world_size)

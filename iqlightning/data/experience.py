@@ -172,7 +172,8 @@ class Experience:
         to call this. (Elsewhere it is the process's own.)
         """
         state: dict[str, Any] = {"steps_played": self._steps_played, "obs": self._obs}
-        state |= {"env": self.env.state_dict(), "buffer": self.buffer.state_dict()}
+        buffer = self.buffer.state_dict() | {"num_envs": self.config.num_envs}
+        state |= {"env": self.env.state_dict(), "buffer": buffer}
         return gathered(state, self.stream.rank, self.stream.world_size)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

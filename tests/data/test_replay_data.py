@@ -7,24 +7,33 @@ import pytest
 import torch
 from explorer import equal, fit
 
-from iqlightning.data.experience import Experience, OnlineReplay, explore
+from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
 from iqlightning.data.index_stream import IndexStream
+from iqlightning.data.placement import Placement
 from iqlightning.data.replay_data import ReplayData
+from iqlightning.data.shards import share_of
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
-from iqlightning.keyed import Stream
+from iqlightning.keyed import Stream, integers
 from iqlightning.types import EnvConfig
 
 ENV = GridWorldConfig(height=5, width=5, num_walls=3)
 CART_POLE = GymnasiumConfig("CartPole-v1")
 
 
-def experience(config: OnlineReplay, env: EnvConfig = ENV, act=None, **options) -> Experience:
-    stream = IndexStream(1, 16, seed=0, stream=Stream.REPLAY)
-    batch = env.make_batch(config.num_envs, seed=0, split="train")
+def experience(
+    config: OnlineReplay, env: EnvConfig = ENV, act=None, rank: int = 0, world_size: int = 1, **options
+) -> Experience:
+    stream = IndexStream(1, 16, seed=0, stream=Stream.REPLAY, rank=rank, world_size=world_size)
+    batch = own_environments(env, config.num_envs, 0, Placement(rank=rank, world_size=world_size))
     act = act or (lambda obs, *_: torch.ones(len(obs), dtype=torch.int64))
     return Experience(batch, act, config, stream, **options)
+
+
+def by_key(obs: torch.Tensor, env_steps: int, envs: torch.Tensor) -> torch.Tensor:
+    """Actions that depend on the environment's number among all."""
+    return integers(Stream.SAMPLE, env_steps, envs, bound=2)
 
 
 @pytest.mark.parametrize("ratio", [10.0, 1.0, 0.3, 64.0, 200.0])
@@ -100,6 +109,83 @@ def test_a_resumed_run_is_served_the_same(tmp_path, n_step, cut):
     assert whole.explored == sorted(set(whole.explored))
 
 
+# 16 samples a batch: g is 8, 4 and 16, of 8, 12 and 48 environments
+@pytest.mark.parametrize(("num_envs", "world_size"), [(8, 4), (12, 2), (12, 4), (48, 2)])
+@pytest.mark.parametrize(("env", "n_step"), [(ENV, 1), (ENV, 3), (CART_POLE, 2)])
+def test_shares_of_the_environments_serve_what_one_process_does(num_envs, world_size, env, n_step):
+    # 7 steps and a remainder, so that the oldest are overwritten; ends of episodes among them
+    config = OnlineReplay(num_envs, 7 * num_envs + 5, 3 * num_envs, 0.9 * num_envs)
+    options: dict[str, Any] = {"act": by_key, "n_step": n_step, "rewards": True}
+    alone = experience(config, env, **options)
+    shares = [experience(config, env, rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+    ended = 0
+    for update in range(20):
+        whole = alone.transitions(update)
+        for rank, share in enumerate(shares):
+            for ours, everyones in zip(share.transitions(update), whole, strict=True):
+                assert (ours is None) == (everyones is None)
+                assert ours is None or torch.equal(ours, everyones[rank::world_size])
+            assert share.transitions_played == alone.transitions_played
+        ended += int((whole.terminated | whole.truncated).sum())
+    assert ended
+    assert sum(len(share.buffer) for share in shares) == len(alone.buffer) == 7 * num_envs
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 4), (4, 2), (4, 1)])
+def test_what_was_played_is_shared_out_anew(before, after):
+    config = OnlineReplay(8, 80, 24, 6.0)
+    alone = experience(config, act=by_key, rewards=True)
+    shares = [experience(config, act=by_key, rank=r, world_size=before, rewards=True) for r in range(before)]
+    for played in (alone, *shares):
+        played.transitions(12)
+    # what processes gather is what one would have
+    whole = alone.state_dict()
+    for rank, share in enumerate(shares):
+        own = {"obs": share._obs, "env": share.env.state_dict(), "buffer": share.buffer.state_dict()}
+        expected = share_of(whole, rank, before)
+        for name, part in [("env", own["env"]), ("buffer", own["buffer"]), ("", {"obs": own["obs"]})]:
+            for key, value in part.items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(value, (expected[name] if name else expected)[key]), key
+    resumed = [experience(config, act=by_key, rank=r, world_size=after, rewards=True) for r in range(after)]
+    for share in resumed:
+        share.load_state_dict(whole)
+    for update in range(13, 25):
+        everyones = alone.transitions(update).obs
+        for rank, share in enumerate(resumed):
+            assert torch.equal(share.transitions(update).obs, everyones[rank::after])
+
+
+@pytest.mark.parametrize(("num_envs", "each"), [(8, (2, 2)), (4, (4, 4)), (12, (0, 4)), (32, (0, 1))])
+def test_every_transition_is_as_likely_and_environments_give_their_share(num_envs, each):
+    # an observation tells its step and environment, which is all that is looked at
+    played = experience(OnlineReplay(num_envs, 5 * num_envs, 4 * num_envs, 1e-9), rewards=True)
+    played.transitions(1)  # five steps, and no more for a long time
+    steps, envs = torch.meshgrid(torch.arange(5), torch.arange(num_envs), indexing="ij")
+    played.buffer.actions.copy_((steps * num_envs + envs).flatten())
+    updates = 3_000
+    drawn = torch.stack([played.transitions(update).actions for update in range(updates)])
+    shares = torch.nn.functional.one_hot(drawn % num_envs, num_envs).sum(1)
+    assert each[0] <= int(shares.min())
+    assert int(shares.max()) <= each[1]
+    counts = torch.bincount(drawn.flatten(), minlength=5 * num_envs).double()
+    expected = updates * 16 / (5 * num_envs)
+    chi2 = float(((counts - expected) ** 2 / expected).sum())
+    # 6 standard deviations; strata only make the counts more even
+    assert chi2 < 5 * num_envs + 6 * math.sqrt(10 * num_envs)
+
+
+def test_environments_that_cannot_be_shared_out_are_refused_with_the_nearest_numbers():
+    for num_envs, world_size, valid in ((5, 2, "4 or 6"), (1, 3, "3"), (10, 4, "8 or 12")):
+        with pytest.raises(UserError, match=f"num_envs {num_envs} is not a multiple of {world_size}.* valid: {valid}"):
+            own_environments(ENV, num_envs, 0, Placement(rank=0, world_size=world_size))
+    config = OnlineReplay(4, 40, 4, 1.0)
+    other = experience(OnlineReplay(8, 40, 8, 1.0), rewards=True)
+    other.transitions(0)
+    with pytest.raises(UserError, match="of 8 environments, this run has 4"):
+        experience(config, rewards=True).load_state_dict(other.state_dict())
+
+
 def test_other_stages_play_nothing():
     data = ReplayData(ENV)
     data.setup("test")
@@ -113,6 +199,11 @@ def test_a_learner_that_cannot_explore_is_a_plain_sentence():
         explore(None, torch.zeros(1), 0, torch.zeros(1, dtype=torch.int64))
 
 
+def test_a_memory_that_cannot_hold_a_step_is_a_plain_sentence():
+    with pytest.raises(UserError, match="capacity 10 is too small for 16 environments; it must be at least 16"):
+        OnlineReplay(num_envs=16, capacity=10)
+
+
 def test_nonsense_is_a_plain_sentence():
     cases: list[tuple[str, dict[str, Any]]] = [
         ("num_envs must be", {"num_envs": 0}),
@@ -120,6 +211,7 @@ def test_nonsense_is_a_plain_sentence():
         ("steps_per_update must be", {"steps_per_update": 0.0}),
         ("steps_per_update must be", {"steps_per_update": math.inf}),
         ("capacity 10 must be", {"capacity": 10}),
+        ("num_envs must be", {"num_envs": -1}),
         ("n_step at least 1", {"n_step": 0}),
         ("gamma must be", {"gamma": 1.1}),
         ("batch_size", {"batch_size": 0}),

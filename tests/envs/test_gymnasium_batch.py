@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
+from iqlightning.data.shards import share_of
 
 
 def test_cartpole_has_the_facts_of_its_spaces():
@@ -78,6 +79,25 @@ def test_splits_begin_differently_and_repeat():
     assert torch.equal(starts["train"], config.make_batch(5, seed=0, split="train").reset()[:2])
     with pytest.raises(UserError, match="no split"):
         config.make_batch(1, seed=0, split="dev")
+
+
+@pytest.mark.parametrize("split", ["any", "train"])
+@pytest.mark.parametrize("config", [GymnasiumConfig("CartPole-v1"), GridWorldConfig(height=4, width=4)])
+def test_a_share_of_the_environments_plays_as_it_would_among_all(config, split):
+    everything = config.make_batch(6, seed=7, split=split)
+    shares = [config.make_batch(2, seed=7, split=split, first=rank, every=3) for rank in range(3)]
+    observations = everything.reset()
+    for rank, share in enumerate(shares):
+        assert torch.equal(share.reset(), observations[rank::3])
+    for actions in torch.randint(0, 2, (60, 6), generator=torch.Generator().manual_seed(0)):
+        result = everything.step(actions)
+        for rank, share in enumerate(shares):
+            for ours, everyones in zip(share.step(actions[rank::3]), result, strict=True):
+                assert torch.equal(ours, everyones[rank::3])
+    whole = everything.state_dict()
+    for rank, share in enumerate(shares):
+        share.load_state_dict(share_of(whole, rank, 3))
+        assert share.state_dict().keys() == whole.keys()
 
 
 def test_a_resumed_batch_repeats():

@@ -117,9 +117,10 @@ def last_checkpoint(run: Path) -> dict[str, Any]:
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Where two checkpoints differ in what was learnt: weights, optimizer, replay, environments, counters.
 
-    Bit for bit, but for the callbacks, which hold the folder of the run, and the figures of the last log.
+    Bit for bit, what is logged next included, but for the callbacks, which hold the folder of the run.
     """
-    parts = ("state_dict", "optimizer_states", "global_step", "epoch", "ImitationData", "ReplayData", "settings")
+    learnt = ("state_dict", "optimizer_states", "global_step", "epoch", "since_log", "env_steps")
+    parts = (*learnt, "ImitationData", "ReplayData", "settings")
     assert one.keys() == other.keys()
     found = [where for part in parts if part in one for where in _differences(one[part], other[part], part)]
     best = [next(v for k, v in each["callbacks"].items() if "BestAndLast" in k) for each in (one, other)]

@@ -51,16 +51,18 @@ class Runs:
         assert ended["global_step"] == UPDATES
         assert differences(ended, self.whole) == []
         expected, seen = figures(self.versions[0]), figures(self.versions[-1])
-        assert seen == {step: expected[step] for step in seen}
+        assert seen == {where: expected[where] for where in seen}
 
 
-def figures(run: Path) -> dict[str, list[str]]:
-    """Figures of the validations in ``metrics.csv`` by step."""
+def figures(run: Path) -> dict[tuple[str, str], str]:
+    """Figures of updates and validations in ``metrics.csv`` by step and name."""
     if not (run / "metrics.csv").exists():  # there was nothing left to train
         return {}
     with (run / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/success_rate"]]
-    return {row["step"]: [row[name] for name in sorted(row) if name.startswith("val/")] for row in rows}
+        rows = list(csv.DictReader(file))
+    found = {(row["step"], name): value for row in rows for name, value in row.items() if value}
+    assert {name.partition("/")[0] for _, name in found} >= {"train", "val"}
+    return found
 
 
 def faults_in_a_row(numbers: random.Random, chain: int, signum: int = signal.SIGKILL) -> Iterator[Fault]:

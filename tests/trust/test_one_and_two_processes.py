@@ -1,4 +1,7 @@
-"""Two processes at the same global batch learn what one learns: weights and figures, on the command line."""
+"""Two processes at the same global batch learn what one learns: weights and figures, on the command line.
+
+So does a run that one of them begins and the other continues.
+"""
 
 import csv
 import os
@@ -98,14 +101,14 @@ def _split(settings: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def fit_all(rank: int, processes: int, port: int, folder: str, names: list[str]) -> None:
+def fit_all(rank: int, processes: int, port: int, folder: str, names: list[str], more: list[str]) -> None:
     """Runs ``fit`` with each configuration as process ``rank``, as a launcher such as torchrun would."""
     torch.set_num_threads(1)
     os.chdir(folder)
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (until the process ends)
-    options = []
+    options = list(more)
     if processes > 1:
-        options = ["--trainer.devices", str(processes), "--trainer.strategy", "ddp"]
+        options += ["--trainer.devices", str(processes), "--trainer.strategy", "ddp"]
         settings = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "RANK": rank}
         settings |= {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": processes, "GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test"}
         os.environ.update({name: str(value) for name, value in settings.items()})
@@ -116,12 +119,13 @@ def fit_all(rank: int, processes: int, port: int, folder: str, names: list[str])
             raise RuntimeError(f"{name} ended with {status}")
 
 
-def in_processes(processes: int, folder: Path, names: list[str]) -> None:
+def in_processes(processes: int, folder: Path, names: list[str], *more: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     import_families([])  # here, once; the processes are forked and have it already
-    start_processes(fit_all, (processes, port, str(folder), names), nprocs=processes, start_method="fork")
+    arguments = (processes, port, str(folder), names, list(more))
+    start_processes(fit_all, arguments, nprocs=processes, start_method="fork")
 
 
 def largest_difference(one: Path, two: Path) -> float:
@@ -162,13 +166,40 @@ def compare(folder: Path, names: list[str], updates: int) -> None:
         assert weights["global_step"] == updates
         assert all(each.dtype == torch.float64 for each in weights["state_dict"].values() if each.is_floating_point())
         assert largest_difference(one, two) < CLOSE, name
-        rows = [figures(run) for run in (one, two)]
-        assert len(rows[0]) == len(rows[1]) > 2, name
-        for first, second in zip(*rows, strict=True):
-            assert first.keys() == second.keys()
-            for figure, value in first.items():
-                if value or second[figure]:
-                    assert float(value) == pytest.approx(float(second[figure]), rel=1e-9, abs=CLOSE), (name, figure)
+        same_figures(figures(one), figures(two))
+
+
+def same_figures(one: list[dict[str, str]], other: list[dict[str, str]]) -> None:
+    assert len(one) == len(other) > 2
+    for first, second in zip(one, other, strict=True):
+        assert first.keys() == second.keys()
+        for figure, value in first.items():
+            if value or second[figure]:
+                assert float(value) == pytest.approx(float(second[figure]), rel=1e-9, abs=CLOSE), figure
+
+
+def go_on(folder: Path, names: list[str], before: int, after: int) -> None:
+    """``before`` processes begin each run, in the middle of an epoch and of what is logged ``after`` take over."""
+    updates, half = 60, 37
+    for name in names:
+        write(folder, name, updates)
+    in_processes(1, folder, names)
+    in_processes(before, folder, names, "--trainer.max_steps", str(half))
+    in_processes(after, folder, names, "--ckpt_path", "last")
+    for name in names:
+        whole, begun, resumed = (folder / "logs" / name / f"version_{number}" for number in range(3))
+        assert read_checkpoint(begun / "checkpoints" / "last.ckpt")["global_step"] == half
+        assert read_checkpoint(resumed / "checkpoints" / "last.ckpt")["global_step"] == updates
+        assert largest_difference(whole, resumed) < CLOSE, name
+        same_figures([row for row in figures(whole) if int(row["step"]) > half], figures(resumed))
+        kept = [read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (whole, resumed)]
+        data = LEARNERS[name][1]
+        # what was played and is remembered is the same as well, and in the same order
+        played = [dict(_tensors(each.get(data, {}))) for each in kept]
+        assert played[0] or name == "hellinger"
+        assert played[0].keys() == played[1].keys()
+        for where, tensor in played[0].items():
+            assert torch.equal(tensor, played[1][where]), where
 
 
 def test_two_processes_learn_what_one_does(tmp_path):
@@ -179,3 +210,15 @@ def test_two_processes_learn_what_one_does(tmp_path):
 def test_two_processes_learn_what_one_does_in_every_way_of_learning(tmp_path):
     assert len(LEARNERS) == 10
     compare(tmp_path, list(LEARNERS), UPDATES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        (1, 2, ["dueling"]),
+        pytest.param(1, 2, ["hellinger", "online", "dqn", "ls_iq"], marks=pytest.mark.slow),
+        pytest.param(2, 1, ["hellinger", "online", "dqn", "dueling"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_goes_on_exactly_on_another_number_of_processes(tmp_path, before, after, names):
+    go_on(tmp_path, names, before, after)
