@@ -51,7 +51,7 @@ def read(workplace, *arguments):
 
 def test_one_page_shows_everything_and_asks_for_nothing(runs):
     text, page = read(runs, "logs")
-    for anchor in ("runs", "results", "curves", "maps", "visits", "rewards", "failures", "walks"):
+    for anchor in ("runs", "results", "curves", "maps", "visits", "rewards", "success", "failures", "walks"):
         assert anchor in page.ids
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
     assert not re.search(r"https?://|@import|url\(|fetch\(", text)
@@ -59,6 +59,7 @@ def test_one_page_shows_everything_and_asks_for_nothing(runs):
     words = " ".join(page.text)
     assert "3 runs of 2 configurations" in words
     assert "BehaviorCloning, greedy" in words
+    assert "of the goals up to" in words or "reaches all 40 goals" in words
     assert "played for this report" in words  # the second configuration has no final table
     assert text.count("<animate ") > 10
     assert "prefers-color-scheme:dark" in text

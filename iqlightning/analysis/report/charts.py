@@ -6,8 +6,17 @@ from html import escape
 from typing import NamedTuple
 
 from iqlightning.analysis.intervals import Band, Estimate
+from iqlightning.evaluation.success_profile import Profile
 
-__all__ = ["Quantiles", "Series", "interval_bar", "line_chart", "quantile_chart", "scatter_chart"]
+__all__ = [
+    "Quantiles",
+    "Series",
+    "interval_bar",
+    "line_chart",
+    "profile_chart",
+    "quantile_chart",
+    "scatter_chart",
+]
 
 _WIDTH, _HEIGHT = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 20, 12, 34
@@ -153,6 +162,75 @@ def quantile_chart(rows: Sequence[Quantiles], title: str, colour: int) -> str:
     return "".join([*parts, "</svg>"])
 
 
+def profile_chart(profiles: Sequence[tuple[str, int, Profile]], title: str, *, x_label: str) -> str:
+    """Success rates against a whole number, a point a range of it, their 95% intervals shaded.
+
+    Columns behind them show where the first one's episodes are, the tallest one a third of the picture.
+
+    Args:
+        profiles: (label, number of the colour, profile) each.
+        title: read out by screen readers.
+        x_label: of the axis.
+    """
+    drawn = [each for each in profiles if len(each[2].lowest)]
+    if not drawn:
+        return ""
+    left = min(int(profile.lowest.min()) for _, _, profile in drawn) - 0.5
+    right = max(int(profile.highest.max()) for _, _, profile in drawn) + 0.5
+    # the scale follows the worst: at 99.9% a fixed one would show a straight line
+    worst = min(float(profile.interval.min()) for _, _, profile in drawn)
+    low = max(0.0, worst - 0.06 * (1 - worst) - 0.002)
+    floor = _HEIGHT - _BOTTOM
+
+    def place_x(x: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * (x - left) / (right - left)
+
+    def place_y(y: float) -> float:
+        return floor - (floor - _TOP) * (y - low) / (1 - low)
+
+    parts = [f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">']
+    held = drawn[0][2]
+    most = max(1, int(held.episodes.max()))
+    for first, last, episodes in zip(
+        *(each.tolist() for each in (held.lowest, held.highest, held.episodes)), strict=True
+    ):
+        begin, end, height = place_x(first - 0.45), place_x(last + 0.45), (floor - _TOP) * episodes / most / 3
+        parts.append(
+            f'<rect class="share" x="{begin:.1f}" y="{floor - height:.1f}" width="{end - begin:.1f}" '
+            f'height="{height:.1f}"><title>{_span(first, last)}: {episodes:,} grids</title></rect>'
+        )
+    parts += [
+        f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{place_y(y):.1f}" y2="{place_y(y):.1f}"/>'
+        f'<text class="tick" x="{_LEFT - 5}" y="{place_y(y) + 3.5:.1f}" text-anchor="end">{100 * y:.4g}%</text>'
+        for y in _ticks(low, 1.0, 5)
+    ]
+    parts += [
+        f'<text class="tick" x="{place_x(x):.1f}" y="{_HEIGHT - 18}" text-anchor="middle">{x:.0f}</text>'
+        for x in _ticks(left, right, 6)
+        if x == round(x)
+    ]
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="axis" x="{middle}" y="{_HEIGHT - 3}" text-anchor="middle">{escape(x_label)}</text>')
+    places = [[place_x(x) for x in profile.mean.tolist()] for _, _, profile in drawn]
+    for (_, colour, profile), across in zip(drawn, places, strict=True):
+        lower, upper = profile.interval.T.tolist()
+        around = [*zip(across, upper, strict=True), *reversed([*zip(across, lower, strict=True)])]
+        points = " ".join(f"{x:.1f},{place_y(y):.1f}" for x, y in around)
+        parts.append(f'<polygon class="band f{colour}" points="{points}"/>')
+    for (label, colour, profile), across in zip(drawn, places, strict=True):
+        rates = profile.rate.tolist()
+        points = " ".join(f"{x:.1f},{place_y(y):.1f}" for x, y in zip(across, rates, strict=True))
+        parts.append(f'<polyline class="line c{colour}" points="{points}"/>')
+        ranges = zip(profile.lowest.tolist(), profile.highest.tolist(), profile.episodes.tolist(), strict=True)
+        for x, y, (first, last, episodes) in zip(across, rates, ranges, strict=True):
+            told = f"{label}: {y:.1%} of {episodes:,} grids at {_span(first, last)}"
+            parts.append(
+                f'<circle class="mark f{colour}" cx="{x:.1f}" cy="{place_y(y):.1f}" r="2.6">'
+                f"<title>{escape(told)}</title></circle>"
+            )
+    return "".join([*parts, "</svg>"])
+
+
 def scatter_chart(
     points: Sequence[tuple[float | str, float, str]], title: str, *, x_label: str, log_x: bool = False
 ) -> str:
@@ -205,6 +283,11 @@ def scatter_chart(
             f"<title>{escape(f'{label}: {y:.4g} at {where}')}</title></circle>"
         )
     return "".join([*parts, "</svg>"])
+
+
+def _span(first: int, last: int) -> str:
+    """A range of whole numbers in words."""
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:

@@ -72,7 +72,7 @@ figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:4px}figc
 .chart text{font:11px system-ui,sans-serif;fill:var(--faint)}.chart .axis{fill:var(--ink)}
 .rule{stroke:var(--rule)}.reference{stroke:var(--faint);stroke-dasharray:4 3}
 .line{fill:none;stroke-width:2;stroke-linejoin:round}.band{opacity:.18}.whisker{stroke-width:2.5;opacity:.55}
-.thin{stroke-width:2}.thick{stroke-width:11;opacity:.6}.median{stroke:var(--ink);stroke-width:2.5}
+.share{fill:var(--rule)}.thin{stroke-width:2}.thick{stroke-width:11;opacity:.6}.median{stroke:var(--ink);stroke-width:2.5}
 .bar{width:96px;height:14px;display:block}
 .tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(46%,190px),1fr));gap:14px;align-items:start}
 .name{white-space:nowrap;position:sticky;left:0;background:var(--page)}th.setting{white-space:normal;

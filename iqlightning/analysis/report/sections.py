@@ -10,6 +10,7 @@ from iqlightning.analysis.report import pictures
 from iqlightning.analysis.report.charts import Series, line_chart, quantile_chart
 from iqlightning.analysis.report.examination import Examination
 from iqlightning.analysis.report.page import Section
+from iqlightning.analysis.report.profiles import success_section
 from iqlightning.analysis.report.tables import Exhibit, environment_of, results_table, runs_table, truth_table
 from iqlightning.analysis.runs import Run
 from iqlightning.evaluation.failures import clearest, count_kinds, path_of, q_along
@@ -48,6 +49,9 @@ def sections(exhibits: Sequence[Exhibit]) -> list[Section]:
         Section("maps", "Value, policy and reward", _maps(grids)),
         Section("visits", "Where they go", _visits(grids)),
         Section("rewards", "Recovered and true reward", _rewards(exhibits, grids)),
+        Section(
+            "success", "What success depends on", success_section([(each, found.results) for each, found in grids])
+        ),
         Section("failures", "Failures", _failures(grids)),
         Section("walks", "Sample grids", _walks(grids)),
     ]
