@@ -97,5 +97,7 @@ def curves(
         axes[0].set_ylabel("mean return")
     if names:
         handles, texts = max((axis.get_legend_handles_labels() for axis in axes), key=lambda found: len(found[1]))
-        figure.legend(handles, texts, loc="outside lower center", ncols=min(2 + len(axes), len(names)), fontsize=8, frameon=False)
+        figure.legend(
+            handles, texts, loc="outside lower center", ncols=min(2 + len(axes), len(names)), fontsize=8, frameon=False
+        )
     return figure
