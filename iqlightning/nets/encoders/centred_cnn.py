@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.encoder import Encoder, require_grid
 
 __all__ = ["CentredCNN"]
 
@@ -34,11 +34,7 @@ class CentredCNN(Encoder):
 
     def __init__(self, observation_shape: tuple[int, ...], channels: int = 32, hidden: int = 128) -> None:
         super().__init__()
-        if len(observation_shape) != 3 or observation_shape[0] != 3:
-            raise UserError(
-                f"CentredCNN reads the planes walls, player and goal, shape (3, height, width), not "
-                f"{tuple(observation_shape)}; for other observations take MLP or another encoder"
-            )
+        require_grid(self, observation_shape)
         self.height, self.width = observation_shape[1:]
         self.convolutions = nn.Sequential(
             nn.Conv2d(3, channels, 3, padding=1),

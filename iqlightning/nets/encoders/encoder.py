@@ -4,9 +4,12 @@ from abc import abstractmethod
 
 from torch import Tensor
 
+from iqlightning.errors import UserError
 from iqlightning.nets.recipe import RecordedModule
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "require_grid"]
+
+_GRID_PLANES = 3  # walls, player, goal
 
 
 class Encoder(RecordedModule):
@@ -24,3 +27,16 @@ class Encoder(RecordedModule):
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to (B, *feature_shape)."""
+
+
+def require_grid(encoder: Encoder, observation_shape: tuple[int, ...]) -> None:
+    """For encoders that read a grid, before they are built.
+
+    Raises:
+        UserError: if observations are of another shape than (3, height, width).
+    """
+    if len(observation_shape) != 3 or observation_shape[0] != _GRID_PLANES:
+        raise UserError(
+            f"{type(encoder).__name__} reads the planes walls, player and goal, shape (3, height, width), not "
+            f"{tuple(observation_shape)}; for other observations take MLP or another encoder"
+        )

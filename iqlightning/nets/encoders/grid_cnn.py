@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.encoder import Encoder, require_grid
 from iqlightning.nets.encoders.grid_cnn_portable import portable_features
 from iqlightning.nets.encoders.plan_memory import PlanMemory
 
@@ -92,11 +91,7 @@ class GridCNN(Encoder):
         hidden: int = 64,
     ) -> None:
         super().__init__()
-        if len(observation_shape) != 3 or observation_shape[0] != 3:
-            raise UserError(
-                f"GridCNN reads the planes walls, player and goal, shape (3, height, width), not {observation_shape}; "
-                "for other observations take MLP or another encoder"
-            )
+        require_grid(self, observation_shape)
         self.channels = channels
         self.iterations = iterations
         self.stem = nn.Linear(3, channels)

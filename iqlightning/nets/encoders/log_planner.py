@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.encoder import Encoder, require_grid
 from iqlightning.nets.encoders.plan_memory import PlanMemory
 from iqlightning.nets.encoders.portable import player_cell, until_it_stays
 
@@ -143,11 +142,7 @@ class LogPlanner(Encoder):
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None
     ) -> None:
         super().__init__()
-        if len(observation_shape) != 3 or observation_shape[0] != 3:
-            raise UserError(
-                f"LogPlanner reads the planes walls, player and goal, shape (3, height, width), not "
-                f"{observation_shape}; for other observations take MLP or another encoder"
-            )
+        require_grid(self, observation_shape)
         self.iterations = iterations
         self.price = nn.Linear(3, channels)
         with torch.no_grad():

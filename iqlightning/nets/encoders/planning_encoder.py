@@ -7,14 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.encoder import Encoder, require_grid
 from iqlightning.nets.encoders.plan_memory import PlanMemory
 from iqlightning.nets.encoders.portable import player_cell
 
 __all__ = ["PlanningEncoder"]
 
-_PLANES = 3  # walls, goal, inside
+_READ_PLANES = 3  # walls, goal, inside
 
 
 class PlanningEncoder(Encoder):
@@ -39,12 +38,8 @@ class PlanningEncoder(Encoder):
 
     def __init__(self, observation_shape: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()
-        if len(observation_shape) != 3 or observation_shape[0] != _PLANES:
-            raise UserError(
-                f"{type(self).__name__} reads the planes walls, player and goal, shape (3, height, width), not "
-                f"{tuple(observation_shape)}; for other observations take MLP or another encoder"
-            )
-        self.readout = nn.Linear(2 * (channels + _PLANES), hidden)
+        require_grid(self, observation_shape)
+        self.readout = nn.Linear(2 * (channels + _READ_PLANES), hidden)
         self.feature_shape = (4, hidden)
         self._memory = PlanMemory()
 
