@@ -13,7 +13,6 @@ from iqlightning.errors import UserError
 __all__ = [
     "base_config",
     "config_folder",
-    "config_paths",
     "find_configs",
     "keys_given",
     "read_config",
@@ -45,29 +44,25 @@ def base_config() -> Path:
     return config_folder() / "base.yaml"
 
 
-def config_paths(arguments: Sequence[str]) -> list[str]:
-    """The values of ``--config`` (or ``-c``) among command line arguments, in order."""
-    found = []
+def find_configs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Finds each value of ``--config`` (or ``-c``) with :func:`shipped_config`.
+
+    Returns:
+        The values, in order, and the arguments with them in place of those that were given.
+    """
+    paths, found = [], list(arguments)
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name in ("--config", "-c"):
-            if not equals and index + 1 == len(arguments):
-                raise UserError("--config needs the name of a file after it")
-            found.append(value if equals else arguments[index + 1])
-    return found
-
-
-def find_configs(arguments: Sequence[str]) -> list[str]:
-    """The arguments with :func:`shipped_config` in place of each value of ``--config`` (or ``-c``)."""
-    found = list(arguments)
-    for index, argument in enumerate(found):
-        name, equals, value = argument.partition("=")
-        if name in ("--config", "-c"):
-            if equals:
-                found[index] = f"{name}={shipped_config(value)}"
-            elif index + 1 < len(found):
-                found[index + 1] = shipped_config(found[index + 1])
-    return found
+        if name not in ("--config", "-c"):
+            continue
+        if not equals and index + 1 == len(arguments):
+            raise UserError("--config needs the name of a file after it")
+        paths.append(shipped_config(value if equals else arguments[index + 1]))
+        if equals:
+            found[index] = f"{name}={paths[-1]}"
+        else:
+            found[index + 1] = paths[-1]
+    return paths, found
 
 
 def shipped_config(path: str) -> str:

@@ -31,7 +31,6 @@ from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.cli.config_files import (
     base_config,
-    config_paths,
     find_configs,
     keys_given,
     read_config,
@@ -76,8 +75,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     rest, trusted = take_trusted(arguments)
     limit_what_configurations_may_name(trusted)
     import_families(trusted)
-    rest = find_configs(rest)
-    configs = config_paths(rest)
+    configs, rest = find_configs(rest)
     for path in configs:
         read_config(path)
     _refuse_linked(rest, configs)
