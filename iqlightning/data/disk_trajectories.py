@@ -177,14 +177,13 @@ def checking_bar(path: str | Path) -> Iterator[Callable[[int], None]]:
 
 
 def open_demonstrations(
-    path: str | Path, progress: Callable[[int], None] | None = None, *, verified: bool = False
+    path: str | Path, progress: Callable[[int], None] | None = None
 ) -> tuple[DiskTrajectories, dict[str, Any]]:
     """Opens a demonstrations file of any size, and checks every byte of it in one pass.
 
     Args:
         path: the file.
         progress: called with the number of newly checked bytes.
-        verified: whether another process has checked it just now.
 
     Raises:
         UserError: as :func:`~iqlightning.data.demonstrations.load_demonstrations`.
@@ -193,7 +192,7 @@ def open_demonstrations(
     header, metadata = header_of(path)
     arrays, served = _arrays_in(path), ()
     try:
-        found = _checked(path, header, arrays, progress, verified=verified)
+        found = _checked(path, header, arrays, progress)
         served = ("observations", "rewards")
     finally:
         for name, rows in arrays.items():
@@ -221,8 +220,6 @@ def _checked(
     header: dict[str, str],
     arrays: dict[str, DiskRows],
     progress: Callable[[int], None] | None,
-    *,
-    verified: bool,
 ) -> DiskTrajectories:
     # one that is empty or a single number is left for the check to refuse
     small = {
@@ -230,8 +227,7 @@ def _checked(
         for name, rows in arrays.items()
         if name in _SMALL and rows.ndim and rows.shape[0]
     }
-    if not verified:
-        verify(path, header, arrays | small, progress)
+    verify(path, header, arrays | small, progress)
     # the narrowest integer: actions are read at random, and this way they fit into memory
     highest = max((int(piece.max()) for piece in arrays["actions"].pieces()), default=0)
     dtype = torch.uint8 if highest < 256 else torch.int64
