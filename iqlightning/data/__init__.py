@@ -3,5 +3,6 @@
 file -> :mod:`~iqlightning.data.demonstrations` -> :mod:`~iqlightning.data.imitation_data` (split, stride) ->
 :mod:`~iqlightning.data.expert_source` (indices of :mod:`~iqlightning.data.index_stream`, then
 :mod:`~iqlightning.data.augment`) -> :mod:`~iqlightning.data.updates` -> ``training_step``. The learner's own
-transitions come from :mod:`~iqlightning.data.experience` by way of :mod:`~iqlightning.data.replay`.
+transitions come from :mod:`~iqlightning.data.experience` by way of :mod:`~iqlightning.data.replay`; several processes
+share environments and memory out as :mod:`~iqlightning.data.shards` says.
 """

@@ -55,7 +55,7 @@ class OnlineReplay:
 
 
 class Experience:
-    r"""Plays as much as is due before each update, then serves transitions of the replay buffer.
+    """Plays as much as is due before each update, then serves transitions of the replay buffer.
 
     Environments are stepped all together, and so a step is made as soon as one of its transitions is due: before
     update u exactly ``num_envs * ceil((warmup_steps + u * steps_per_update) / num_envs)`` transitions have been
@@ -68,9 +68,10 @@ class Experience:
 
         e = p (mod g),
 
-    uniformly over them and over the steps that are remembered, both keyed by (seed, update, p). Where W processes
-    divide both numbers, those environments are the process's own that serves position p. Over a batch every transition
-    is equally likely; each environment gives its share of the batch (to within num_envs / g) instead of a random one.
+    uniformly over them and over the steps that are remembered, both keyed by (seed, update, p). The number of processes
+    divides g, and process r has environments e = r and serves positions p = r, both modulo that number: it holds what
+    it has to serve, and no process need ask another. Over a batch every transition is as likely as any other; only
+    that each of the g classes of environments gives exactly its share of the batch, instead of a random one.
 
     Args:
         env: this process's environments, which are reset: see :func:`own_environments`.

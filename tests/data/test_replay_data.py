@@ -123,8 +123,10 @@ def test_shares_of_the_environments_serve_what_one_process_does(num_envs, world_
         whole = alone.transitions(update)
         for rank, share in enumerate(shares):
             for ours, everyones in zip(share.transitions(update), whole, strict=True):
-                assert (ours is None) == (everyones is None)
-                assert ours is None or torch.equal(ours, everyones[rank::world_size])
+                if ours is None or everyones is None:
+                    assert ours is everyones
+                else:
+                    assert torch.equal(ours, everyones[rank::world_size])
             assert share.transitions_played == alone.transitions_played
         ended += int((whole.terminated | whole.truncated).sum())
     assert ended
