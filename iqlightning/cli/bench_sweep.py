@@ -4,8 +4,10 @@ import argparse
 import csv
 import json
 import math
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from iqlightning.analysis.experiments.runner import Launch
-from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
+from iqlightning.analysis.report.sweep import SWEEP_FILE, best_first, show, sweep_section
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.config_files import base_config, read_config, shipped_config
 from iqlightning.cli.one_process import one_process
@@ -32,10 +34,38 @@ _POLL = 0.2  # seconds
 _PICTURED = 3  # trials of which the report has pictures
 
 
+@dataclass(frozen=True)
+class _Search:
+    """What is searched, where it is kept, and by what trials are compared."""
+
+    given: argparse.Namespace
+    spaces: dict[str, tuple[str, list[str]]]
+    folder: Path
+    monitor: str
+    mode: str
+
+    @property
+    def what(self) -> dict[str, Any]:
+        """What a search that goes on must have in common with the one that was begun."""
+        listed = {key: [kind, list(values)] for key, (kind, values) in self.spaces.items()}
+        return {
+            "spaces": listed,
+            "config": self.given.config,
+            "set": self.given.extra,
+            "monitor": self.monitor,
+            "mode": self.mode,
+        }
+
+    def fit(self, chosen: Mapping[str, Any]) -> list[str]:
+        """The command that trains with chosen settings."""
+        settings = [f"--{key}={value}" for key, value in chosen.items()]
+        seed = str(self.given.seed)
+        return ["fit", "--config", self.given.config, "--seed_everything", seed, *settings, *self.given.extra]
+
+
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, runs trials, shows them."""
     given = _options(command).parse_args(arguments)
-    given.config = shipped_config(given.config)
     spaces = dict(parse_space(text) for text in given.space)
     try:
         import optuna
@@ -43,37 +73,29 @@ def run(arguments: Sequence[str], command: str) -> None:
         raise UserError('a sweep needs the optional extra: pip install "iqlightning[sweep]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(given.logs) / "sweep" / (given.name or Path(given.config).stem)
-    monitor, mode = _monitored(given.config, given.extra)
+    search = _Search(given, spaces, folder, *_monitored(shipped_config(given.config), given.extra))
     with one_process(folder):
-        _search(optuna, folder, given, spaces, monitor, mode)
+        _run_search(optuna, search)
 
 
-def _search(
-    optuna: Any,
-    folder: Path,
-    given: argparse.Namespace,
-    spaces: dict[str, tuple[str, list[str]]],
-    monitor: str,
-    mode: str,
-) -> None:
-    study = _study(optuna, folder, given, spaces, monitor, mode)
+def _run_search(optuna: Any, search: _Search) -> None:
+    study, wanted, folder = _study(optuna, search), search.given.trials, search.folder
     finished = [each for each in study.trials if each.state.is_finished()]
     launch, console = Launcher(), Console(stderr=True)
-    for number in range(len(finished), given.trials):
+    for number in range(len(finished), wanted):
         trial = study.ask()
-        chosen = {key: _suggest(trial, key, *space) for key, space in spaces.items()}
-        said = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in chosen.items())
-        console.print(f"trial {number + 1} of {given.trials}: {said}", highlight=False, soft_wrap=True)
-        _run_trial(study, trial, chosen, given, folder, launch, monitor, mode)
-        console.print(f"  {_ending(study.trials[trial.number], monitor)}", highlight=False, soft_wrap=True)
+        chosen = {key: _suggest(trial, key, *space) for key, space in search.spaces.items()}
+        said = ", ".join(f"{key.rpartition('.')[2]}={show(value)}" for key, value in chosen.items())
+        console.print(f"trial {trial.number} ({number + 1} of {wanted}): {said}", highlight=False, soft_wrap=True)
+        _run_trial(study, trial, chosen, search, launch)
+        console.print(f"  {_ending(study.trials[trial.number], search.monitor)}", highlight=False, soft_wrap=True)
         _record(study, folder)
-    Console().print(_table(study, spaces, monitor))
+    Console().print(_table(study, search))
     complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
     if not complete:
-        raise UserError(f"none of the {given.trials} trials came to its end; what they printed is in '{folder}'")
-    best = study.best_trial
-    options = " ".join(f"--{key} {value}" for key, value in best.params.items())
-    Console().print(f"best: fit --config {given.config} {options}", highlight=False, soft_wrap=True)
+        raise UserError(f"none of the {wanted} trials came to its end; what they printed is in '{folder}'")
+    best = shlex.join(["iqlightning", *search.fit(study.best_trial.params)])
+    Console().print(f"best: {best}", highlight=False, soft_wrap=True)
     _record(study, folder)
     report = _report(study, complete, folder, console)
     Console().print(f"wrote {report}; all runs: iqlightning report {folder}", highlight=False, soft_wrap=True)
@@ -148,34 +170,26 @@ def _monitored(config: str, settings: Sequence[str]) -> tuple[str, str]:
     return str(monitor), str(mode)
 
 
-def _study(
-    optuna: Any,
-    folder: Path,
-    given: argparse.Namespace,
-    spaces: dict[str, tuple[str, list[str]]],
-    monitor: str,
-    mode: str,
-) -> "optuna.Study":
+def _study(optuna: Any, search: _Search) -> "optuna.Study":
     """The study kept in the folder, begun if there is none.
 
     Raises:
         UserError: if it searches something else, or cannot be read or written.
     """
+    given, folder, what = search.given, search.folder, search.what
     file = folder / "optuna.journal"
     try:
         study = optuna.create_study(
             study_name="sweep",
             storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file))),
             load_if_exists=True,
-            direction="minimize" if mode == "min" else "maximize",
+            direction="minimize" if search.mode == "min" else "maximize",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=given.startup, n_warmup_steps=0),
         )
     except OSError as error:
         raise UserError(f"cannot keep the sweep in '{file}': {error.strerror or error}") from error
     # the numbers of a seed begin anew with each call, and would suggest what has been tried
     study.sampler = optuna.samplers.TPESampler(seed=given.seed + len(study.trials))
-    listed = {key: [kind, list(values)] for key, (kind, values) in spaces.items()}
-    what = {"spaces": listed, "config": given.config, "set": given.extra, "monitor": monitor, "mode": mode}
     known = study.user_attrs.get("searched")
     if known is not None and known != what:
         raise UserError(
@@ -191,22 +205,13 @@ def _study(
 
 
 def _run_trial(
-    study: "optuna.Study",
-    trial: "optuna.Trial",
-    chosen: dict[str, Any],
-    given: argparse.Namespace,
-    folder: Path,
-    launch: Launch,
-    monitor: str,
-    mode: str,
+    study: "optuna.Study", trial: "optuna.Trial", chosen: Mapping[str, Any], search: _Search, launch: Launch
 ) -> None:
     """Trains, reports each validation, and stops what is worse than the median of those before it."""
     import optuna
 
-    name = f"trial_{trial.number}"
-    fit = ["fit", "--config", given.config, "--seed_everything", str(given.seed)]
-    fit += ["--trainer.default_root_dir", str(folder / name), *(f"--{key}={value}" for key, value in chosen.items())]
-    fit += given.extra
+    name, folder, monitor = f"trial_{trial.number}", search.folder, search.monitor
+    fit = [*search.fit(chosen), "--trainer.default_root_dir", str(folder / name)]
     process = launch([fit], folder / f"{name}.log", folder / name / "statuses.json")
     told = 0
     try:
@@ -216,7 +221,7 @@ def _run_trial(
             for step, value in values[told:]:
                 trial.report(value, step)
             told = len(values)
-            if told and given.prune and trial.should_prune():
+            if told and search.given.prune and trial.should_prune():
                 process.terminate()
                 process.join()
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -234,7 +239,7 @@ def _run_trial(
             raise UserError(said)  # a mistake in what all trials share would be made by all of them
     else:
         # as fit itself chooses its best checkpoint
-        study.tell(trial, min(values) if mode == "min" else max(values))
+        study.tell(trial, min(values) if search.mode == "min" else max(values))
 
 
 def _last_sentence(statuses: Path) -> str:
@@ -262,34 +267,32 @@ def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:
 
 
 def _ending(trial: "optuna.trial.FrozenTrial", monitor: str) -> str:
-    if trial.value is not None:
+    if trial.state.name == "COMPLETE":
         return f"{monitor} {trial.value:.4g}"
-    return trial.user_attrs.get("trouble", "pruned: worse than the median of earlier trials at the same update")
+    return trial.user_attrs.get("trouble", "stopped: worse than the median of earlier trials at the same update")
 
 
-def _table(study: "optuna.Study", spaces: dict[str, Any], monitor: str) -> Table:
+def _table(study: "optuna.Study", search: _Search) -> Table:
     """Best first; those without an end last."""
-    sign = -1.0 if study.direction.name == "MAXIMIZE" else 1.0
     table = Table(title=f"sweep over {len(study.trials)} trials", title_justify="left")
-    for heading in ("trial", *(key.rpartition(".")[2] for key in spaces), monitor, "state"):
+    for heading in ("trial", *(key.rpartition(".")[2] for key in search.spaces), search.monitor, "state"):
         table.add_column(heading, justify="right")
-    ordered = sorted(study.trials, key=lambda each: (each.value is None, sign * (each.value or 0.0)))
-    for each in ordered:
-        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in each.params.values()]
-        shown += [""] * (len(spaces) - len(shown))
-        value = "" if each.value is None else f"{each.value:.4g}"
-        table.add_row(str(each.number), *shown, value, each.state.name.lower())
+    for each in best_first(_listed(study), search.mode):
+        shown = [show(each["params"].get(key, "")) for key in search.spaces]
+        table.add_row(str(each["number"]), *shown, show(each["value"]), each["state"])
     return table
+
+
+def _listed(study: "optuna.Study") -> list[dict[str, Any]]:
+    return [
+        {"number": each.number, "params": each.params, "value": each.value, "state": each.state.name.lower()}
+        for each in study.trials
+    ]
 
 
 def _record(study: "optuna.Study", folder: Path) -> None:
     """What the report reads, which does without Optuna."""
-    trials = [
-        {"number": each.number, "params": each.params, "value": each.value, "state": each.state.name.lower()}
-        for each in study.trials
-    ]
-    mode = "max" if study.direction.name == "MAXIMIZE" else "min"
-    written = {**study.user_attrs["searched"], "mode": mode, "trials": trials}
+    written = {**study.user_attrs["searched"], "trials": _listed(study)}
     write_atomically(folder / SWEEP_FILE, json.dumps(written, indent=2).encode(), what="record of the sweep")
 
 

@@ -40,6 +40,17 @@ def test_the_best_trial_comes_first_in_the_direction_of_the_search(tmp_path):
     assert "Best is trial 0" in sweep_section(tmp_path).body
 
 
+def test_a_stopped_trial_is_never_the_best_one(tmp_path):
+    stopped = ({LR: 0.003, ENCODER: "MLP"}, 0.5, "pruned")
+    (tmp_path / SWEEP_FILE).write_text(recorded([stopped, *TRIALS]))
+    body = sweep_section(tmp_path).body
+    assert "Best is trial 2 with lr 0.01" in body
+    rows = body[body.index("<table>") :]
+    assert rows.index("trial 2") < rows.index("trial 1") < rows.index("trial 0") < rows.index("trial 3")
+    assert rows.index("trial 2") < rows.index('class="n best"') < rows.index("trial 1")
+    assert rows.count("best") == 1
+
+
 def test_a_chart_for_each_setting_has_the_trials_that_ended(tmp_path):
     (tmp_path / SWEEP_FILE).write_text(recorded(TRIALS))
     body = sweep_section(tmp_path).body

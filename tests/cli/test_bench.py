@@ -51,8 +51,8 @@ def test_a_sweep_searches_and_goes_on(workplace):
     assert workplace.run(*sweep, "--trials", "1") == 0, workplace.shown()
     assert workplace.run(*sweep, "--trials", "2") == 0, workplace.shown()
     shown = workplace.shown()
-    assert "trial 2 of 2" in shown
-    assert "best: fit --config tuned.yaml --model.optimizer.init_args.lr 0.0" in shown
+    assert "trial 1 (2 of 2)" in shown
+    assert "best: iqlightning fit --config tuned.yaml --seed_everything 0 --model.optimizer.init_args.lr=0.0" in shown
     page = (workplace.folder / "logs/sweep/tuned/report.html").read_text()
     assert "Sweep: tuned" in page
     assert "trial 0" in page

@@ -1,6 +1,7 @@
 """What a search over settings found: every trial, and the figure against each setting."""
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from iqlightning.analysis.report.charts import scatter_chart
 from iqlightning.analysis.report.page import Section
 from iqlightning.errors import UserError
 
-__all__ = ["SWEEP_FILE", "sweep_section"]
+__all__ = ["SWEEP_FILE", "best_first", "show", "sweep_section"]
 
 SWEEP_FILE = "sweep.json"
 
@@ -38,12 +39,13 @@ def _body(sweep: dict[str, Any]) -> str:
     better = "smaller" if mode == "min" else "larger"
     sentence = (
         f"{len(trials)} trials of {sweep['config']}, judged by {monitor} ({better} is better): {len(complete)} came to "
-        f"their end, {stopped} were stopped because they were worse than the median of earlier ones, {failed} failed."
+        f"their end, {stopped} were stopped because they were worse than the median of earlier ones (their figure is "
+        f"the one they had then), {failed} failed."
     )
     parts = [f"<p>{escape(sentence)}</p>"]
     if complete:
         best = (min if mode == "min" else max)(complete, key=lambda each: each["value"])
-        chosen = ", ".join(f"{_short(key)} {_show(value)}" for key, value in best["params"].items())
+        chosen = ", ".join(f"{_short(key)} {show(value)}" for key, value in best["params"].items())
         spread = [each["value"] for each in complete]
         said = f"Best is trial {best['number']} with {chosen}: {monitor} {best['value']:.4g}; all those that ended lie "
         said += (
@@ -68,18 +70,16 @@ def _body(sweep: dict[str, Any]) -> str:
 
 
 def _table(trials: list[dict[str, Any]], keys: list[str], monitor: str, mode: str) -> str:
-    sign = 1.0 if mode == "min" else -1.0
-    ordered = sorted(trials, key=lambda each: (each["value"] is None, sign * (each["value"] or 0.0), each["number"]))
     heads = "".join(f'<th class="n">{escape(_short(key))}</th>' for key in keys)
     lines = []
-    for place, each in enumerate(ordered):
-        cells = "".join(f'<td class="n">{escape(_show(each["params"].get(key, "")))}</td>' for key in keys)
-        value = "" if each["value"] is None else f"{each['value']:.4g}"
-        mark = " best" if place == 0 and value else ""
-        other = "" if value else ' class="other"'
+    for place, each in enumerate(best_first(trials, mode)):
+        cells = "".join(f'<td class="n">{escape(show(each["params"].get(key, "")))}</td>' for key in keys)
+        ended = each["state"] == "complete"
+        mark = " best" if place == 0 and ended else ""
+        other = "" if ended else ' class="other"'
         lines.append(
-            f'<tr{other}><td class="name">trial {each["number"]}</td>{cells}<td class="n{mark}">{value}</td>'
-            f"<td>{escape(each['state'])}</td></tr>"
+            f'<tr{other}><td class="name">trial {each["number"]}</td>{cells}'
+            f'<td class="n{mark}">{show(each["value"])}</td><td>{escape(each["state"])}</td></tr>'
         )
     return (
         f'<div class="scroll"><table><tr><th class="name">trial</th>{heads}<th class="n">{escape(monitor)}</th>'
@@ -92,5 +92,22 @@ def _short(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _show(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def best_first(trials: Sequence[dict[str, Any]], mode: str) -> list[dict[str, Any]]:
+    """Trials that came to their end, the best one first, then the others: a stopped one has the value it had then.
+
+    Args:
+        trials: ``number``, ``params``, ``value`` and ``state`` each.
+        mode: min or max.
+    """
+    sign = 1.0 if mode == "min" else -1.0
+
+    def order(each: dict[str, Any]) -> tuple[bool, bool, float, int]:
+        value = each["value"]
+        return each["state"] != "complete", value is None, sign * (value or 0.0), each["number"]
+
+    return sorted(trials, key=order)
+
+
+def show(value: Any) -> str:
+    """A setting or figure, short; None is nothing."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
