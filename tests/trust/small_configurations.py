@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from conftest import SMALL_DATA
 
 from iqlightning.checkpoint_files import read_checkpoint
 
@@ -33,12 +34,7 @@ CONFIGURATIONS = {
         target: {{class_path: TargetUpdate, init_args: {{every: 7, rate: 0.5}}}}
         max_grad_norm: 0.5
         log_every: 5
-    data:
-      class_path: ImitationData
-      init_args:
-        {_GRID}
-        episodes: 40
-        batch_size: 16
+    {SMALL_DATA}
         per_episode: 2
         symmetries: true
         noise_std: 0.01
@@ -53,12 +49,7 @@ CONFIGURATIONS = {
         divergence: {{class_path: Chi2, init_args: {{alpha: 0.5}}}}
         value_term: ExpertAndPolicyStates
         log_every: 5
-    data:
-      class_path: ImitationData
-      init_args:
-        {_GRID}
-        episodes: 40
-        batch_size: 16
+    {SMALL_DATA}
         online: {{num_envs: 4, capacity: 64, warmup_steps: 20, steps_per_update: 1.5}}
         updates_per_epoch: {UPDATES_PER_EPOCH}
         updates_per_step: 5
@@ -91,12 +82,7 @@ CONFIGURATIONS = {
       init_args:
         {_ENCODER}
         log_every: 5
-    data:
-      class_path: ImitationData
-      init_args:
-        {_GRID}
-        episodes: 40
-        batch_size: 16
+    {SMALL_DATA}
         updates_per_epoch: {UPDATES_PER_EPOCH}
         updates_per_step: 5
     """,

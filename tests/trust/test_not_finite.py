@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from conftest import SMALL_DATA
 from gymnasium import spaces
 
 from iqlightning.algorithms.iq_learn import IQLearn
@@ -16,22 +17,17 @@ from iqlightning.checkpoint_files import read_checkpoint
 VALUES = (math.nan, math.inf, -math.inf)
 MOMENTS = 10
 
-IQ = """
+IQ = f"""
     model:
       class_path: IQLearn
       init_args:
-        encoder: {class_path: MLP, init_args: {hidden: [8]}}
+        encoder: {{class_path: MLP, init_args: {{hidden: [8]}}}}
         log_every: 7
-    data:
-      class_path: ImitationData
-      init_args:
-        env: {class_path: GridWorldConfig, init_args: {height: 4, width: 4, num_walls: 2}}
-        episodes: 40
-        batch_size: 16
+    {SMALL_DATA}
         updates_per_epoch: 10
         updates_per_step: 4
-    trainer: {accelerator: cpu, max_steps: 40, callbacks: []}
-    checkpoint: {monitor: null}
+    trainer: {{accelerator: cpu, max_steps: 40, callbacks: []}}
+    checkpoint: {{monitor: null}}
 """
 
 DQN = """
