@@ -4,7 +4,7 @@ The objective is traced as it is, on tensors without data, into a graph from wei
 the graph is compiled for the shapes of a batch. Whatever Python computes from anything but tensors is constant in it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -150,13 +150,11 @@ class CompiledUpdate:
             return (torch.stack([loss.detach(), *(term.detach() for term in terms.values()), norm]),)
 
         graph = make_fx(update, tracing_mode="fake")(*inputs)
-        # The graph is of fixed shapes already; to say so with dynamic=False would cost a tenth of an update's time. So
-        # would guards, which look at what this class finds a compiled function by: shapes, strides, dtypes.
-        return torch.compile(graph, fullgraph=True, options={"guard_filter_fn": _no_guards})
+        # Dynamo has nothing to do with a graph; to be called through it would cost a tenth of an update's time.
+        import torch._inductor as inductor  # takes a second, and most runs do not compile
 
-
-def _no_guards(guards: Sequence[Any]) -> list[bool]:
-    return [False] * len(guards)
+        compiled: Any = inductor.compile(graph, inputs)
+        return compiled
 
 
 def _like(batch: Batch, tensors: list[Tensor]) -> Batch:
