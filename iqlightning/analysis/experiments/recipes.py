@@ -26,6 +26,8 @@ class Recipe(NamedTuple):
 _SMALL_STEPS = {"model.max_grad_norm": "0.03"}
 # kernels that have to find out what a wall is take longer, and larger steps
 _LARGE_STEPS = {"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
+# a network that is not the same in all directions is shown them all
+_TURNED = {"data.symmetries": "true"}
 
 RECIPES = {
     "LogPlanner": Recipe(
@@ -35,7 +37,7 @@ RECIPES = {
     "GridCNN": Recipe({"model.encoder": "GridCNN"}),
     "ValueIterationNetwork": Recipe({"model.encoder": "ValueIterationNetwork", **_LARGE_STEPS}),
     "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}),
-    "HierarchicalPlanner": Recipe({"model.encoder": "HierarchicalPlanner"}),
+    "HierarchicalPlanner": Recipe({"model.encoder": "HierarchicalPlanner", "trainer.max_steps": "800", **_TURNED}),
     "CellAttention": Recipe({"model.encoder": "CellAttention", **_SMALL_STEPS}),
     "ResidualCNN": Recipe({"model.encoder": "ResidualCNN"}),
     "CentredCNN": Recipe({"model.encoder": "CentredCNN"}),

@@ -43,7 +43,7 @@ class HierarchicalPlanner(PlanningEncoder):
         observation_shape: tuple[int, ...],
         channels: int = 16,
         block: int = 2,
-        fine: int | None = 12,
+        fine: int | None = 16,
         hidden: int = 64,
     ) -> None:
         super().__init__(observation_shape, channels, hidden)
