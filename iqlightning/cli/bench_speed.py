@@ -1,7 +1,9 @@
 """``bench speed``: this package beside plain loops."""
 
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 
 import torch
 from rich.console import Console
@@ -43,6 +45,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     if not names:
         raise UserError(f"--rows names none; valid: {', '.join(ROWS)}")
     repeats, scale = (2, 0.1 * given.scale) if given.quick else (given.repeats, given.scale)
+    _require_space({name: scale * ROWS[name].disk for name in names})
     torch.set_num_threads(1)
     turns = sum(ROWS[name].contenders * (repeats + 1) + 1 for name in names)
     results = []
@@ -54,3 +57,15 @@ def run(arguments: Sequence[str], command: str) -> None:
     if given.json is not None:
         content = as_dict(results, clock=given.clock, repeats=repeats, scale=scale)
         write_atomically(given.json, (json.dumps(content, indent=2) + "\n").encode(), what="result file")
+
+
+def _require_space(needed: Mapping[str, float]) -> None:
+    """Before anything is measured, so that no result is lost for want of space."""
+    folder = tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    for name, size in needed.items():
+        if size > free:
+            raise UserError(
+                f"the row {name} writes {size / 1e9:.1f} GB to {folder}, where {free / 1e9:.1f} GB are free; name "
+                "other --rows, a smaller --scale, or another folder with the environment variable TMPDIR"
+            )

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY
@@ -37,6 +38,13 @@ def test_fit_is_measured_beside_a_raw_loop_with_its_parts(workplace):
 def test_mistakes_are_told_in_one_sentence(workplace):
     assert "did you mean 'speed'" in workplace.refused("bench", "sped")
     assert "did you mean 'mlp'" in workplace.refused("bench", "speed", "--rows", "mpl")
+
+
+def test_a_row_that_does_not_fit_on_the_disk_is_refused_before_anything_is_measured(workplace, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1e9))
+    refused = workplace.refused("bench", "speed", "--rows", "expert,large")
+    assert "large writes 4.0 GB" in refused
+    assert "1.0 GB are free" in refused
 
 
 def test_help(workplace):

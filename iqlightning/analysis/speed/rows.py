@@ -29,12 +29,17 @@ __all__ = ["ROWS", "Row"]
 
 @dataclass(frozen=True)
 class Row:
-    """A name, what it is about, how many contenders take turns in it, and the function that measures it."""
+    """A name, what it is about, how many contenders take turns in it, and the function that measures it.
+
+    Attributes:
+        disk: bytes that it writes to a temporary folder at scale 1.
+    """
 
     name: str
     summary: str
     contenders: int
     measure: Callable[[Bench], list[Result]]
+    disk: float = 0.0
 
 
 def _perceptron(bench: Bench) -> list[Result]:
@@ -226,7 +231,7 @@ ROWS = {
         Row("expert", "making demonstrations", 1, _expert),
         Row("dqn", "DQN against a raw loop with one environment", 3, _dqn),
         Row("evaluation", "playing episodes", 1, _evaluation),
-        Row("large", "demonstrations that stay on the disk against demonstrations in memory", 2, _large),
+        Row("large", "demonstrations that stay on the disk against demonstrations in memory", 2, _large, 4e9),
         Row("start", "seconds to the help and to the first update", 2, whole_runs.start),
         Row("memory", "memory of a run", 2, whole_runs.memory),
         Row("processes", "two processes against one", 2, whole_runs.processes),
