@@ -63,7 +63,17 @@ class CountingConfig(EnvConfig):
     def num_actions(self) -> int:
         return 2
 
-    def make_batch(self, num_envs: int, *, seed: int, split: str = "any", device: Any = "cpu") -> BatchEnv:
+    def make_batch(
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        split: str = "any",
+        device: Any = "cpu",
+        first: int = 0,
+        every: int = 1,
+    ) -> BatchEnv:
+        assert (first, every) == (0, 1), "evaluation plays episodes, not a share of environments"
         return Counting(num_envs, seed)
 
 
