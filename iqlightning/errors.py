@@ -3,11 +3,21 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "unknown"]
+__all__ = ["UserError", "nearest_multiples", "unknown"]
 
 
 class UserError(Exception):
     """One plain sentence that names the culprit and, where there are any, the valid choices."""
+
+
+def nearest_multiples(number: int, unit: int) -> str:
+    """The positive multiples of ``unit`` on both sides of a number that is none, for a sentence.
+
+    >>> nearest_multiples(5, 2), nearest_multiples(1, 2)
+    ('4 or 6', '2')
+    """
+    below = number // unit * unit
+    return f"{below} or {below + unit}" if below else str(unit)
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> UserError:

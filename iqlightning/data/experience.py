@@ -100,7 +100,6 @@ class Experience:
         self._rewards = rewards
         self._ratio = Fraction(str(config.steps_per_update))
         self._steps_played = 0
-        check_num_envs(config.num_envs, stream.world_size)
         if env.num_envs * stream.world_size != config.num_envs:
             raise ValueError(f"{env.num_envs} environments are not a share of {config.num_envs}")
         self._obs = env.reset()

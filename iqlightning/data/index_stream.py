@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, nearest_multiples
 from iqlightning.keyed import Stream, hash_keys, integers, uniform
 
 __all__ = ["IndexStream", "check_batch_size"]
@@ -99,9 +99,7 @@ def check_batch_size(batch_size: int, world_size: int, per_group: int = 1) -> No
         raise UserError(f"batch_size and per_episode must be at least 1, but are {batch_size} and {per_group}")
     unit = world_size * per_group
     if batch_size % unit:
-        below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
-        valid = f"{below} or {above}" if below else str(above)
         raise UserError(
             f"batch_size {batch_size} is not a multiple of {unit} ({world_size} processes x {per_group} samples of an "
-            f"episode); the nearest valid: {valid}"
+            f"episode); the nearest valid: {nearest_multiples(batch_size, unit)}"
         )

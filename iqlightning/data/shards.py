@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, nearest_multiples
 
 __all__ = ["check_num_envs", "gathered", "share_of"]
 
@@ -22,24 +22,21 @@ def check_num_envs(num_envs: int, world_size: int) -> None:
         UserError: if not.
     """
     if num_envs % world_size:
-        below, above = num_envs // world_size * world_size, (num_envs // world_size + 1) * world_size
-        valid = f"{below} or {above}" if below else str(above)
         raise UserError(
             f"num_envs {num_envs} is not a multiple of {world_size}, the number of processes that share them out; the "
-            f"nearest valid: {valid}"
+            f"nearest valid: {nearest_multiples(num_envs, world_size)}"
         )
 
 
 def share_of(state: dict[str, Any], rank: int, world_size: int) -> dict[str, Any]:
     """The part of a whole state that process ``rank`` of ``world_size`` goes on with."""
-    return {
-        name: share_of(value, rank, world_size)
-        if isinstance(value, dict)
-        else value[rank::world_size]
-        if isinstance(value, Tensor) and value.dim()
-        else value
-        for name, value in state.items()
-    }
+    return {name: _share_of(value, rank, world_size) for name, value in state.items()}
+
+
+def _share_of(value: Any, rank: int, world_size: int) -> Any:
+    if isinstance(value, dict):
+        return share_of(value, rank, world_size)
+    return value[rank::world_size] if isinstance(value, Tensor) and value.dim() else value
 
 
 def gathered(state: dict[str, Any], rank: int, world_size: int) -> dict[str, Any]:

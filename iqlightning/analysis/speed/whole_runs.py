@@ -67,7 +67,7 @@ def start(bench: Bench) -> list[Result]:
     shown, first = [], []
     with tempfile.TemporaryDirectory() as name:
         for repeat in range(bench.repeats + 1):
-            helped = _process(["-m", "iqlightning", "--help"], Path(name)).copy()
+            helped = _process(["-m", "iqlightning", "--help"], Path(name))
             bench.progress(1)
             update = _fit(bench.config("cnn_iq"), Path(name), "first_update", "--trainer.max_steps", "8")
             bench.progress(1)
