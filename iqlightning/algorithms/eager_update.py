@@ -17,12 +17,12 @@ class Updated(NamedTuple):
 
     Attributes:
         names: of the scalars.
-        scalars: loss, terms and the norm of the gradient before clipping; on the device.
+        scalars: loss, terms and the norm of the gradient before clipping; on the device, one by one or as a vector.
         diagnostics: computes further scalars; of the weights before the update.
     """
 
     names: list[str]
-    scalars: tuple[Tensor, ...]
+    scalars: tuple[Tensor, ...] | Tensor
     diagnostics: Callable[[], dict[str, Tensor]]
 
 

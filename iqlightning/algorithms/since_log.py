@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -27,10 +27,10 @@ class SinceLog:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._waiting: list[tuple[Tensor, ...]] = []
+        self._waiting: list[tuple[Tensor, ...] | Tensor] = []
         self._stacked: list[Tensor] = []
 
-    def add(self, names: list[str], scalars: tuple[Tensor, ...]) -> None:
+    def add(self, names: list[str], scalars: tuple[Tensor, ...] | Tensor) -> None:
         """The scalars of one more update."""
         if self._stacked and not self._waiting and names != self.names:
             self._stacked.clear()  # rows of a checkpoint that another version wrote
@@ -87,6 +87,9 @@ class SinceLog:
             self._stacked = [rows[rank].clone() if len(rows) == world_size else rows.mean(0)]
 
     def _stack(self) -> None:
-        flat = torch.stack([scalar for scalars in self._waiting for scalar in scalars])
-        self._stacked.append(flat.view(len(self._waiting), -1))
+        rows = self._waiting
+        if all(isinstance(row, Tensor) for row in rows):
+            self._stacked.append(torch.stack(cast("list[Tensor]", rows)))
+        else:
+            self._stacked.append(torch.stack([scalar for row in rows for scalar in row]).view(len(rows), -1))
         self._waiting.clear()

@@ -1,6 +1,7 @@
 """Batches of demonstrations, from memory on the training device (a few gathers an update) or from the disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -18,6 +19,9 @@ __all__ = ["ExpertSource", "keep_every"]
 
 # Updates whose indices are drawn together; on small batches the cost of a draw is that of its operations, not its size.
 _BLOCK = 128
+
+# Bytes of observations up to which a block's are gathered together too.
+_GATHERED = 1 << 22
 
 
 class ExpertSource:
@@ -52,27 +56,33 @@ class ExpertSource:
         self._stream, self._initial_stream, self._initial = stream, initial_stream, initial
         self._augmentations = list(augmentations)
         self._experience = experience
-        self._rows: dict[int, list[tuple[Tensor, ...]]] = {}  # by the first update of a block; the last two blocks
+        self._rows: dict[int, list[tuple[Any, ...]]] = {}  # by the first update of a block; the last two blocks
         self._ahead: ReadAhead | None = None
+        self._gather: Callable[[Tensor], Tensor] | None = None
+        self._read: Callable[[int, Any], Sequence[Tensor]]
+        width = (2 + initial) * len(stream.positions)
         if isinstance(trajectories, DiskTrajectories):
             self._table: _Table | _DiskTable = _DiskTable(trajectories, kept)
-            width = (2 + initial) * len(stream.positions)
             self._ahead = ahead = ReadAhead(
                 trajectories.observations, width, _BLOCK, lambda update: self._row(update)[0]
             )
-            self._read = lambda update, frames: ahead.batch(update).to(trajectories.device)
+            self._read = lambda update, frames: self._parts(ahead.batch(update).to(trajectories.device))
         else:
             assert kept is not None
             self._table, observations = _Table(trajectories, kept), trajectories.observations
-            self._read = lambda update, frames: observations.index_select(0, frames)
+            if _BLOCK * width * observations[:1].nbytes <= _GATHERED:
+                self._gather = lambda frames: observations[frames]
+                self._read = lambda update, parts: parts
+            else:
+                self._read = lambda update, frames: self._parts(observations.index_select(0, frames))
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""
-        frames, actions, terminated, truncated, *keys = self._row(update)
+        seen, actions, terminated, truncated, *keys = self._row(update)
+        obs, next_obs, *rest = self._read(update, seen)
         size = actions.shape[0]
-        observations = self._read(update, frames)
-        expert = Transition(observations[:size], actions, observations[size : 2 * size], terminated, truncated)
-        initial = observations[2 * size :] if self._initial else None
+        expert = Transition(obs, actions, next_obs, terminated, truncated)
+        initial = rest[0] if self._initial else None
         policy = None if self._experience is None else self._experience.transitions(update)
         for (_, augmentation), key in zip(self._augmentations, keys, strict=True):
             expert = augmentation(expert, key[:size])
@@ -90,7 +100,11 @@ class ExpertSource:
         if self._ahead is not None:
             self._ahead.close()
 
-    def _row(self, update: int) -> tuple[Tensor, ...]:
+    def _parts(self, observations: Tensor, dim: int = 0) -> Sequence[Tensor]:
+        """s, s' and, if they are wanted, initial states."""
+        return observations.split(len(self._stream.positions), dim)
+
+    def _row(self, update: int) -> tuple[Any, ...]:
         first = update // _BLOCK * _BLOCK
         block = self._rows.get(first)
         if block is None:
@@ -98,15 +112,20 @@ class ExpertSource:
             self._rows = dict([*self._rows.items(), (first, block)][-2:])
         return block[update - first]
 
-    def _draw(self, first: int, count: int) -> list[tuple[Tensor, ...]]:
-        """For each of ``count`` updates: frames of s, s' and initial states, actions, flags, keys of augmentations."""
+    def _draw(self, first: int, count: int) -> list[tuple[Any, ...]]:
+        """For each of ``count`` updates: observations or where they lie, actions, flags, keys of augmentations."""
         frame, *transition = self._table.transitions(self._stream.indices_of(first, count))
         frames = [frame, frame + 1]
         if self._initial:
             frames.append(self._table.initial(self._initial_stream.indices_of(first, count)))
-        columns = [torch.cat(frames, 1), *transition]
-        columns += [self._keys(purpose, first, count) for purpose, _ in self._augmentations]
-        return list(zip(*(column.unbind(0) for column in columns), strict=True))
+        rows = torch.cat(frames, 1)
+        if self._gather is None:
+            seen: Iterable[Any] = rows.unbind(0)
+        else:
+            parts = self._parts(self._gather(rows), 1)
+            seen = zip(*(part.unbind(0) for part in parts), strict=True)
+        columns = [*transition, *(self._keys(purpose, first, count) for purpose, _ in self._augmentations)]
+        return list(zip(seen, *(column.unbind(0) for column in columns), strict=True))
 
     def _keys(self, purpose: Stream, first: int, count: int) -> Tensor:
         """(count, 2 B or 3 B): for the expert's transitions, the initial states and, if any, the policy's own."""
