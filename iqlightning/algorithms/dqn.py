@@ -96,11 +96,14 @@ class DQN(Learner):
             raise UserError("DQN learns from its own experience: take ReplayData as the data, not demonstrations")
         if data.rewards is None:
             raise UserError("DQN needs rewards; demonstrations are served without them")
-        if self.double_q:
+        next_q = None
+        if self.double_q and self.network.encoder.shares_work:
             q, next_q = self.network(torch.cat([data.obs, data.next_obs])).chunk(2)
         else:
-            q, next_q = self.network(data.obs), None
+            q = self.network(data.obs)
         with torch.no_grad():
+            if self.double_q and next_q is None:  # no gradient goes this way: not to compute it is a third less work
+                next_q = self.network(data.next_obs)
             target_q = self.target_network(data.next_obs)
             best = (target_q if next_q is None else next_q).argmax(1, keepdim=True)
             next_v = target_q.gather(1, best)[:, 0]

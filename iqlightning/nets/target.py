@@ -36,7 +36,7 @@ class TargetUpdate:
         """Moves ``target`` after gradient update number ``update`` (from 1)."""
         if update % self.every:
             return
-        for kept, current in zip(target.parameters(), network.parameters(), strict=True):
-            kept.lerp_(current, self.rate)
+        # one call for all: a dozen small ones cost as much as a small network's own step
+        torch._foreach_lerp_(list(target.parameters()), list(network.parameters()), self.rate)  # type: ignore[attr-defined]
         for kept, current in zip(target.buffers(), network.buffers(), strict=True):
             kept.copy_(current)

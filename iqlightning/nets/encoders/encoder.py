@@ -24,6 +24,9 @@ class Encoder(RecordedModule):
 
     feature_shape: tuple[int, ...]
 
+    shares_work: bool = False
+    """Whether a pass over many observations costs less than passes over parts of them, gradients included."""
+
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to (B, *feature_shape)."""

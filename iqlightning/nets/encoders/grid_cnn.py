@@ -83,6 +83,8 @@ class GridCNN(Encoder):
         observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
+    shares_work = True  # s and s' lie on one grid
+
     def __init__(
         self,
         observation_shape: tuple[int, ...],

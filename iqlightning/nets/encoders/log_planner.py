@@ -138,6 +138,8 @@ class LogPlanner(Encoder):
         observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
+    shares_work = True  # s and s' lie on one grid
+
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None
     ) -> None:

@@ -36,6 +36,8 @@ class PlanningEncoder(Encoder):
         observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
+    shares_work = True  # s and s' lie on one grid
+
     def __init__(self, observation_shape: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()
         require_grid(self, observation_shape)
