@@ -75,20 +75,26 @@ def _repeated(pattern: int, bits: int) -> int:
 
 def spread(rows: Int[Tensor, "batch height"]) -> Int[Tensor, "batch height"]:
     """The cells and their four neighbours; columns beyond the width may be set and are for the caller to mask."""
-    grown = rows << 1
+    return _spread(rows.t()).t()
+
+
+def _spread(rows: Int[Tensor, "height batch"]) -> Int[Tensor, "height batch"]:
+    # The batch comes last, so that a row above or below is one stretch of memory.
+    grown = rows + rows
     grown |= rows >> 1
     grown |= rows
-    grown[:, 1:] |= rows[:, :-1]
-    grown[:, :-1] |= rows[:, 1:]
+    grown[1:] |= rows[:-1]
+    grown[:-1] |= rows[1:]
     return grown
 
 
 def flood(seed: Int[Tensor, "batch height"], free: Int[Tensor, "batch height"]) -> Int[Tensor, "batch height"]:
     """All free cells that are connected with the seed."""
-    reached = seed & free
+    free = free.t().contiguous()
+    reached = seed.t().contiguous().bitwise_and_(free)
     while True:
         before = reached
         for _ in range(LOOK_EVERY):
-            reached = spread(reached).bitwise_and_(free)
+            reached = _spread(reached).bitwise_and_(free)
         if torch.equal(before, reached):
-            return reached
+            return reached.t().contiguous()

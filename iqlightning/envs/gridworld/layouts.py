@@ -168,13 +168,13 @@ def _draw_sizes(config: GridWorldConfig, seeds: Tensor, episodes: Tensor, split:
 def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tensor, shares: tuple[int, ...]) -> Layouts:
     """Draws pending grids, attempt by attempt, until they lie in one of the shares and can be solved."""
     batch, device = seeds.shape[0], seeds.device
-    walls = torch.empty((batch, config.height, config.width), dtype=torch.bool, device=device)
-    layouts = Layouts(walls, torch.empty_like(seeds), torch.empty_like(seeds))
+    start, goal = torch.empty_like(seeds), torch.empty_like(seeds)
+    rows = torch.empty((batch, config.height), dtype=bitboards.row_dtype(config.width), device=device)
     attempts, failures = torch.zeros_like(seeds), torch.zeros_like(seeds)
     pending = torch.arange(batch, device=device)
     for rounds in range(_ROUNDS):
         if not len(pending):
-            return layouts
+            return Layouts(bitboards.unpack(rows, config.width), start, goal)
         stuck = failures[pending] >= PATIENCE
         groups = ((pending[~stuck], False), (pending[stuck], True)) if rounds >= PATIENCE else ((pending, False),)
         rest = []
@@ -191,14 +191,15 @@ def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tenso
             else:
                 base = hash_keys(Stream.LAYOUT, seeds[part], episodes[part], attempts[part])
                 attempts[part] += 1
-            rows, goal = _arrange(config, base, keep_way)
-            start, solvable = _place_start(config, base, rows, goal)
-            failures[part] += ~solvable
-            rest.append(part[~solvable])
-            done = part[solvable]
-            layouts.walls[done] = bitboards.unpack(rows[solvable], config.width)
-            layouts.start[done], layouts.goal[done] = start[solvable], goal[solvable]
-        pending = torch.cat(rest)
+            arranged, aim = _arrange(config, base, keep_way)
+            begin, solvable = _place_start(config, base, arranged, aim)
+            # those that cannot be solved are drawn anew, and written over
+            rows[part], start[part], goal[part] = arranged, begin, aim
+            if not solvable.all():
+                unsolved = part[~solvable]
+                failures[unsolved] += 1
+                rest.append(unsolved)
+        pending = torch.cat(rest) if rest else pending[:0]
     raise AssertionError(f"no grid of {config} was acceptable in {_ROUNDS} rounds")
 
 
@@ -308,15 +309,16 @@ def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
     """
     corner = 0 if config.random_start else 1
     count, options = config.wall_count, config.num_cells - 1 - corner
-    numbers = uniform(base.unsqueeze(1), torch.arange(WALL_KEY, WALL_KEY + count, device=base.device))
-    chosen = torch.empty((len(base), count), dtype=torch.int64, device=base.device)
+    # a wall of all grids is one stretch of memory
+    numbers = uniform(base, torch.arange(WALL_KEY, WALL_KEY + count, device=base.device).unsqueeze(1))
+    chosen = torch.empty((count, len(base)), dtype=torch.int64, device=base.device)
     for j in range(count):
         newest = options - count + j
-        drawn = (numbers[:, j] * (newest + 1)).to(torch.int64)
-        taken = (chosen[:, :j] == drawn.unsqueeze(1)).any(1)
-        chosen[:, j] = drawn.masked_fill_(taken, newest)
+        drawn = (numbers[j] * (newest + 1)).to(torch.int64)
+        taken = (chosen[:j] == drawn).any(0)
+        chosen[j] = drawn.masked_fill_(taken, newest)
     chosen += corner
-    return chosen.add_(chosen >= goal.unsqueeze(1))
+    return chosen.add_(chosen >= goal).t()
 
 
 def _many_walls(config: GridWorldConfig, base: Tensor, goal: Tensor, way: Tensor | None) -> Tensor:

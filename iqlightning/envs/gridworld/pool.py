@@ -10,7 +10,7 @@ from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
 from iqlightning.envs.gridworld.observation import observe
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 
-__all__ = ["Beginnings", "LayoutPool"]
+__all__ = ["Beginnings", "LayoutPool", "in_words"]
 
 #: Cells (one byte each, in three planes) that the grids drawn ahead may take, and the most and fewest episodes drawn
 #: ahead.
@@ -19,6 +19,13 @@ _LONGEST, _SHORTEST = 64, 2
 
 #: Grids that a pool aims to hold in all.
 _GRIDS = 1 << 15
+
+
+def in_words(planes: Tensor) -> Tensor:
+    """(B, 3, cells) bytes as (B, words) of the largest integers that fit: rows of them are copied faster."""
+    rows = planes.flatten(1)
+    word = next(kind for kind in (torch.int64, torch.int32, torch.uint8) if rows.shape[1] % kind.itemsize == 0)
+    return rows.view(word)
 
 
 class Beginnings(NamedTuple):
@@ -86,6 +93,6 @@ class LayoutPool:
         layouts = draw_layouts(self.config, self.seeds[envs], fresh, self.split, self.seeds.device)
         slots = envs * self.depth + fresh % self.depth
         begun = Beginnings.of(layouts)
-        self._planes.index_copy_(0, slots, begun.planes)
+        in_words(self._planes).index_copy_(0, slots, in_words(begun.planes))
         self._state.index_copy_(1, slots, begun.state)
         self._drawn = enough

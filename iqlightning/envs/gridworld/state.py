@@ -10,7 +10,7 @@ from iqlightning.envs.gridworld.compiled import TENSORS, CompiledGame, load_libr
 from iqlightning.envs.gridworld.layouts import SPLITS, Layouts
 from iqlightning.envs.gridworld.observation import GOAL, PLAYER, WALLS
 from iqlightning.envs.gridworld.planning import GOAL_REWARD, MOVE_REWARD, edge_table, shortest_moves
-from iqlightning.envs.gridworld.pool import Beginnings, LayoutPool
+from iqlightning.envs.gridworld.pool import Beginnings, LayoutPool, in_words
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError, unknown
 from iqlightning.types import StepResult
@@ -82,6 +82,8 @@ class GridWorldBatch:
         self.observation_shape = config.observation_shape
         self._given: Layouts | None = None  # grids to play again and again instead of drawing
         self._planes = torch.zeros((num_envs, 3, config.num_cells), dtype=torch.uint8, device=self.device)
+        self._words, self._cells = in_words(self._planes), self._planes.view(-1)
+        self._filled = self._cells.view(torch.bool)
         self._successor = torch.empty_like(self._planes)
         self._shown, self._shown_successor = self._shaped(self._planes), self._shaped(self._successor)
         self._edges = edge_table(config.height, config.width, self.device).flatten()
@@ -196,18 +198,18 @@ class GridWorldBatch:
         if self._compiled is not None:
             return self._compiled_move(self._compiled, actions, restart=False)[0]
         self._require_begun()
-        if (actions & ~3).any():
+        lowest, highest = torch.aminmax(actions)
+        if lowest < 0 or highest > 3:
             raise ValueError(_BAD_ACTION)
-        planes = self._planes.view(-1)
         target = self._edges.index_select(0, torch.add(actions, self._player, alpha=4))
-        blocked = planes.index_select(0, target + self._offsets).to(torch.bool)
+        blocked = self._filled.index_select(0, target + self._offsets)
         # a tensor of equal numbers is scattered faster than one number
-        planes.scatter_(0, self._player + self._players, self._zeros)
+        self._cells.scatter_(0, self._player + self._players, self._zeros)
         torch.where(blocked, self._player, target, out=self._player)
-        planes.scatter_(0, self._player + self._players, self._ones)
+        self._cells.scatter_(0, self._player + self._players, self._ones)
         self._moves += 1
         terminated = self._player == self._goal
-        truncated = (self._moves >= self.config.move_limit) & ~terminated
+        truncated = (self._moves >= self.config.move_limit).bitwise_and_(~terminated)
         return MoveResult(torch.where(terminated, GOAL_REWARD, MOVE_REWARD), terminated, truncated)
 
     def _compiled_move(
@@ -245,7 +247,7 @@ class GridWorldBatch:
         self._begun = True
 
     def _place(self, envs: Tensor, begun: Beginnings) -> None:
-        self._planes.index_copy_(0, envs, begun.planes)
+        self._words.index_copy_(0, envs, in_words(begun.planes))
         self._state.index_copy_(1, envs, begun.state)
         if self._compiled is not None:
             self._stale.index_fill_(0, envs, True)
