@@ -116,6 +116,9 @@ def test_a_slow_disk_is_read_ahead(path, played, monkeypatch):
     ahead = ReadAhead(rows, 10, 4, lambda number: wanted[number % 64])
     for number in (*range(12), 40, 41, 0):
         assert torch.equal(ahead.batch(number), played.observations[wanted[number]])
+    assert ahead._pending is not None
+    for part in ahead._pending[2]:  # the next block is on its way
+        part.result()
     waited.clear()
     assert ahead.batch(1) is not None
     assert not waited  # the block is here already
