@@ -24,7 +24,7 @@ class Recipe(NamedTuple):
 
 
 _SMALL_STEPS = {"model.max_grad_norm": "0.03"}
-# kernels that have to find out what a wall is take longer, and larger steps
+# kernels that have to find out what a wall is take longer
 _LARGE_STEPS = {"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
 # a network that is not the same in all directions is shown them all
 _TURNED = {"data.symmetries": "true"}
@@ -35,7 +35,9 @@ RECIPES = {
         episodes_at_once=8,
     ),
     "GridCNN": Recipe({"model.encoder": "GridCNN"}),
-    "ValueIterationNetwork": Recipe({"model.encoder": "ValueIterationNetwork", **_LARGE_STEPS}),
+    "ValueIterationNetwork": Recipe(
+        {"model.encoder": "ValueIterationNetwork", "trainer.max_steps": "2000", **_SMALL_STEPS, **_TURNED}
+    ),
     "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}),
     "HierarchicalPlanner": Recipe({"model.encoder": "HierarchicalPlanner", "trainer.max_steps": "800", **_TURNED}),
     "CellAttention": Recipe({"model.encoder": "CellAttention", **_SMALL_STEPS}),

@@ -42,7 +42,7 @@ class ValueIterationNetwork(PlanningEncoder):
     def __init__(
         self,
         observation_shape: tuple[int, ...],
-        actions: int = 4,
+        actions: int = 8,
         channels: int = 64,
         iterations: int | None = None,
         hidden: int = 64,
