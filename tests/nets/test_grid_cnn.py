@@ -96,6 +96,31 @@ def test_gradient_of_the_neighbour_maximum():
     assert torch.autograd.gradcheck(lambda x: _NeighbourMax.apply(x, 5), cells)
 
 
+@pytest.mark.parametrize("iterations", [1, 7, 20])
+def test_iterations_in_one_are_the_iterations_one_by_one(iterations):
+    torch.manual_seed(0)
+    network = GridCNN((3, 10, 10), iterations=iterations).double()
+    observations = random_observations(30, 10, 10).double()
+    found = []
+    for asked in (False, True):  # only where observations ask for a gradient are iterations made one by one
+        network.zero_grad()
+        features = network(observations.clone().requires_grad_(asked))
+        features.mul(torch.linspace(-1, 1, features.numel(), dtype=features.dtype).view_as(features)).sum().backward()
+        found.append((features.detach(), [each.grad.clone() for each in network.parameters()]))
+    (features, gradients), (same_features, same_gradients) = found
+    assert torch.equal(features, same_features)
+    for gradient, same in zip(gradients, same_gradients, strict=True):
+        torch.testing.assert_close(gradient, same, rtol=1e-10, atol=1e-12)
+
+
+def test_without_gradients_the_same_features_come_out():
+    network = GridCNN((3, 8, 8)).double()
+    observations = random_observations(30, 8, 8).double()
+    with torch.no_grad():
+        features = network(observations)
+    assert torch.equal(features, network(observations).detach())
+
+
 def test_equally_large_neighbours_share_the_gradient():
     cells = torch.zeros(1, 9, requires_grad=True)  # one row of three cells and its borders, stride 3
     _NeighbourMax.apply(cells, 3).sum().backward()  # type: ignore[union-attr]

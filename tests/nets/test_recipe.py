@@ -8,7 +8,8 @@ from iqlightning.nets.recipe import Recipe, build
 
 def test_a_recipe_holds_plain_data_and_builds_the_same_architecture():
     encoder = MLP((3, 4), hidden=(7, 5))
-    assert encoder.recipe["init_args"] == {"observation_shape": [3, 4], "hidden": [7, 5], "activation": "ReLU"}
+    expected = {"observation_shape": [3, 4], "hidden": [7, 5], "activation": "ReLU", "scale": None}
+    assert encoder.recipe["init_args"] == expected
     again = build(encoder.recipe, Encoder)
     assert [p.shape for p in again.parameters()] == [p.shape for p in encoder.parameters()]
 
