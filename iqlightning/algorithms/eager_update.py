@@ -50,9 +50,8 @@ class EagerUpdate:
         self.objective, self.backward, self.optimizer = objective, backward, optimizer
         self.parameters, self.flat, self.max_grad_norm = parameters, flat, max_grad_norm
         self.adam: FlatAdam | None = None
-        if flat is not None and FlatAdam.fits(optimizer):
-            adam = FlatAdam(optimizer, flat)
-            self.adam = adam if adam.small else None
+        if flat is not None and flat.small and FlatAdam.fits(optimizer):  # else one fused pass beats several
+            self.adam = FlatAdam(optimizer, flat)
         self.step: Callable[[], Any] = optimizer.step if self.adam is None else self.adam.step
 
     def begin(self) -> None:

@@ -10,9 +10,6 @@ from iqlightning.algorithms.flat_weights import FlatWeights
 
 __all__ = ["AdamNumbers", "FlatAdam"]
 
-# Beyond this many weights arithmetic dominates, and one fused pass over memory beats several.
-_SMALL = 1 << 18
-
 
 class AdamNumbers(NamedTuple):
     """The factors of one step that depend on its number t and the learning rate.
@@ -45,7 +42,6 @@ class FlatAdam:
         self.optimizer, self.flat = optimizer, flat
         self.group: dict[str, Any] = optimizer.param_groups[0]
         self.decoupled = type(optimizer) is torch.optim.AdamW or bool(self.group.get("decoupled_weight_decay"))
-        self.small = flat.vector.numel() <= _SMALL
         self.steps = 0
         self._state: dict[str, Tensor] = {}
         self._step_here: Any = None

@@ -27,6 +27,9 @@ _ELEMENTWISE = frozenset(
     }
 )
 
+# Beyond this many weights arithmetic and memory dominate, not the number of operations.
+_SMALL = 1 << 18
+
 
 class FlatWeights:
     """One vector that holds all trainable weights of a network; its parameters become windows into it.
@@ -39,6 +42,7 @@ class FlatWeights:
     Attributes:
         vector: (P,) parameter, with its gradient always present.
         parameters: the network's own, whose data and gradients are windows into the vector's.
+        small: whether an operation on all weights costs more to call than to make.
     """
 
     @torch.no_grad()
@@ -49,6 +53,7 @@ class FlatWeights:
         self.shapes = [each.shape for each in self.parameters]
         self.sizes = [each.numel() for each in self.parameters]
         self.vector = nn.Parameter(torch.cat([each.detach().reshape(-1) for each in self.parameters]))
+        self.small = self.vector.numel() <= _SMALL
         self.gradient = torch.zeros_like(self.vector)
         self.vector.grad = self.gradient
         for parameter, window in zip(self.parameters, self.windows(self.vector.detach()), strict=True):

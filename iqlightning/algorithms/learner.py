@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
@@ -224,11 +225,17 @@ class Learner(lightning.LightningModule, ABC):
         return None
 
     def _backward(self, loss: Tensor) -> None:
-        # Lightning's hooks around a backward pass cost as much as a small network's own; several processes need them.
-        if self.trainer.world_size > 1:
+        # Lightning's hooks around a backward pass cost as much as a small network's own. Where the gradient is one
+        # small vector, one exchange after the pass also costs less than to prepare many that overlap with it.
+        several = self.trainer.world_size > 1
+        flat = self._flat if isinstance(self.trainer.strategy, DDPStrategy) else None
+        if several and (flat is None or not flat.small):
             self.manual_backward(loss)
-        else:
-            loss.backward()
+            return
+        loss.backward()
+        if several and flat is not None:
+            torch.distributed.all_reduce(flat.gradient)
+            flat.gradient.div_(self.trainer.world_size)
 
     def _count_update(self) -> None:
         """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""
