@@ -66,8 +66,8 @@ MUTATIONS = {
     ),
     "target update": Mutation(
         "nets/target.py",
-        "kept.lerp_(current, self.rate)",
-        "kept.lerp_(current, 1 - self.rate)",
+        "list(network.parameters()), self.rate)",
+        "list(network.parameters()), 1 - self.rate)",
         "nets/test_target.py",
     ),
     "seed keying": Mutation(
