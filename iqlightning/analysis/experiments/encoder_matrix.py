@@ -51,7 +51,8 @@ class EncoderMatrix(Experiment):
         episodes = 50 if options.quick else options.episodes
         for seed, encoder, objective in product(options.seeds, options.encoders, options.objectives):
             config, changes = _OBJECTIVES[objective]
-            own = {"model.encoder": encoder} if objective == "DQN" else RECIPES[encoder].settings
+            recipe = RECIPES[encoder]
+            own = {"model.encoder": encoder, **recipe.dqn} if objective == "DQN" else recipe.settings
             settings = {**own, **changes}
             if options.quick:
                 settings |= {"trainer.max_steps": "20"}
