@@ -246,3 +246,28 @@ def test_a_game_is_the_same_on_a_gpu():
     for actions in torch.randint(0, 4, (100, 300), generator=torch.Generator().manual_seed(3)):
         for x, y in zip(here.step(actions), there.step(actions.cuda()), strict=True):
             assert torch.equal(x, y.cpu())
+
+
+def test_successors_that_are_not_copied_follow_whatever_happens_between_steps():
+    config = GridWorldConfig(height=4, width=5)
+    batches = [GridWorldBatch(config, 40, copy_observations=copied) for copied in (False, True)]
+    generator = torch.Generator().manual_seed(0)
+    saved = batches[1].state_dict()
+    for batch in batches:
+        batch.reset()
+    for step in range(60):
+        actions = torch.randint(4, (40,), generator=generator)
+        for batch in batches:
+            if step % 13 == 5:
+                batch.move(actions)
+            if step % 13 == 7:
+                batch.restart(torch.tensor([3, 1, 20]))
+            if step % 13 == 9:
+                batch.set_state(batch.layouts, batch.layouts.start)
+            if step == 45:
+                batch.load_state_dict(saved)
+        shared, copied = (batch.step(actions) for batch in batches)
+        for seen, expected in zip(shared, copied, strict=True):
+            assert torch.equal(seen, expected), step
+        if step == 30:
+            saved = batches[1].state_dict()

@@ -82,9 +82,10 @@ class GridWorldBatch:
         self.observation_shape = config.observation_shape
         self._given: Layouts | None = None  # grids to play again and again instead of drawing
         self._planes = torch.zeros((num_envs, 3, config.num_cells), dtype=torch.uint8, device=self.device)
-        self._words, self._cells = in_words(self._planes), self._planes.view(-1)
+        self._cells = self._planes.view(-1)
         self._filled = self._cells.view(torch.bool)
         self._successor = torch.empty_like(self._planes)
+        self._words, self._successor_words = in_words(self._planes), in_words(self._successor)
         self._shown, self._shown_successor = self._shaped(self._planes), self._shaped(self._successor)
         self._edges = edge_table(config.height, config.width, self.device).flatten()
         self._envs = torch.arange(num_envs, device=self.device)
@@ -93,6 +94,9 @@ class GridWorldBatch:
         self._zeros, self._ones = (
             torch.arange(2, dtype=torch.uint8, device=self.device).repeat_interleave(num_envs).chunk(2)
         )
+        self._move_reward, self._goal_reward = torch.tensor([MOVE_REWARD, GOAL_REWARD], device=self.device)
+        self._left = self._reached = torch.empty(0)  # where the last move took players from and to
+        self._placed: list[Tensor] | None = None  # where _successor differs from _planes but for a move; None: anywhere
         # Rows as in Beginnings.state. The shortest way is found when it is asked for; it is -1 until then.
         self._state = torch.zeros((5, num_envs), dtype=torch.int64, device=self.device)
         self._start, self._player, self._goal, self._moves, self._shortest = self._state.unbind(0)
@@ -184,8 +188,8 @@ class GridWorldBatch:
             result, ended = self._compiled_move(self._compiled, actions, restart=self._given is None)
             successor = self._shown_successor
         else:
-            result = self.move(actions)
-            successor = self._shown if self.copy_observations else self._shown_successor.copy_(self._shown)
+            result = self._made(actions)
+            successor = self._shown if self.copy_observations else self._followed()
             ended = (result.terminated | result.truncated).nonzero().squeeze(1)
         if self.copy_observations:
             successor = successor.clone()
@@ -193,10 +197,26 @@ class GridWorldBatch:
             self.restart(ended)
         return StepResult(self.observations, successor, *result)
 
+    def _followed(self) -> Tensor:
+        """The successors of the last move: two cells of each grid change, or all of a grid that has begun since."""
+        if self._placed is None:
+            self._successor.copy_(self._planes)
+        else:
+            for envs in self._placed:
+                self._successor_words.index_copy_(0, envs, self._words.index_select(0, envs))
+            cells = self._successor.view(-1)
+            cells.scatter_(0, self._left, self._zeros).scatter_(0, self._reached, self._ones)
+        self._placed = []
+        return self._shown_successor
+
     def move(self, actions: Int[Tensor, " num_envs"]) -> MoveResult:
         """One move in each grid, without beginning new episodes; raises as :meth:`step` does."""
         if self._compiled is not None:
             return self._compiled_move(self._compiled, actions, restart=False)[0]
+        self._placed = None  # no successors are written
+        return self._made(actions)
+
+    def _made(self, actions: Tensor) -> MoveResult:
         self._require_begun()
         lowest, highest = torch.aminmax(actions)
         if lowest < 0 or highest > 3:
@@ -204,13 +224,15 @@ class GridWorldBatch:
         target = self._edges.index_select(0, torch.add(actions, self._player, alpha=4))
         blocked = self._filled.index_select(0, target + self._offsets)
         # a tensor of equal numbers is scattered faster than one number
-        self._cells.scatter_(0, self._player + self._players, self._zeros)
+        self._left = self._player + self._players
+        self._cells.scatter_(0, self._left, self._zeros)
         torch.where(blocked, self._player, target, out=self._player)
-        self._cells.scatter_(0, self._player + self._players, self._ones)
+        self._reached = self._player + self._players
+        self._cells.scatter_(0, self._reached, self._ones)
         self._moves += 1
         terminated = self._player == self._goal
         truncated = (self._moves >= self.config.move_limit).bitwise_and_(~terminated)
-        return MoveResult(torch.where(terminated, GOAL_REWARD, MOVE_REWARD), terminated, truncated)
+        return MoveResult(torch.where(terminated, self._goal_reward, self._move_reward), terminated, truncated)
 
     def _compiled_move(
         self, game: CompiledGame, actions: Tensor, *, restart: bool
@@ -251,6 +273,8 @@ class GridWorldBatch:
         self._state.index_copy_(1, envs, begun.state)
         if self._compiled is not None:
             self._stale.index_fill_(0, envs, True)
+        elif self._placed is not None:
+            self._placed.append(envs)
 
     def _require_begun(self) -> None:
         if not self._begun:
@@ -292,6 +316,7 @@ class GridWorldBatch:
         self._given = given
         self._planes.zero_()
         self._stale.fill_(True)
+        self._placed = None
         if self._begun:
             self._planes[:, WALLS] = state["walls"].to(self.device)
             self._planes[:, PLAYER].scatter_(1, self._player.unsqueeze(1), 1)
