@@ -41,14 +41,17 @@ RECIPES = {
     ),
     "GridCNN": Recipe({"model.encoder": "GridCNN"}),
     "ValueIterationNetwork": Recipe(
-        {"model.encoder": "ValueIterationNetwork", "trainer.max_steps": "2000", **_SMALL_STEPS, **_TURNED}
+        {"model.encoder": "ValueIterationNetwork", "trainer.max_steps": "2000", **_SMALL_STEPS, **_TURNED},
+        {**_FEW_GRIDS, "model.optimizer.lr": "0.003", "model.max_grad_norm": "0.1", "trainer.max_steps": "4000"},
     ),
     "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}, _FEW_GRIDS),
     "HierarchicalPlanner": Recipe(
         {"model.encoder": "HierarchicalPlanner", "trainer.max_steps": "800", **_TURNED},
         {**_FEW_GRIDS, "trainer.max_steps": "1000"},
     ),
-    "CellAttention": Recipe({"model.encoder": "CellAttention", **_SMALL_STEPS}),
+    "CellAttention": Recipe(
+        {"model.encoder": "CellAttention", **_SMALL_STEPS}, {**_FEW_GRIDS, "trainer.max_steps": "1000"}
+    ),
     "ResidualCNN": Recipe({"model.encoder": "ResidualCNN"}),
     "CentredCNN": Recipe({"model.encoder": "CentredCNN"}),
     "MLP": Recipe(
