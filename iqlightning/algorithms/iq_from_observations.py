@@ -1,5 +1,6 @@
 """IQ-Learn from observations only: what the expert saw is known, what it did is not."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,7 @@ from iqlightning.losses.divergences import Chi2Mixture, Divergence
 from iqlightning.losses.iq import ExpertAndPolicyStates, ValueTerm, absorbed, iq_loss
 from iqlightning.losses.values import SoftValue, ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.local_cnn import LocalCNN
 from iqlightning.nets.encoders.mlp import MLP
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.inverse_dynamics import InverseDynamics
@@ -34,14 +36,16 @@ class IQFromObservations(Learner):
     Args:
         encoder: see ``Learner``.
         head: see ``Learner``.
-        inverse_encoder: builds the encoder of p(a | s, s') from a shape with twice the channels; by default an MLP of
-            two layers of 128.
+        inverse_encoder: builds the encoder of p(a | s, s') from a shape with twice the channels; by default LocalCNN
+            for images and grids, an MLP of two layers of 128 for vectors.
         divergence: phi; by default Chi2Mixture with alpha 0.5.
         value_term: by default ExpertAndPolicyStates.
         value: V from Q; by default soft at temperature 0.01.
         gamma: see ``Learner``.
         target: V(s') from a target network that follows so; None takes it from the network itself.
         absorbing_states: see ``IQLearn``.
+        unsure: Q waits as long as the entropy of p over the expert's moves is above this share of log A; what it would
+            learn from guesses takes longer to forget than p takes to learn. 1 waits for nothing.
         optimizer: see ``Learner``.
         schedule: see ``Learner``.
         max_grad_norm: of the Q-network's gradients, see ``Learner``.
@@ -61,6 +65,7 @@ class IQFromObservations(Learner):
         gamma: float = 0.99,
         target: TargetUpdate | None = None,
         absorbing_states: bool = False,
+        unsure: float = 0.5,
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = None,
@@ -71,7 +76,10 @@ class IQFromObservations(Learner):
         super().__init__(
             encoder, head, value or SoftValue(), gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile
         )
-        self.inverse_encoder = inverse_encoder or _two_layers
+        if not 0 < unsure <= 1:
+            raise UserError(f"unsure is a share of the largest entropy, in (0, 1], not {unsure}")
+        self.unsure = unsure
+        self.inverse_encoder = inverse_encoder or _default_inverse_encoder
         self.divergence = divergence or Chi2Mixture()
         self.value_term = value_term or ExpertAndPolicyStates()
         self.target = target
@@ -120,21 +128,23 @@ class IQFromObservations(Learner):
         loss, scalars = iq_loss(
             expert_terms, terms[1], initial_v, self.divergence, self.value_term, self.gamma, self.absorbing_states
         )
-        loss = loss + inverse_loss
         scalars["inverse_loss"] = inverse_loss
         penalty = self.divergence.penalty(self.network, expert, policy, self.network.observation_high)
         if penalty is not None:
             loss = loss + penalty
             scalars["penalty"] = penalty
+        entropy = -(guessed * torch.log_softmax(of_expert.detach(), dim=1)).sum(1).mean()
+        # no gradient at all, not a small one, which Adam would scale up again
+        loss = torch.where(entropy <= self.unsure * math.log(guessed.shape[1]), loss, torch.zeros_like(loss))
+        loss = loss + inverse_loss
 
         def diagnostics() -> dict[str, Tensor]:
             rewards = expert_terms.rewards(self.gamma)
-            log_p = torch.log_softmax(of_expert, dim=1)
             seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
             return self.diagnose(q[0], guessed.argmax(1), rewards) | {
                 "guarded": self.divergence.guarded(seen),
                 "policy_reward": terms[1].rewards(self.gamma).mean(),
-                "inverse_entropy": -(log_p.exp() * log_p).sum(1).mean(),
+                "inverse_entropy": entropy,
             }
 
         return Objective(loss, scalars, diagnostics)
@@ -149,5 +159,7 @@ class IQFromObservations(Learner):
         return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps, envs)
 
 
-def _two_layers(observation_shape: tuple[int, ...]) -> Encoder:
+def _default_inverse_encoder(observation_shape: tuple[int, ...]) -> Encoder:
+    if len(observation_shape) == 3:
+        return LocalCNN(observation_shape)
     return MLP(observation_shape, hidden=(128, 128))

@@ -10,11 +10,13 @@ from iqlightning.algorithms import IQFromObservations, IQLearn
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.envs.gridworld import GridWorldConfig
+from iqlightning.envs.gridworld.state import GridWorldBatch
 from iqlightning.errors import UserError
 from iqlightning.losses.divergences import Chi2Mixture, Hellinger, Penalized, TotalVariation, Wasserstein1
 from iqlightning.losses.iq import ExpertAndPolicyStates, InitialStates
 from iqlightning.losses.values import AnnealedSoftValue, SoftValue
-from iqlightning.nets.encoders import MLP
+from iqlightning.nets.encoders import MLP, LocalCNN
+from iqlightning.nets.inverse_dynamics import InverseDynamics
 from iqlightning.nets.target import TargetUpdate
 from iqlightning.types import Batch, Transition
 
@@ -113,6 +115,39 @@ def test_a_sure_inverse_model_turns_it_into_iq_learn(monkeypatch):
     sure = 100.0 * torch.nn.functional.one_hot(actions, 4).float()
     monkeypatch.setattr(ours.inverse, "forward", lambda *_: sure)
     assert ours.objective(both).loss.item() == pytest.approx(theirs.objective(both).loss.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("unsure", "learns"), [(0.5, False), (1.0, True)])
+def test_q_waits_until_the_inverse_model_is_surer(unsure, learns):
+    model = built(IQFromObservations, unsure=unsure)
+    model.objective(batch()).loss.backward()
+    assert any(bool((each.grad != 0).any()) for each in model.network.parameters() if each.grad is not None) == learns
+    assert all(bool((each.grad != 0).any()) for each in model.inverse.head.parameters())
+
+
+@pytest.mark.parametrize("unsure", [0.0, 1.5])
+def test_a_share_of_the_entropy_is_a_share(unsure):
+    with pytest.raises(UserError, match="unsure"):
+        built(IQFromObservations, unsure=unsure)
+
+
+def test_the_inverse_model_learns_moves_wherever_they_are_made():
+    config = GridWorldConfig(height=6, width=6)
+    batches = GridWorldBatch(config, 512)
+    obs, actions = batches.reset(), torch.randint(4, (512,), generator=torch.Generator().manual_seed(0))
+    next_obs = batches.step(actions).next_obs
+    moved = (obs != next_obs).flatten(1).any(1)
+    torch.manual_seed(0)
+    inverse = InverseDynamics(config.observation_shape, 4, 1.0, LocalCNN)
+    optimizer = torch.optim.Adam(inverse.parameters(), lr=3e-3)
+    for _ in range(150):
+        loss = torch.nn.functional.cross_entropy(inverse(obs[:256], next_obs[:256]), actions[:256])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    unseen = moved.clone()
+    unseen[:256] = False
+    assert (inverse(obs[unseen], next_obs[unseen]).argmax(1) == actions[unseen]).float().mean() > 0.95
 
 
 def test_twins_with_a_falling_temperature_come_back_from_their_checkpoint(tmp_path):

@@ -5,6 +5,7 @@ from iqlightning.nets.encoders.centred_cnn import CentredCNN
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.grid_cnn import GridCNN
 from iqlightning.nets.encoders.hierarchical_planner import HierarchicalPlanner
+from iqlightning.nets.encoders.local_cnn import LocalCNN
 from iqlightning.nets.encoders.log_planner import LogPlanner
 from iqlightning.nets.encoders.mlp import MLP
 from iqlightning.nets.encoders.planning_encoder import PlanningEncoder
@@ -20,6 +21,7 @@ __all__ = [
     "Encoder",
     "GridCNN",
     "HierarchicalPlanner",
+    "LocalCNN",
     "LogPlanner",
     "PlanningEncoder",
     "RecurrentPlanner",
