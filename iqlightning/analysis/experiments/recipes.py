@@ -47,7 +47,7 @@ RECIPES = {
     "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}, _FEW_GRIDS),
     "HierarchicalPlanner": Recipe(
         {"model.encoder": "HierarchicalPlanner", "trainer.max_steps": "800", **_TURNED},
-        {**_FEW_GRIDS, "trainer.max_steps": "1000"},
+        {**_FEW_GRIDS, "model.max_grad_norm": "0.1"},
     ),
     "CellAttention": Recipe(
         {"model.encoder": "CellAttention", **_SMALL_STEPS}, {**_FEW_GRIDS, "trainer.max_steps": "1000"}
