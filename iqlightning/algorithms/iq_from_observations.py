@@ -48,7 +48,7 @@ class IQFromObservations(Learner):
             learn from guesses takes longer to forget than p takes to learn. 1 waits for nothing.
         optimizer: see ``Learner``.
         schedule: see ``Learner``.
-        max_grad_norm: of the Q-network's gradients, see ``Learner``.
+        max_grad_norm: of all gradients, those of the inverse dynamics among them, see ``Learner``.
         log_every: see ``Learner``.
         seed: see ``Learner``.
         compile: see ``Learner``.
