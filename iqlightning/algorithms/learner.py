@@ -372,8 +372,11 @@ class Learner(lightning.LightningModule, ABC):
             raise UserError(
                 f"the checkpoint is of {stored.get('algorithm')}, this run's algorithm is {type(self).__name__}"
             )
-        if stored["network"] != self.network.recipe:
-            ours, theirs = self.network.recipe, stored["network"]
+        ours, theirs = self.network.recipe, stored["network"]
+        if theirs != ours:
+            # with the arguments that have been added since, at their defaults
+            theirs = QNetwork.from_recipe(theirs).recipe
+        if theirs != ours:
             part = next(name for name in ours | theirs if ours.get(name) != theirs.get(name))
             raise UserError(
                 f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
