@@ -1,34 +1,17 @@
-"""The page in a real browser: played, recorded, learned from, watched, edited and attacked."""
+"""The page in a real browser: played, recorded, learned from, watched and edited."""
 
-import asyncio
 import contextlib
-import functools
-import http.server
-import os
 import re
 import shlex
-import shutil
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
-from page_server import SMALL, policy
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from page_browser import Program, moved, next_grid, picture, play_episode, record, steps, visit, without_walls
+from playwright.sync_api import BrowserContext, Page, expect
 
 from iqlightning.cli.main import main
 from iqlightning.cli.play import _contenders
 from iqlightning.data.demonstrations import load_demonstrations
-from iqlightning.web.contenders import Contender
-from iqlightning.web.recording import RecordingFolder
-from iqlightning.web.server import PlayServer
-from iqlightning.web.session import Session
-
-_PATIENCE = 30_000  # milliseconds; a busy machine is no failure
-expect.set_options(timeout=_PATIENCE)
-
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 TINY = """
 model:
@@ -48,125 +31,6 @@ trainer:
   callbacks:
     - {class_path: PolicyEvaluation, init_args: {episodes: 10, test_episodes: 10}}
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    with sync_playwright() as playwright:
-        installed = Path(playwright.chromium.executable_path).exists()
-        if found is None and not installed:
-            pytest.skip("there is no Chromium here")
-        sandbox = [] if getattr(os, "geteuid", lambda: 1)() else ["--no-sandbox"]  # root cannot have one
-        browser = playwright.chromium.launch(executable_path=found, args=sandbox)
-        yield browser
-        browser.close()
-
-
-class Program:
-    """The server in a thread of its own."""
-
-    def __init__(self, contenders: list[Contender], data: Path) -> None:
-        self.data = data
-        recordings = RecordingFolder(data)
-        self.server = PlayServer(lambda: Session(contenders, recordings, 3, SMALL))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._call(self.server.start(0))
-
-    def stop(self) -> None:
-        if self._thread.is_alive():
-            self._call(self.server.stop())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
-
-    def _call(self, coroutine) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
-
-
-@pytest.fixture
-def program(tmp_path) -> Iterator[Program]:
-    contenders = [Contender("first", policy()), Contender("second", policy()), Contender("exact optimum")]
-    program = Program(contenders, tmp_path / "data")
-    yield program
-    program.stop()
-    assert program.server.failures == 0
-
-
-@pytest.fixture
-def context(browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport={"width": 1280, "height": 860})
-    context.set_default_timeout(_PATIENCE)
-    yield context
-    context.close()
-
-
-def _no_warning(said: ConsoleMessage) -> None:
-    assert said.type != "warning", said.text
-
-
-def visit(context: BrowserContext, program: Program, room: str = "play") -> Page:
-    page = context.new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"error in the page: {error}"))
-    page.on("console", _no_warning)
-    page.goto(f"{program.server.url}#{room}")
-    page.wait_for_selector(f"#{room}:not([hidden])")
-    if room == "play":
-        page.wait_for_selector("#game[data-grids]")
-    return page
-
-
-def steps(page: Page, keys: tuple[str, ...] = ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")) -> list[str]:
-    """Keys that lead to the goal of a grid without walls, as a screen reader tells where it is."""
-    label = page.locator("#game").get_attribute("aria-label") or ""
-    row, column, goal_row, goal_column = map(
-        int, re.findall(r"row (\d+), column (\d+).*row (\d+), column (\d+)", label)[0]
-    )
-    down, across = goal_row - row, goal_column - column
-    return [keys[2 if down > 0 else 0]] * abs(down) + [keys[1 if across > 0 else 3]] * abs(across)
-
-
-def moved(page: Page, count: int) -> None:
-    page.wait_for_function("count => document.getElementById('moves').textContent === count", arg=str(count))
-
-
-def play_episode(page: Page, **options) -> int:
-    ways = steps(page, **options)
-    for count, key in enumerate(ways, start=1):
-        page.keyboard.press(key)
-        moved(page, count)
-    expect(page.locator("#game-says")).to_contain_text(f"Goal in {len(ways)} move")
-    return len(ways)
-
-
-@contextlib.contextmanager
-def next_grid(page: Page) -> Iterator[None]:
-    """What is done in the block brings a new grid."""
-    count = "Number(document.getElementById('game').dataset.grids ?? 0)"
-    before = page.evaluate(count)
-    yield
-    page.wait_for_function(f"before => {count} > before", arg=before)
-
-
-def without_walls(page: Page) -> None:
-    with next_grid(page):
-        page.locator("#settings [name=num_walls]").fill("0")
-        page.keyboard.press("Enter")
-    page.wait_for_load_state("networkidle")
-    page.locator("#game").focus()
-
-
-def record(page: Page) -> None:
-    with next_grid(page):
-        page.locator("#record-start").click()
-    expect(page.locator("#record-count")).to_have_text("0 episodes, 0 moves")
-
-
-def picture(page: Page, index: int = 0) -> str:
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return page.locator("#boards canvas.board").nth(index).evaluate("canvas => canvas.toDataURL()")
 
 
 # Playing and recording
@@ -455,54 +319,3 @@ def test_it_is_there_within_a_second_with_its_tabs_in_sight(context, program):
     expect(page.locator("nav")).to_be_in_viewport()
     page.locator("#to-play").click()
     expect(page.locator("nav")).to_be_in_viewport()
-
-
-# Attacks
-
-
-def test_another_sites_page_cannot_talk_to_it(context, program, tmp_path):
-    site = tmp_path / "evil"
-    site.mkdir()
-    (site / "index.html").write_text("<title>evil</title>")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
-    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
-    evil = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=evil.serve_forever, daemon=True).start()
-    visit(context, program)  # the browser has the cookie now, and it is sent to every port
-    page = context.new_page()
-    page.goto(f"http://127.0.0.1:{evil.server_port}/")
-    host = program.server.url.split("/")[2]
-    attempt = """([host, query]) => new Promise((done) => {
-      const socket = new WebSocket(`ws://${host}/ws${query}`);
-      socket.onopen = () => done("open");
-      socket.onerror = () => done("refused");
-    })"""
-    for query in ("", f"?token={program.server.token}"):
-        assert page.evaluate(attempt, [host, query]) == "refused"
-    read = "host => fetch(`http://${host}/`, {credentials: 'include'}).then((a) => a.text()).catch(() => 'refused')"
-    assert page.evaluate(read, host) == "refused"
-    framed = page.evaluate(
-        """url => new Promise((done) => {
-          const frame = document.body.appendChild(document.createElement("iframe"));
-          frame.onload = () => setTimeout(() => done(frame.contentDocument === null), 100);
-          frame.src = url;
-        })""",
-        program.server.url,
-    )
-    assert framed
-    evil.shutdown()
-    evil.server_close()
-
-
-def test_nothing_in_a_name_or_label_becomes_markup(context, program, tmp_path):
-    hostile = "<img src=x onerror=alert(1)>"
-    other = Program([Contender(hostile), Contender("b")], tmp_path / hostile)
-    page = visit(context, other, "watch")
-    page.on("dialog", lambda dialog: pytest.fail("a script ran"))
-    expect(page.locator("figcaption select option").first).to_have_text(hostile)
-    page.goto(f"{other.server.url}#play")
-    page.locator("#record-start").click()
-    expect(page.locator("#record-file")).to_contain_text(hostile)
-    assert page.locator("img").count() == 1  # the icon
-    page.close()
-    other.stop()
