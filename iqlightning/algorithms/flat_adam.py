@@ -85,7 +85,7 @@ class FlatAdam:
     def back_to(self, steps: int) -> None:
         """Sets the number of steps made, where one was counted but not made."""
         self.steps = steps
-        self.optimizer.state[self.flat.vector]["step"].fill_(float(steps))
+        self._state["step"].fill_(float(steps))
 
     def apply(self, weights: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, numbers: Tensor) -> None:
         """A step as a graph wants it: every tensor written once; ``numbers`` (3,) are those of :class:`AdamNumbers`."""

@@ -227,15 +227,14 @@ class Learner(lightning.LightningModule, ABC):
     def _backward(self, loss: Tensor) -> None:
         # Lightning's hooks around a backward pass cost as much as a small network's own. Where the gradient is one
         # small vector, one exchange after the pass also costs less than to prepare many that overlap with it.
-        several = self.trainer.world_size > 1
-        flat = self._flat if isinstance(self.trainer.strategy, DDPStrategy) else None
-        if several and (flat is None or not flat.small):
+        if self.trainer.world_size == 1:
+            loss.backward()
+        elif self._flat is not None and self._flat.small and isinstance(self.trainer.strategy, DDPStrategy):
+            loss.backward()
+            torch.distributed.all_reduce(self._flat.gradient)
+            self._flat.gradient.div_(self.trainer.world_size)
+        else:
             self.manual_backward(loss)
-            return
-        loss.backward()
-        if several and flat is not None:
-            torch.distributed.all_reduce(flat.gradient)
-            flat.gradient.div_(self.trainer.world_size)
 
     def _count_update(self) -> None:
         """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""

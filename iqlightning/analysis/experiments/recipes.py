@@ -26,8 +26,6 @@ class Recipe(NamedTuple):
 
 
 _SMALL_STEPS = {"model.max_grad_norm": "0.03"}
-# kernels that have to find out what a wall is take longer
-_LARGE_STEPS = {"model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}
 # replayed transitions are of as many grids, each of which is planned
 _FEW_GRIDS = {"data.batch_size": "64"}
 # a network that is not the same in all directions is shown them all
@@ -44,7 +42,10 @@ RECIPES = {
         {"model.encoder": "ValueIterationNetwork", "trainer.max_steps": "2000", **_SMALL_STEPS, **_TURNED},
         {**_FEW_GRIDS, "model.optimizer.lr": "0.003", "model.max_grad_norm": "0.1", "trainer.max_steps": "4000"},
     ),
-    "RecurrentPlanner": Recipe({"model.encoder": "RecurrentPlanner", **_LARGE_STEPS}, _FEW_GRIDS),
+    # it has to find out what a wall is, and takes longer, and larger steps
+    "RecurrentPlanner": Recipe(
+        {"model.encoder": "RecurrentPlanner", "model.optimizer.lr": "0.003", "trainer.max_steps": "1000"}, _FEW_GRIDS
+    ),
     "HierarchicalPlanner": Recipe(
         {"model.encoder": "HierarchicalPlanner", "trainer.max_steps": "800", **_TURNED},
         {**_FEW_GRIDS, "model.max_grad_norm": "0.1"},

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from iqlightning.nets.encoders.encoder import Encoder, require_grid
@@ -34,27 +34,23 @@ class _NeighbourMax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, cells: Tensor, stride: int) -> Tensor:
-        count = cells.shape[1] - 2 * stride
-        vertical = torch.maximum(cells[:, :count], cells[:, 2 * stride :])
-        horizontal = torch.maximum(cells[:, stride - 1 : stride - 1 + count], cells[:, stride + 1 : stride + 1 + count])
-        result = torch.maximum(vertical, horizontal)
+    def forward(ctx: Any, cells: Tensor, stride: int) -> Tensor:
+        above, below, left, right = _around(cells, stride)
+        result = torch.maximum(torch.maximum(above, below), torch.maximum(left, right))
         ctx.save_for_backward(cells, result)
-        ctx.stride = stride  # type: ignore[attr-defined]
+        ctx.stride = stride
         return result
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         cells, result = ctx.saved_tensors
-        stride, count = ctx.stride, result.shape[1]
-        windows = [slice(offset, offset + count) for offset in (0, 2 * stride, stride - 1, stride + 1)]
-        reached = [(cells[:, window] == result).to(result.dtype) for window in windows]
+        reached = [(neighbour == result).to(result.dtype) for neighbour in _around(cells, ctx.stride)]
         # Neighbours that are equally large share the gradient. In open space many are, and giving each of them the
         # whole of it would multiply it by up to four in every iteration.
         share = gradients[0] / (reached[0] + reached[1] + reached[2] + reached[3])
         total = torch.zeros_like(cells)
-        for window, mask in zip(windows, reached, strict=True):
-            total[:, window].addcmul_(share, mask)
+        for window, mask in zip(_around(total, ctx.stride), reached, strict=True):
+            window.addcmul_(share, mask)
         return total, None
 
 
@@ -76,7 +72,7 @@ class _Propagate(torch.autograd.Function):
         carry, echo = weight.chunk(2, dim=1)
         torch.clamp(z, min=0, out=middle[0])
         for step in range(iterations):
-            _highest(_around(maps[step % kept], stride, count), beside, out=highest)
+            _highest(_around(maps[step % kept], stride), beside, out=highest)
             torch.addmm(z, carry, highest, out=beside).addmm_(echo, middle[step % kept])
             torch.clamp(beside, min=0, out=middle[(step + 1) % kept])
         if any(ctx.needs_input_grad):
@@ -97,9 +93,9 @@ class _Propagate(torch.autograd.Function):
         of_z, share, highest = torch.zeros_like(of_own), torch.empty_like(of_own), torch.empty_like(of_own)
         reached = [torch.empty_like(of_own) for _ in range(4)]
         buffer = torch.zeros_like(maps[0])
-        windows, center = _around(buffer, stride, count), buffer[:, stride : stride + count]
+        windows, center = _around(buffer, stride), buffer[:, stride : stride + count]
         for step in range(len(maps) - 2, -1, -1):
-            around = _around(maps[step], stride, count)
+            around = _around(maps[step], stride)
             _highest(around, share, out=highest)  # to find it again is faster than to keep it
             arriving = torch.ops.aten.threshold_backward(of_own, middle[step + 1], 0)
             of_z += arriving
@@ -117,8 +113,9 @@ class _Propagate(torch.autograd.Function):
         return of_z, of_weight, None, None
 
 
-def _around(line: Tensor, stride: int, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _around(line: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The four neighbours of each cell of a line with ``stride`` zeros at both ends."""
+    count = line.shape[1] - 2 * stride
     return (
         line[:, :count],
         line[:, 2 * stride :],
