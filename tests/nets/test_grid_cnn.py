@@ -94,6 +94,30 @@ def test_a_grid_is_computed_once_until_the_weights_change(monkeypatch):
 def test_gradient_of_the_neighbour_maximum():
     cells = torch.rand(3, 40, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: _NeighbourMax.apply(x, 5), cells)
+    assert torch.autograd.gradgradcheck(lambda x: _NeighbourMax.apply(x, 5), cells)
+
+
+def test_a_gradient_penalty_on_observations_has_a_gradient():
+    torch.manual_seed(0)
+    network = GridCNN((3, 6, 6), iterations=4).double()
+    observations = random_observations(8, 6, 6).double()
+
+    def penalty() -> torch.Tensor:
+        points = observations.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(points).square().sum(), points, create_graph=True)
+        return slope.square().sum()
+
+    network.zero_grad()
+    penalty().backward()
+    weight = network.weight
+    assert weight.grad is not None
+    step = 1e-6 * torch.randn_like(weight)
+    with torch.no_grad():
+        weight.add_(step)
+    higher = penalty().item()
+    with torch.no_grad():
+        weight.sub_(2 * step)
+    assert higher - penalty().item() == pytest.approx(2 * (weight.grad * step).sum().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("iterations", [1, 7, 20])

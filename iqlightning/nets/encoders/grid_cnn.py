@@ -49,8 +49,9 @@ class _NeighbourMax(torch.autograd.Function):
         # whole of it would multiply it by up to four in every iteration.
         share = gradients[0] / (reached[0] + reached[1] + reached[2] + reached[3])
         total = torch.zeros_like(cells)
-        for window, mask in zip(_around(total, ctx.stride), reached, strict=True):
-            window.addcmul_(share, mask)
+        for which, mask in enumerate(reached):
+            # Each view is taken anew: where this is differentiated again, one is good only until the next is written.
+            _around(total, ctx.stride)[which].addcmul_(share, mask)
         return total, None
 
 
