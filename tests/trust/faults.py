@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = [
     "call_at_update",
     "fail_at_write",
     "raise_at_update",
+    "remount",
     "signal_at_edge",
     "signal_at_setup",
     "signal_at_update",
@@ -160,6 +162,11 @@ def call_at_update(update: int, function: Callable[..., Any], *arguments: Any) -
             function(*arguments)
 
     plant(Learner, "_count_update", act, after=True)
+
+
+def remount(disk: Path, options: str) -> None:
+    """Mounts a disk anew, for example read-only; only the superuser can."""
+    subprocess.run(["mount", "-o", f"remount,{options}", disk], check=True)
 
 
 def fail_at_write(count: int, error: str) -> None:

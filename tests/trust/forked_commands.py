@@ -7,6 +7,7 @@ that changes something in the child, and in the child only.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import time
@@ -90,8 +91,10 @@ class Commands:
         self._count += 1
         output = self.folder / f"said-{self._count}.txt"
         variables = {name: str(value) for name, value in (environment or {}).items()}
+        # read in the child once it writes to ``output``, so that a fault that cannot be read says so there
+        planted = pickle.dumps(fault)
         process: Any = _server.Process(  # pyright: ignore[reportAttributeAccessIssue]
-            target=_run, args=([str(each) for each in arguments], str(self.folder), str(output), variables, fault)
+            target=_run, args=([str(each) for each in arguments], str(self.folder), str(output), variables, planted)
         )
         process.start()
         return Command(process, output)
@@ -112,7 +115,10 @@ class Commands:
         return sentences[0]
 
 
-def _run(arguments: list[str], folder: str, output: str, environment: dict[str, str], fault: Fault | None) -> None:
+def _run(arguments: list[str], folder: str, output: str, environment: dict[str, str], planted: bytes) -> None:
+    terminal = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(terminal, 1)
+    os.dup2(terminal, 2)
     # a shell starts what runs in the background with Ctrl-C ignored, and children inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)
@@ -122,12 +128,10 @@ def _run(arguments: list[str], folder: str, output: str, environment: dict[str, 
     # set when Lightning is imported, which was before there was a rank
     rank_zero_only.__dict__["rank"] = int(environment.get("RANK", 0))
     os.setsid()
-    terminal = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(terminal, 1)
-    os.dup2(terminal, 2)
     sys.argv = ["iqlightning", *arguments]
     from iqlightning.cli.main import main
 
+    fault: Fault | None = pickle.loads(planted)
     if fault is not None:
         fault()
     sys.exit(main(arguments))

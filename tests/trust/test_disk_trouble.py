@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from counts import slow_count
-from faults import call_at_update, fail_at_write
+from faults import call_at_update, fail_at_write, remount
 from forked_commands import Commands
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
 
@@ -40,10 +40,6 @@ def disk(commands) -> Iterator[Path]:
         pytest.skip("a disk can be made by the superuser only; the same is tested with planted errors")
     yield folder
     subprocess.run(["umount", "-l", folder], check=True)
-
-
-def remount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
 
 
 def whole(folder: Path) -> None:
