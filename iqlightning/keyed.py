@@ -35,6 +35,7 @@ class Stream(IntEnum):
     PATH = 16
     PHASE = 17
     ENVIRONMENT = 18
+    IMAGINED = 19
 
 
 _WORD = (1 << 64) - 1

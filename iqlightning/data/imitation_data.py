@@ -16,13 +16,15 @@ from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
-from iqlightning.data.symmetries import symmetry_of
+from iqlightning.data.shards import check_num_envs
+from iqlightning.data.symmetries import MirrorSymmetry, symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.envs import env_config_from_dict
+from iqlightning.envs.dynamics.imagination import Imagination
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
-from iqlightning.types import Batch, BatchEnv, EnvConfig, Trajectories
+from iqlightning.types import Batch, BatchEnv, EnvConfig, Trajectories, Transition
 
 __all__ = ["ImitationData"]
 
@@ -56,6 +58,8 @@ class ImitationData(LightningDataModule):
         out_of_core: whether observations stay in the file and each batch is read from it, so that demonstrations may be
             larger than memory; the batches are the same. ``auto``: from a file of 1 GB on.
         online: collects the policy's own transitions as well; None is offline learning.
+        imagined: has those transitions played in a model of the dynamics that is fitted to the demonstrations, so that
+            learning stays offline: the environment is never stepped. Needs ``online``, for how much is played.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
         seed: of everything drawn here but the demonstrations.
@@ -83,6 +87,7 @@ class ImitationData(LightningDataModule):
         symmetries: bool = False,
         out_of_core: Literal["auto"] | bool = "auto",
         online: OnlineReplay | None = None,
+        imagined: Imagination | None = None,
         updates_per_epoch: int = 100,
         updates_per_step: int = 8,
         seed: int = 0,
@@ -94,6 +99,8 @@ class ImitationData(LightningDataModule):
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, but is {value}")
         check_batch_size(batch_size, 1, per_episode)
+        if imagined is not None and online is None:
+            raise UserError("data.imagined says where the policy plays; say with data.online how much it plays")
         split_episodes(2, min(validation_fraction, 0.5), seed)  # the range; whether it fits is seen with the file
         self.env: EnvConfig = env
         self.training_env: EnvConfig = env
@@ -109,6 +116,7 @@ class ImitationData(LightningDataModule):
         self.symmetries = symmetries
         self.out_of_core = out_of_core
         self.online = online
+        self.imagined = imagined
         self.updates_per_epoch = updates_per_epoch
         self.updates_per_step = updates_per_step
         self.seed = seed
@@ -304,10 +312,10 @@ class ImitationData(LightningDataModule):
             "device": placement.device,
         }
         if self.online is not None and self._experience is not None:
-            self._experience.change_env(self._own_env(self.online, placement))
+            self._experience.change_env(self._own_env(self.online, placement, kept))
         elif self.online is not None:
             stream = IndexStream(1, self.batch_size, self.seed, stream=Stream.REPLAY, **common)
-            env = self._own_env(self.online, placement)
+            env = self._own_env(self.online, placement, kept)
             self._experience = Experience(env, self._explore, self.online, stream, rewards=False)
         bounds = training.starts if kept is None else torch.searchsorted(kept, training.starts)
         # what an algorithm says it needs; anything else is served everything
@@ -332,8 +340,25 @@ class ImitationData(LightningDataModule):
             initial=needs is None or "initial" in needs,
         )
 
-    def _own_env(self, online: OnlineReplay, placement: Placement) -> BatchEnv:
-        return own_environments(self.training_env, online.num_envs, self.seed, placement)
+    def _own_env(self, online: OnlineReplay, placement: Placement, kept: Tensor | None) -> BatchEnv:
+        if self.imagined is None:
+            return own_environments(self.training_env, online.num_envs, self.seed, placement)
+        if isinstance(self.training, DiskTrajectories):
+            raise UserError("data.imagined fits a model to demonstrations in memory; set data.out_of_core to false")
+        known = self.training.transitions(kept)
+        symmetry = symmetry_of(self.env, placement.device) if self.symmetries else None
+        if isinstance(symmetry, MirrorSymmetry):
+            keys = torch.ones_like(known.actions)  # those that are mirrored
+            known = _joined(known, symmetry(known, keys))
+        check_num_envs(online.num_envs, placement.world_size)
+        return self.imagined.make_batch(
+            known,
+            self.env.num_actions,
+            online.num_envs // placement.world_size,
+            seed=self.seed,
+            first=placement.rank,
+            every=placement.world_size,
+        )
 
     def _explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         return explore(self.trainer, observations, env_steps, envs)
@@ -345,6 +370,12 @@ class ImitationData(LightningDataModule):
         if self.noise_std != 0.0:
             augmentations.append((Stream.NOISE, GaussianNoise(self.noise_std, self.env.observation_high)))
         return augmentations
+
+
+def _joined(one: Transition, other: Transition) -> Transition:
+    """Both, without rewards."""
+    parts = (torch.cat(pair) for pair in zip(one[:5], other[:5], strict=True))
+    return Transition(*parts)
 
 
 def _env_of_file(path: str) -> EnvConfig:

@@ -22,10 +22,13 @@ class _Task(NamedTuple):
     config: str
     trajectories: tuple[int, ...]
     made_by: str
+    imagined: str | None = None  # configuration of LS-IQ on transitions imagined with a model of the dynamics
 
 
 _TASKS = {
-    "CartPole-v1": _Task("cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect"),
+    "CartPole-v1": _Task(
+        "cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect", "cartpole_imagined"
+    ),
     "Acrobot-v1": _Task("acrobot_iq", (1, 3), "fit --config configs/acrobot_dqn.yaml, then collect"),
     "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "collect --gym LunarLander-v3 --policy heuristic"),
 }
@@ -41,8 +44,9 @@ _CALLBACKS = "[{class_path: UpdateProgressBar}, {class_path: FinalSummary, init_
 class Control(Experiment):
     """The first trajectories of a file, thinned out; greedy policies of the last weights, so that no return is used.
 
-    Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. Seeds differ in their
-    initial weights, in their batches and in which transitions of each trajectory are kept.
+    Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. On CartPole there is also
+    LS-IQ that plays a model of the dynamics fitted to the same transitions. Seeds differ in their initial weights, in
+    their batches and in which transitions of each trajectory are kept.
     """
 
     name = "control"
@@ -75,17 +79,25 @@ class Control(Experiment):
                     f"{task.config}.yaml has the commands)"
                 )
             numbers = task.trajectories[:1] if options.quick else task.trajectories
-            for number, algorithm in product(numbers, ("IQ-Learn", "cloning")):
+            configs = {"IQ-Learn": task.config, "cloning": task.config}
+            if task.imagined is not None:
+                configs["LS-IQ imagined"] = task.imagined
+            for number, algorithm in product(numbers, configs):
                 settings = dict(_CLONING) if algorithm == "cloning" else {}
                 settings |= {"data.path": str(path), "data.episodes": str(number)}
                 settings |= {"data.symmetries": str(options.symmetries).lower(), "trainer.callbacks": _CALLBACKS}
                 if options.quick:
                     settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
-                parts = [name, *([] if options.symmetries else ["one_sided"]), algorithm.lower(), str(number)]
+                parts = [
+                    name,
+                    *([] if options.symmetries else ["one_sided"]),
+                    algorithm.lower().replace(" ", "_"),
+                    str(number),
+                ]
                 for seed in options.seeds:
                     yield Trial(
-                        group="_".join(parts).replace("-", "_"),
-                        config=f"{options.configs}/{task.config}.yaml",
+                        group="_".join(parts).replace("-", "_").replace(" ", "_"),
+                        config=f"{options.configs}/{configs[algorithm]}.yaml",
                         seed=seed,
                         settings=settings,
                         evaluations={name: ("--episodes", str(episodes), "--seed", "1")},

@@ -1,0 +1,1 @@
+"""Models of an environment's dynamics, fitted to demonstrations, and episodes that are imagined with them."""
