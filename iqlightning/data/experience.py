@@ -18,7 +18,7 @@ from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import BatchEnv, EnvConfig, Transition
 
-__all__ = ["Experience", "OnlineReplay", "explore", "own_environments"]
+__all__ = ["Experience", "OnlineReplay", "explore", "own_environments", "own_share"]
 
 # Updates whose random numbers are drawn together.
 _BLOCK = 128
@@ -206,10 +206,19 @@ def own_environments(env: EnvConfig, num_envs: int, seed: int, placement: Placem
     Raises:
         UserError: if they cannot be shared out equally.
     """
-    device, rank, world_size = placement
+    return env.make_batch(**own_share(num_envs, placement), seed=seed, split="train", device=placement.device)
+
+
+def own_share(num_envs: int, placement: Placement) -> dict[str, int]:
+    """``num_envs``, ``first`` and ``every`` of this process's share of all environments, arguments of ``make_batch``.
+
+    Raises:
+        UserError: if they cannot be shared out equally.
+    """
+    _, rank, world_size = placement
     check_num_envs(num_envs, world_size)
-    share: dict[str, int] = {"first": rank, "every": world_size} if world_size > 1 else {}
-    return env.make_batch(num_envs // world_size, seed=seed, split="train", device=device, **share)
+    share = {"num_envs": num_envs // world_size}
+    return share | {"first": rank, "every": world_size} if world_size > 1 else share
 
 
 def explore(trainer: Trainer | None, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:

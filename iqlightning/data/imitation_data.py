@@ -11,13 +11,12 @@ from iqlightning.data.augment import Augmentation, GaussianNoise
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.disk_trajectories import DiskTrajectories, checking_bar, open_demonstrations
-from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
+from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments, own_share
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
-from iqlightning.data.shards import check_num_envs
-from iqlightning.data.symmetries import MirrorSymmetry, symmetry_of
+from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.dynamics.imagination import Imagination
@@ -346,19 +345,11 @@ class ImitationData(LightningDataModule):
         if isinstance(self.training, DiskTrajectories):
             raise UserError("data.imagined fits a model to demonstrations in memory; set data.out_of_core to false")
         known = self.training.transitions(kept)
-        symmetry = symmetry_of(self.env, placement.device) if self.symmetries else None
-        if isinstance(symmetry, MirrorSymmetry):
-            keys = torch.ones_like(known.actions)  # those that are mirrored
-            known = _joined(known, symmetry(known, keys))
-        check_num_envs(online.num_envs, placement.world_size)
-        return self.imagined.make_batch(
-            known,
-            self.env.num_actions,
-            online.num_envs // placement.world_size,
-            seed=self.seed,
-            first=placement.rank,
-            every=placement.world_size,
-        )
+        if self.symmetries:
+            mirrored = symmetry_of(self.env, placement.device)(known, torch.ones_like(known.actions))
+            known = _joined(known, mirrored)
+        share = own_share(online.num_envs, placement)
+        return self.imagined.make_batch(known, self.env.num_actions, seed=self.seed, **share)
 
     def _explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         return explore(self.trainer, observations, env_steps, envs)

@@ -88,12 +88,7 @@ class Control(Experiment):
                 settings |= {"data.symmetries": str(options.symmetries).lower(), "trainer.callbacks": _CALLBACKS}
                 if options.quick:
                     settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
-                parts = [
-                    name,
-                    *([] if options.symmetries else ["one_sided"]),
-                    algorithm.lower().replace(" ", "_"),
-                    str(number),
-                ]
+                parts = [name, *([] if options.symmetries else ["one_sided"]), algorithm.lower(), str(number)]
                 for seed in options.seeds:
                     yield Trial(
                         group="_".join(parts).replace("-", "_").replace(" ", "_"),

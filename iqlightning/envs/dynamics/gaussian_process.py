@@ -17,7 +17,7 @@ _NOISE, _LENGTHS = (-7.0, 1.0), (-2.0, 6.0)
 
 
 class GaussianProcess(DynamicsModel):
-    r"""One Gaussian process for each number of the observation, as in PILCO (Deisenroth and Rasmussen 2011, eq. 6).
+    r"""One Gaussian process for each number of the observation, as in PILCO (Deisenroth and Rasmussen 2011, 2.1).
 
     With x = [s / std(s), one-hot(a)] and y = (s' - s) / std(s' - s)::
 
