@@ -20,6 +20,7 @@ from torchmetrics import MeanMetric, Metric
 from iqlightning.algorithms.compiled_update import CompiledUpdate
 from iqlightning.algorithms.eager_update import EagerUpdate, Updated
 from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
+from iqlightning.algorithms.process_gather import Gather, gather_by_message, gather_over_processes
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.since_log import SinceLog
 from iqlightning.errors import UserError
@@ -120,6 +121,7 @@ class Learner(lightning.LightningModule, ABC):
         self._since_log = SinceLog()
         self._flat: FlatWeights | None = None
         self.updater: EagerUpdate | CompiledUpdate | None = None
+        self._gather: Gather | None = None  # of this run's processes; made when it is first needed
 
     # ---- construction
 
@@ -154,7 +156,7 @@ class Learner(lightning.LightningModule, ABC):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Lightning's hook."""
-        self.updater = None
+        self.updater = self._gather = None
         optimizer, self._flat = flat_optimizer(self.trainable, self.optimizer_factory)
         return optimizer
 
@@ -229,12 +231,25 @@ class Learner(lightning.LightningModule, ABC):
         # small vector, one exchange after the pass also costs less than to prepare many that overlap with it.
         if self.trainer.world_size == 1:
             loss.backward()
-        elif self._flat is not None and self._flat.small and isinstance(self.trainer.strategy, DDPStrategy):
+        elif (gradient := self._exchanged()) is not None:
             loss.backward()
-            torch.distributed.all_reduce(self._flat.gradient)
-            self._flat.gradient.div_(self.trainer.world_size)
+            torch.mean(self.gather(gradient), 0, out=gradient)
         else:
             self.manual_backward(loss)
+
+    def _exchanged(self) -> Tensor | None:
+        """The gradient that processes hand each other here; None if that is left to Lightning's hooks."""
+        flat = self._flat
+        if flat is None or not flat.small or not isinstance(self.trainer.strategy, DDPStrategy):
+            return None
+        return flat.gradient
+
+    def gather(self, vector: Tensor) -> Tensor:
+        """The vectors of all processes (processes, numbers); all have to call it."""
+        if self._gather is None:
+            gradient = self._exchanged()
+            self._gather = gather_by_message if gradient is None else gather_over_processes(gradient)
+        return self._gather(vector)
 
     def _count_update(self) -> None:
         """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""
@@ -287,9 +302,8 @@ class Learner(lightning.LightningModule, ABC):
         """The mean over processes, each of which has an equal share of the batch; of extremes the extreme."""
         ends = {"_min": -1.0, "_max": 1.0}
         signs = values.new_tensor([ends.get(name[-4:], 0.0) for name in names])
-        mean = self.trainer.strategy.reduce(values.clone(), reduce_op="mean")  # in place
-        largest = self.trainer.strategy.reduce(signs * values, reduce_op="max")
-        return torch.where(signs == 0, mean, signs * largest)
+        everybody = self.gather(values)
+        return torch.where(signs == 0, everybody.mean(0), signs * (signs * everybody).amax(0))
 
     @torch.no_grad()
     def diagnose(self, q: Tensor, actions: Tensor, rewards: Tensor | None = None) -> dict[str, Tensor]:

@@ -68,49 +68,51 @@ class _Propagate(torch.autograd.Function):
         kept = iterations + 1 if any(ctx.needs_input_grad) else 2
         maps = z.new_empty(kept, channels, count + 2 * stride)
         maps[:, :, :stride] = maps[:, :, stride + count :] = 0
-        middle = maps[:, :, stride : stride + count]
+        # Each view is made once, for both directions: making them takes as long as working on a few grids.
+        lines = maps.unbind()
+        around, middle = [_around(line, stride) for line in lines], [line[:, stride : stride + count] for line in lines]
         highest, beside = torch.empty_like(z), torch.empty_like(z)
         carry, echo = weight.chunk(2, dim=1)
         torch.clamp(z, min=0, out=middle[0])
         for step in range(iterations):
-            _highest(_around(maps[step % kept], stride), beside, out=highest)
-            torch.addmm(z, carry, highest, out=beside).addmm_(echo, middle[step % kept])
-            torch.clamp(beside, min=0, out=middle[(step + 1) % kept])
+            now, following = step % kept, (step + 1) % kept
+            _highest(around[now], beside, out=highest)
+            torch.addmm(z, carry, highest, out=beside).addmm_(echo, middle[now])
+            torch.clamp(beside, min=0, out=middle[following])
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(weight, maps)
-            ctx.stride = stride
+            ctx.stride, ctx.around, ctx.middle = stride, around, middle
         return middle[iterations % kept].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
         weight, maps = ctx.saved_tensors
-        stride, count = ctx.stride, maps.shape[2] - 2 * ctx.stride
-        middle = maps[:, :, stride : stride + count]
-        carry, echo = weight.chunk(2, dim=1)
+        stride, around, middle = ctx.stride, ctx.around, ctx.middle
+        carry, echo = (half.t() for half in weight.chunk(2, dim=1))
         of_weight = torch.zeros_like(weight)
         of_carry, of_echo = of_weight.chunk(2, dim=1)
         of_own = gradients[0].contiguous()  # it comes transposed
-        of_z, share, highest = torch.zeros_like(of_own), torch.empty_like(of_own), torch.empty_like(of_own)
+        of_z, share, highest, arriving = torch.zeros_like(of_own), *(torch.empty_like(of_own) for _ in range(3))
         reached = [torch.empty_like(of_own) for _ in range(4)]
         buffer = torch.zeros_like(maps[0])
-        windows, center = _around(buffer, stride), buffer[:, stride : stride + count]
+        windows, center = _around(buffer, stride), buffer[:, stride : stride + of_own.shape[1]]
+        of_relu, highest_t = torch.ops.aten.threshold_backward.grad_input, highest.t()
         for step in range(len(maps) - 2, -1, -1):
-            around = _around(maps[step], stride)
-            _highest(around, share, out=highest)  # to find it again is faster than to keep it
-            arriving = torch.ops.aten.threshold_backward(of_own, middle[step + 1], 0)
+            _highest(around[step], share, out=highest)  # to find it again is faster than to keep it
+            of_relu(of_own, middle[step + 1], 0, grad_input=arriving)
             of_z += arriving
-            of_carry.addmm_(arriving, highest.t())
+            of_carry.addmm_(arriving, highest_t)
             of_echo.addmm_(arriving, middle[step].t())
             # see _NeighbourMax: neighbours that are equally large share the gradient
-            for neighbour, mask in zip(around, reached, strict=True):
+            for neighbour, mask in zip(around[step], reached, strict=True):
                 torch.eq(neighbour, highest, out=mask)
             torch.add(reached[0], reached[1], out=share).add_(reached[2]).add_(reached[3])
-            torch.div(carry.t() @ arriving, share, out=share)
-            of_own = torch.mm(echo.t(), arriving, out=center)
+            torch.div(torch.mm(carry, arriving, out=highest), share, out=share)
+            of_own = torch.mm(echo, arriving, out=center)
             for window, mask in zip(windows, reached, strict=True):
                 window.addcmul_(share, mask)
-        of_z += torch.ops.aten.threshold_backward(of_own, middle[0], 0)
+        of_z += of_relu(of_own, middle[0], 0, grad_input=arriving)
         return of_z, of_weight, None, None
 
 
