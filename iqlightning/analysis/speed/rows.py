@@ -234,7 +234,7 @@ ROWS = {
         Row("large", "demonstrations that stay on the disk against demonstrations in memory", 2, _large, 4e9),
         Row("start", "seconds to the help and to the first update", 2, whole_runs.start),
         Row("memory", "memory of a run", 2, whole_runs.memory),
-        Row("processes", "two processes against one", 2, whole_runs.processes),
+        Row("processes", "two processes against one", 3, whole_runs.processes),
         Row("learnt", "seconds until 99% success", 2, whole_runs.time_to_success),
     )
 }

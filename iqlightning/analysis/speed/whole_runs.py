@@ -5,11 +5,13 @@ On the clock, not in processor time; to be read on a machine that does nothing e
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,25 +107,45 @@ def peak_memory(config: Mapping[str, Any], updates: int) -> float:
 
 
 def processes(bench: Bench) -> list[Result]:
-    """Updates a second of two processes with one thread each against one."""
-    options = ["--data.batch_size", "512", "--trainer.limit_val_batches", "0", "--data.updates_per_epoch", "1000000"]
-    options += ["--trainer.callbacks", "null", *bench.steps(100)]
-    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    values, rates = [], {"one process": [], "two processes": []}
-    with tempfile.TemporaryDirectory() as name:
+    """Updates a second of two processes with one thread each against one.
+
+    Beside it, what the machine leaves of two processes that know nothing of each other, each with half the batch: the
+    work that does not shrink with the batch, and all that two cores share.
+    """
+    options = ["--trainer.limit_val_batches", "0", "--data.updates_per_epoch", "1000000", "--trainer.callbacks", "null"]
+    options += ["--trainer.accelerator", "cpu", *bench.steps(400)]
+    whole, half = ["--data.batch_size", "512"], ["--data.batch_size", "256"]
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    rates: dict[str, list[float]] = {"one process": [], "two processes": [], "two that exchange nothing": []}
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as side_by_side:
+        folders = [Path(name) / each for each in "ab"]
+        for folder in folders:
+            folder.mkdir()
+
+        def rate(folder: Path, *more: str) -> float:
+            return _fit(bench.config("cnn_iq"), folder, "end", *options, *more)["updates_per_second"]
+
         for repeat in range(bench.repeats + 1):
-            config = bench.config("cnn_iq")
-            one = _fit(config, Path(name), "end", *options, "--trainer.accelerator", "cpu")["updates_per_second"]
+            one = rate(folders[0], *whole)
             bench.progress(1)
-            both = _fit(config, Path(name), "end", *options, *two)["updates_per_second"]
+            both = rate(folders[0], *whole, *two)
+            bench.progress(1)
+            apart = list(side_by_side.map(lambda folder: rate(folder, *half), folders))
             bench.progress(1)
             if repeat:
-                values.append(both / one)
-                rates["one process"].append(one)
-                rates["two processes"].append(both)
-    medians = {name: sorted(found)[len(found) // 2] for name, found in rates.items()}
+                for found, each in zip(rates.values(), (one, both, min(apart)), strict=True):
+                    found.append(each)
+    medians = {name: statistics.median(found) for name, found in rates.items()}
     what = "GridCNN, global batch 512, two processes (gloo) / one"
-    return [Result("processes", what, "x", tuple(values), 1.6, 1.9, rates=medians)]
+    bound = "two of half the batch that exchange nothing, the slower / one"
+
+    def against_one(name: str) -> tuple[float, ...]:
+        return tuple(each / one for each, one in zip(rates[name], rates["one process"], strict=True))
+
+    return [
+        Result("processes", what, "x", against_one("two processes"), 1.6, 1.9, rates=medians),
+        Result("processes", bound, "x", against_one("two that exchange nothing")),
+    ]
 
 
 def time_to_success(bench: Bench) -> list[Result]:
