@@ -3,11 +3,15 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "nearest_multiples", "unknown"]
+__all__ = ["LostProcessError", "UserError", "nearest_multiples", "unknown"]
 
 
 class UserError(Exception):
     """One plain sentence that names the culprit and, where there are any, the valid choices."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process of this run has ended, or no longer answers; no mistake of this one."""
 
 
 def nearest_multiples(number: int, unit: int) -> str:

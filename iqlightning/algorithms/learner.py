@@ -20,7 +20,7 @@ from torchmetrics import MeanMetric, Metric
 from iqlightning.algorithms.compiled_update import CompiledUpdate
 from iqlightning.algorithms.eager_update import EagerUpdate, Updated
 from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
-from iqlightning.algorithms.process_gather import Gather, gather_by_message, gather_over_processes
+from iqlightning.algorithms.process_gather import Gather, average, gather_by_message, gather_over_processes
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.since_log import SinceLog
 from iqlightning.errors import UserError
@@ -233,7 +233,7 @@ class Learner(lightning.LightningModule, ABC):
             loss.backward()
         elif (gradient := self._exchanged()) is not None:
             loss.backward()
-            torch.mean(self.gather(gradient), 0, out=gradient)
+            average(gradient, self._processes())
         else:
             self.manual_backward(loss)
 
@@ -244,12 +244,12 @@ class Learner(lightning.LightningModule, ABC):
             return None
         return flat.gradient
 
-    def gather(self, vector: Tensor) -> Tensor:
-        """The vectors of all processes (processes, numbers); all have to call it."""
+    def _processes(self) -> Gather:
+        """How processes hand each other vectors; all have to call it."""
         if self._gather is None:
             gradient = self._exchanged()
             self._gather = gather_by_message if gradient is None else gather_over_processes(gradient)
-        return self._gather(vector)
+        return self._gather
 
     def _count_update(self) -> None:
         """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""
@@ -302,7 +302,7 @@ class Learner(lightning.LightningModule, ABC):
         """The mean over processes, each of which has an equal share of the batch; of extremes the extreme."""
         ends = {"_min": -1.0, "_max": 1.0}
         signs = values.new_tensor([ends.get(name[-4:], 0.0) for name in names])
-        everybody = self.gather(values)
+        everybody = self._processes()(values)
         return torch.where(signs == 0, everybody.mean(0), signs * (signs * everybody).amax(0))
 
     @torch.no_grad()

@@ -11,15 +11,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Gather", "SharedMemoryGather", "gather_by_message", "gather_over_processes"]
+from iqlightning.errors import LostProcessError
+
+__all__ = ["Gather", "SharedMemoryGather", "average", "gather_by_message", "gather_over_processes"]
 
 Gather = Callable[[Tensor], Tensor]
-"""A vector of this process to those of all, (processes, numbers), by rank; good until the call after the next."""
+"""A vector of this process to those of all, (processes, numbers), by rank; good until the next call."""
 
 _SHARED = Path("/dev/shm")  # memory that looks like a folder; a container may have little of it, or none
 _CACHE_LINE = 8  # numbers of 8 bytes; processes that write into one line of the cache slow each other
-_LOOKS = 2000  # before the processor is offered to others
-_NAPS_AFTER, _LIVES_AFTER, _GIVEN_UP_AFTER = 0.05, 1.0, 1800.0  # seconds
+
+# How a process waits: it looks at once and again so many times, a fifth of a millisecond; then it lets others have the
+# processor between two looks, and after so many seconds for longer. It may be another's checkpoint that it waits for.
+_LOOKS_AT_ONCE = 2000
+_NAPS_AFTER, _NAP = 0.05, 0.0005
+# Seconds between two looks whether the other still lives. Lightning kills the first process soon after one of the
+# others has died; it should have said why by then.
+_ALIVE_EVERY = 0.02
+_PATIENCE = 1800.0  # seconds; as long as torch.distributed waits by default
 
 
 def gather_over_processes(longest: Tensor) -> Gather:
@@ -30,8 +39,17 @@ def gather_over_processes(longest: Tensor) -> Gather:
     return (SharedMemoryGather.of_all(longest) if longest.device.type == "cpu" else None) or gather_by_message
 
 
+def average(vector: Float[Tensor, " numbers"], gather: Gather) -> None:
+    """Replaces a vector by the mean over processes, added up in the order of the ranks where ``gather`` is cheap."""
+    if isinstance(gather, SharedMemoryGather):
+        torch.mean(gather(vector), 0, out=vector)
+    else:
+        torch.distributed.all_reduce(vector)
+        vector.div_(torch.distributed.get_world_size())
+
+
 def gather_by_message(vector: Float[Tensor, " numbers"]) -> Float[Tensor, "processes numbers"]:
-    """With torch.distributed. For small vectors the one round of this beats the two of a sum."""
+    """With torch.distributed."""
     everybody = vector.new_empty(torch.distributed.get_world_size(), *vector.shape)
     torch.distributed.all_gather(list(everybody), vector)
     return everybody
@@ -43,7 +61,7 @@ class SharedMemoryGather:
     A message of 16 kB between two processes wakes several threads and takes a millisecond; here nobody sleeps, and it
     takes a fortieth of that. At call t the process of rank r writes into slot (t mod 2, r) and then t into its counter,
     and waits until every counter is at least t. Two slots are enough: slot t mod 2 is written anew at t + 2, after
-    every counter has reached t + 1, when every process is done with what it read at t.
+    every counter has reached t + 1, and a process that begins call t + 1 is done with what call t has given it.
 
     Args:
         slots: (2, processes, numbers), shared.
@@ -52,7 +70,7 @@ class SharedMemoryGather:
         lock: a descriptor of the shared file, of which each living process keeps the byte with its rank locked.
 
     Raises:
-        RuntimeError: when it is called, if another process has ended, or keeps this one waiting for half an hour.
+        LostProcessError: when it is called, if another process has ended, or keeps this one waiting for half an hour.
     """
 
     def __init__(self, slots: Tensor, counters: Tensor, rank: int, lock: int) -> None:
@@ -82,23 +100,26 @@ class SharedMemoryGather:
 
     def _wait_for(self, other: int) -> None:
         counters, calls = self._counters, self._calls
-        for _ in range(_LOOKS):
+        for _ in range(_LOOKS_AT_ONCE):
             if counters[other] >= calls:
                 return
         began = looked = time.monotonic()
         while counters[other] < calls:
             now = time.monotonic()
-            # it may be saving a checkpoint, or playing what this process has no part in
-            time.sleep(0.0005 if now - began > _NAPS_AFTER else 0)
-            if now - looked > _LIVES_AFTER:
+            time.sleep(_NAP if now - began > _NAPS_AFTER else 0)
+            if now - looked > _ALIVE_EVERY:
                 looked = now
-                if self._has_ended(other):
-                    raise RuntimeError(f"process {other} ended while process {self._rank} waited for it")
-                if now - began > _GIVEN_UP_AFTER:
-                    raise RuntimeError(f"process {self._rank} waited {now - began:.0f} s for process {other}")
+                # It may have come between the last look and its end.
+                if self._has_ended(other) and counters[other] < calls:
+                    raise LostProcessError(f"process {other} ended while process {self._rank} waited for it")
+                if now - began > _PATIENCE:
+                    raise LostProcessError(f"process {self._rank} waited {now - began:.0f} s for process {other}")
 
     def _has_ended(self, other: int) -> bool:
-        """Its lock is free then: the system lets go of it however a process ends."""
+        """Its lock is free then: the system lets go of it however a process ends.
+
+        Where two look at the same moment one of them finds the other's lock, and looks again.
+        """
         try:
             _lock(self._lock, other)
         except OSError:
@@ -113,21 +134,38 @@ class SharedMemoryGather:
         rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
         head = 8 * processes * _CACHE_LINE
         size = head + 2 * processes * longest.numel() * longest.element_size()
-        names: list[str | None] = [_reserved(size) if rank == 0 and _may_watch(processes) else None]
-        torch.distributed.broadcast_object_list(names)
-        name, found = names[0], None
-        if name is not None and _may_watch(processes) and Path(name).is_file():  # it is missing on another machine
-            memory = torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
-            counters = memory[:head].view(torch.int64).view(processes, _CACHE_LINE)
-            slots = memory[head:].view(longest.dtype).view(2, processes, longest.numel())
-            lock = os.open(name, os.O_RDWR)  # after the mapping: to close any descriptor of a file gives its locks back
-            _lock(lock, rank)
-            found = cls(slots, counters, rank, lock)
-        everywhere = torch.tensor(int(found is not None))
-        torch.distributed.all_reduce(everywhere, op=torch.distributed.ReduceOp.MIN)
-        if rank == 0 and name is not None:
-            os.unlink(name)  # the memory stays until the last process has ended, and nothing is left behind
+        may: list[set[int] | None] = [None] * processes
+        torch.distributed.all_gather_object(may, _cores())
+        if None in may or len(set[int]().union(*filter(None, may))) < processes:
+            return None
+        names: list[str | None] = [_reserved(size) if rank == 0 else None]
+        try:
+            torch.distributed.broadcast_object_list(names)
+            found = None if names[0] is None else cls._on(names[0], longest, rank, processes, head, size)
+            everywhere = torch.tensor(int(found is not None))
+            torch.distributed.all_reduce(everywhere, op=torch.distributed.ReduceOp.MIN)
+        finally:
+            if rank == 0 and names[0] is not None:
+                os.unlink(
+                    names[0]
+                )  # the memory stays until the last process has ended, and its name does not outlive it
         return found if everywhere else None
+
+    @classmethod
+    def _on(
+        cls, name: str, longest: Tensor, rank: int, processes: int, head: int, size: int
+    ) -> "SharedMemoryGather | None":
+        """One on a file that exists; None where it does not, as on another machine, or may not be opened."""
+        try:
+            os.close(os.open(name, os.O_RDWR))
+        except OSError:
+            return None
+        memory = torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
+        counters = memory[:head].view(torch.int64).view(processes, _CACHE_LINE)
+        slots = memory[head:].view(longest.dtype).view(2, processes, longest.numel())
+        lock = os.open(name, os.O_RDWR)  # after the mapping: to close any descriptor of a file gives its locks back
+        _lock(lock, rank)
+        return cls(slots, counters, rank, lock)
 
 
 def _lock(descriptor: int, byte: int) -> None:
@@ -135,11 +173,12 @@ def _lock(descriptor: int, byte: int) -> None:
     os.lockf(descriptor, os.F_TLOCK, 1)
 
 
-def _may_watch(processes: int) -> bool:
+def _cores() -> set[int] | None:
+    """Those that this process may run on; None where memory cannot be shared in this way."""
     # Other processors than x86 may show others the counter before the numbers that it announces.
-    ordered = platform.machine() in ("x86_64", "AMD64")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return ordered and _SHARED.is_dir() and cores >= processes
+    if platform.machine() not in ("x86_64", "AMD64") or not _SHARED.is_dir() or not hasattr(os, "sched_getaffinity"):
+        return None
+    return os.sched_getaffinity(0)
 
 
 def _reserved(size: int) -> str | None:

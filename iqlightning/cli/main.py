@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from iqlightning.cli.quiet import be_quiet
-from iqlightning.errors import UserError, unknown
+from iqlightning.errors import LostProcessError, UserError, unknown
 from iqlightning.interruption import Interrupted
 
 __all__ = ["COMMANDS", "ENVIRONMENT_VARIABLES", "main"]
@@ -129,7 +129,9 @@ def _processes_have_met() -> bool:
 
 
 def _lost_another_process(error: BaseException) -> bool:
-    """Whether it is what the libraries between processes say when one of them is gone."""
+    """Whether it is what is said when another process is gone, by us or by the libraries between processes."""
+    if isinstance(error, LostProcessError):
+        return True
     signs = ("closed by peer", "reset by peer", "broken pipe", "remote process exited", "communicator was aborted")
     return _processes_have_met() and any(sign in str(error).lower() for sign in signs)
 

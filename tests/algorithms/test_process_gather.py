@@ -17,7 +17,7 @@ _BEGIN = """
 import os, sys
 import torch
 from iqlightning.algorithms import process_gather
-from iqlightning.algorithms.process_gather import SharedMemoryGather, gather_by_message, gather_over_processes
+from iqlightning.algorithms.process_gather import SharedMemoryGather, average, gather_by_message, gather_over_processes
 
 rank = int(sys.argv[1])
 torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def _require_that_both_end_well(ended: list[tuple[int, str]]) -> None:
 
 
 needs_shared_memory = pytest.mark.skipif(
-    not process_gather._may_watch(2), reason="two cores of an x86 processor and /dev/shm are needed"
+    len(process_gather._cores() or ()) < 2, reason="two cores of an x86 processor and /dev/shm are needed"
 )
 
 
@@ -75,7 +75,7 @@ def test_every_process_reads_what_all_have_written_in_this_very_call(tmp_path):
 def test_where_one_process_cannot_share_memory_all_send_messages(tmp_path):
     body = """
     vectors = torch.arange(4.0) + rank, torch.arange(3, dtype=torch.float64) - rank
-    if process_gather._may_watch(2):  # what is too long or of another type
+    if len(process_gather._cores() or ()) > 1:  # what is too long or of another type
         gather = gather_over_processes(torch.zeros(3))
         assert isinstance(gather, SharedMemoryGather), gather
         for vector in vectors:
@@ -83,14 +83,21 @@ def test_where_one_process_cannot_share_memory_all_send_messages(tmp_path):
             assert found.dtype == vector.dtype, found
             assert torch.equal(found[rank], vector), found
             assert torch.equal(found, gather_by_message(vector)), found
-    process_gather._may_watch = lambda processes: rank == 0  # as if on another machine
+    process_gather._cores = lambda: {0}  # as if both shared one
     gather = gather_over_processes(torch.zeros(3))
     assert gather is gather_by_message, gather
     assert gather(torch.tensor([rank + 0.5])).tolist() == [[0.5], [1.5]]
-    process_gather._may_watch = lambda processes: True
+    process_gather._cores = lambda: {rank}
+    if rank:  # as if on another machine
+        SharedMemoryGather._on = classmethod(lambda *arguments: None)
+    gather = gather_over_processes(torch.zeros(3))
+    assert gather is gather_by_message, gather
     process_gather._reserved = lambda size: None
     gather = gather_over_processes(torch.zeros(3))
     assert gather is gather_by_message, gather
+    mean = torch.tensor([rank + 0.5])
+    average(mean, gather)
+    assert mean.tolist() == [1.0], mean
     """
     _require_that_both_end_well(_two(tmp_path, body))
 
@@ -100,6 +107,7 @@ def test_a_process_that_waits_for_one_that_was_killed_ends(tmp_path):
     body = """
     gather = gather_over_processes(torch.zeros(3))
     gather(torch.zeros(3))
+    assert isinstance(gather, SharedMemoryGather), gather
     if rank:
         os.kill(os.getpid(), 9)
     gather(torch.zeros(3))
