@@ -139,7 +139,7 @@ def test_whole_processes_are_measured(workplace):
     assert status == 0, workplace.shown()
     rows = json.loads((workplace.folder / "x.json").read_text())["results"]
     found = {row["what"]: row["median"] for row in rows}
-    assert len(found) == 4
+    assert len(found) == 5
     assert all(value > 0 for value in found.values())
 
 
