@@ -116,68 +116,57 @@ class SharedMemoryGather:
                     raise LostProcessError(f"process {self._rank} waited {now - began:.0f} s for process {other}")
 
     def _has_ended(self, other: int) -> bool:
-        """Its lock is free then: the system lets go of it however a process ends.
-
-        Where two look at the same moment one of them finds the other's lock, and looks again.
-        """
+        """Its lock is free then: the system lets go of it however a process ends."""
         try:
-            _lock(self._lock, other)
+            _lock(self._lock, other, os.F_TEST)
         except OSError:
             return False
-        os.lseek(self._lock, other, os.SEEK_SET)
-        os.lockf(self._lock, os.F_ULOCK, 1)
         return True
 
     @classmethod
     def of_all(cls, longest: Tensor) -> "SharedMemoryGather | None":
         """One for the processes of this run, all of which have to ask; None, for all of them, where one cannot."""
         rank, processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        head = 8 * processes * _CACHE_LINE
-        size = head + 2 * processes * longest.numel() * longest.element_size()
-        may: list[set[int] | None] = [None] * processes
-        torch.distributed.all_gather_object(may, _cores())
-        if None in may or len(set[int]().union(*filter(None, may))) < processes:
+        cores: list[set[int]] = [set()] * processes
+        torch.distributed.all_gather_object(cores, _cores())
+        if not all(cores) or len(set[int]().union(*cores)) < processes:
             return None
+        size = processes * (8 * _CACHE_LINE + 2 * longest.numel() * longest.element_size())
         names: list[str | None] = [_reserved(size) if rank == 0 else None]
         try:
             torch.distributed.broadcast_object_list(names)
-            found = None if names[0] is None else cls._on(names[0], longest, rank, processes, head, size)
+            found = None if names[0] is None else cls._on(names[0], rank, processes, longest.dtype)
             everywhere = torch.tensor(int(found is not None))
             torch.distributed.all_reduce(everywhere, op=torch.distributed.ReduceOp.MIN)
         finally:
             if rank == 0 and names[0] is not None:
-                os.unlink(
-                    names[0]
-                )  # the memory stays until the last process has ended, and its name does not outlive it
+                os.unlink(names[0])  # the memory itself stays until the last process has ended
         return found if everywhere else None
 
     @classmethod
-    def _on(
-        cls, name: str, longest: Tensor, rank: int, processes: int, head: int, size: int
-    ) -> "SharedMemoryGather | None":
-        """One on a file that exists; None where it does not, as on another machine, or may not be opened."""
-        try:
-            os.close(os.open(name, os.O_RDWR))
-        except OSError:
+    def _on(cls, name: str, rank: int, processes: int, dtype: torch.dtype) -> "SharedMemoryGather | None":
+        """One on a reserved file; None where there is none, as on another machine, or it may not be opened."""
+        if not os.access(name, os.R_OK | os.W_OK):
             return None
-        memory = torch.from_file(name, shared=True, size=size, dtype=torch.uint8)
+        memory = torch.from_file(name, shared=True, size=os.stat(name).st_size, dtype=torch.uint8)
+        head = 8 * processes * _CACHE_LINE
         counters = memory[:head].view(torch.int64).view(processes, _CACHE_LINE)
-        slots = memory[head:].view(longest.dtype).view(2, processes, longest.numel())
+        slots = memory[head:].view(dtype).view(2, processes, -1)
         lock = os.open(name, os.O_RDWR)  # after the mapping: to close any descriptor of a file gives its locks back
-        _lock(lock, rank)
+        _lock(lock, rank, os.F_TLOCK)
         return cls(slots, counters, rank, lock)
 
 
-def _lock(descriptor: int, byte: int) -> None:
+def _lock(descriptor: int, byte: int, command: int) -> None:
     os.lseek(descriptor, byte, os.SEEK_SET)
-    os.lockf(descriptor, os.F_TLOCK, 1)
+    os.lockf(descriptor, command, 1)
 
 
-def _cores() -> set[int] | None:
-    """Those that this process may run on; None where memory cannot be shared in this way."""
+def _cores() -> set[int]:
+    """Those that this process may run on; none where memory cannot be shared in this way."""
     # Other processors than x86 may show others the counter before the numbers that it announces.
     if platform.machine() not in ("x86_64", "AMD64") or not _SHARED.is_dir() or not hasattr(os, "sched_getaffinity"):
-        return None
+        return set()
     return os.sched_getaffinity(0)
 
 

@@ -25,7 +25,7 @@ torch.distributed.init_process_group("gloo", init_method="file://" + sys.argv[2]
 """
 
 
-def _two(folder, body: str, environment: dict[str, str] | None = None) -> list[tuple[int, str]]:
+def _two(folder, body: str) -> list[tuple[int, str]]:
     """Exit status and output of each of two processes that run the same lines."""
     program = _BEGIN + textwrap.dedent(body) + "torch.distributed.destroy_process_group()\n"
     begun = [
@@ -34,7 +34,6 @@ def _two(folder, body: str, environment: dict[str, str] | None = None) -> list[t
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | (environment or {}),
         )
         for rank in range(2)
     ]
@@ -47,7 +46,7 @@ def _require_that_both_end_well(ended: list[tuple[int, str]]) -> None:
 
 
 needs_shared_memory = pytest.mark.skipif(
-    len(process_gather._cores() or ()) < 2, reason="two cores of an x86 processor and /dev/shm are needed"
+    len(process_gather._cores()) < 2, reason="two cores of an x86 processor and /dev/shm are needed"
 )
 
 
@@ -75,7 +74,7 @@ def test_every_process_reads_what_all_have_written_in_this_very_call(tmp_path):
 def test_where_one_process_cannot_share_memory_all_send_messages(tmp_path):
     body = """
     vectors = torch.arange(4.0) + rank, torch.arange(3, dtype=torch.float64) - rank
-    if len(process_gather._cores() or ()) > 1:  # what is too long or of another type
+    if len(process_gather._cores()) > 1:  # what is too long or of another type
         gather = gather_over_processes(torch.zeros(3))
         assert isinstance(gather, SharedMemoryGather), gather
         for vector in vectors:

@@ -68,9 +68,7 @@ class _Propagate(torch.autograd.Function):
         kept = iterations + 1 if any(ctx.needs_input_grad) else 2
         maps = z.new_empty(kept, channels, count + 2 * stride)
         maps[:, :, :stride] = maps[:, :, stride + count :] = 0
-        # Each view is made once, for both directions: making them takes as long as working on a few grids.
-        lines = maps.unbind()
-        around, middle = [_around(line, stride) for line in lines], [line[:, stride : stride + count] for line in lines]
+        around, middle = _views(maps, stride)
         highest, beside = torch.empty_like(z), torch.empty_like(z)
         carry, echo = weight.chunk(2, dim=1)
         torch.clamp(z, min=0, out=middle[0])
@@ -81,14 +79,15 @@ class _Propagate(torch.autograd.Function):
             torch.clamp(beside, min=0, out=middle[following])
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(weight, maps)
-            ctx.stride, ctx.around, ctx.middle = stride, around, middle
+            ctx.stride = stride
         return middle[iterations % kept].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
         weight, maps = ctx.saved_tensors
-        stride, around, middle = ctx.stride, ctx.around, ctx.middle
+        stride = ctx.stride
+        around, middle = _views(maps, stride)
         carry, echo = (half.t() for half in weight.chunk(2, dim=1))
         of_weight = torch.zeros_like(weight)
         of_carry, of_echo = of_weight.chunk(2, dim=1)
@@ -96,7 +95,7 @@ class _Propagate(torch.autograd.Function):
         of_z, share, highest, arriving = torch.zeros_like(of_own), *(torch.empty_like(of_own) for _ in range(3))
         reached = [torch.empty_like(of_own) for _ in range(4)]
         buffer = torch.zeros_like(maps[0])
-        windows, center = _around(buffer, stride), buffer[:, stride : stride + of_own.shape[1]]
+        windows, center = _around(buffer, stride), buffer[:, stride:-stride]
         of_relu, highest_t = torch.ops.aten.threshold_backward.grad_input, highest.t()
         for step in range(len(maps) - 2, -1, -1):
             _highest(around[step], share, out=highest)  # to find it again is faster than to keep it
@@ -125,6 +124,12 @@ def _around(line: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         line[:, stride - 1 : stride - 1 + count],
         line[:, stride + 1 : stride + 1 + count],
     )
+
+
+def _views(maps: Tensor, stride: int) -> tuple[list[tuple[Tensor, Tensor, Tensor, Tensor]], list[Tensor]]:
+    """Of each of several lines: the neighbours of its cells, and the cells themselves."""
+    lines = maps.unbind()
+    return [_around(line, stride) for line in lines], [line[:, stride:-stride] for line in lines]
 
 
 def _highest(around: tuple[Tensor, Tensor, Tensor, Tensor], beside: Tensor, out: Tensor) -> None:
