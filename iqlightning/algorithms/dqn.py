@@ -1,4 +1,4 @@
-"""Deep Q-learning (Mnih et al. 2015) with its usual options: double, dueling (a head), n-step (the data)."""
+"""Deep Q-learning (Mnih et al. 2015) and its usual options: double, dueling (a head), n-step (the data), Munchausen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +12,7 @@ from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
 from iqlightning.algorithms.schedules import Schedule
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
+from iqlightning.losses.munchausen import Munchausen
 from iqlightning.losses.td import td_loss, td_target
 from iqlightning.losses.values import MaxValue
 from iqlightning.nets.encoders.encoder import Encoder
@@ -26,18 +27,21 @@ class DQN(Learner):
     r"""min_Q E[huber(Q(s, a) - R_n - gamma^n (1 - terminated) Q'(s_n, a*))].
 
     a* maximises the target network Q' or, with ``double_q``, the online network (van Hasselt et al. 2016, arXiv
-    1509.06461, eq. 4). It explores with probability epsilon, which falls linearly.
+    1509.06461, eq. 4). It explores with probability epsilon, which falls linearly. With ``munchausen`` the target is
+    that of :class:`~iqlightning.losses.munchausen.Munchausen`, and actions are drawn from softmax(Q / temperature) at
+    its temperature.
 
     Args:
         encoder: see ``Learner``.
         head: see ``Learner``; DuelingHead for a dueling network.
         gamma: see ``Learner``.
-        double_q: double Q-learning.
+        double_q: double Q-learning; None for it unless there is ``munchausen``, whose target has no maximum.
         target: how the target network follows.
         epsilon_start: exploration at the beginning.
         epsilon_end: exploration after ``epsilon_steps``.
         epsilon_steps: environment transitions over which it falls.
         reward_scale: rewards are multiplied by it in the target, so that Q has the scale networks begin at.
+        munchausen: adds the policy's log-probability to the reward; None for plain DQN.
         optimizer: see ``Learner``.
         schedule: see ``Learner``.
         max_grad_norm: see ``Learner``.
@@ -51,12 +55,13 @@ class DQN(Learner):
         encoder: Callable[[tuple[int, ...]], Encoder],
         head: Callable[[tuple[int, ...], int], Head] = PlainHead,
         gamma: float = 0.99,
-        double_q: bool = True,
+        double_q: bool | None = None,
         target: TargetUpdate | None = None,
         epsilon_start: float = 1.0,
         epsilon_end: float = 0.05,
         epsilon_steps: int = 10_000,
         reward_scale: float = 1.0,
+        munchausen: Munchausen | None = None,
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = 10.0,
@@ -64,14 +69,18 @@ class DQN(Learner):
         seed: int = 0,
         compile: bool = False,
     ) -> None:
-        super().__init__(encoder, head, MaxValue(), gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile)
+        value = MaxValue() if munchausen is None else munchausen.value
+        super().__init__(encoder, head, value, gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile)
         if not 0 <= epsilon_end <= epsilon_start <= 1:
             raise UserError(
                 f"exploration needs 0 <= epsilon_end <= epsilon_start <= 1, not {epsilon_end} and {epsilon_start}"
             )
         if not reward_scale > 0:
             raise UserError(f"reward_scale must be positive, not {reward_scale}")
-        self.double_q = double_q
+        if double_q and munchausen is not None:
+            raise UserError("the target of Munchausen takes no maximum: set double_q to false, or munchausen to null")
+        self.double_q = munchausen is None if double_q is None else double_q
+        self.munchausen = munchausen
         self.target = target or TargetUpdate(every=1, rate=0.01)
         self.epsilon_start = epsilon_start
         self.epsilon_end = epsilon_end
@@ -105,9 +114,13 @@ class DQN(Learner):
             if self.double_q and next_q is None:  # no gradient goes this way: not to compute it is a third less work
                 next_q = self.network(data.next_obs)
             target_q = self.target_network(data.next_obs)
-            best = (target_q if next_q is None else next_q).argmax(1, keepdim=True)
-            next_v = target_q.gather(1, best)[:, 0]
             rewards = data.rewards.to(q.dtype) * self.reward_scale
+            if self.munchausen is None:
+                best = (target_q if next_q is None else next_q).argmax(1, keepdim=True)
+                next_v = target_q.gather(1, best)[:, 0]
+            else:
+                rewards = rewards + self.munchausen.reward(self.target_network(data.obs), data.actions)
+                next_v = self.munchausen.value(target_q)
             target = td_target(rewards, next_v, data.terminated, self.gamma, data.steps)
         q_a = q.gather(1, data.actions[:, None])[:, 0]
         loss = td_loss(q_a, target)

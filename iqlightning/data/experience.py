@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from iqlightning.data.augment import Augmentation
 from iqlightning.data.index_stream import IndexStream
 from iqlightning.data.placement import Placement
 from iqlightning.data.replay import ReplayBuffer
@@ -82,6 +83,7 @@ class Experience:
         n_step: of :class:`ReplayBuffer`.
         gamma: of :class:`ReplayBuffer`.
         rewards: whether transitions come with their rewards.
+        symmetry: a symmetry of the environment that is applied to what is served; keyed by (seed, update, position).
     """
 
     def __init__(
@@ -94,8 +96,9 @@ class Experience:
         n_step: int = 1,
         gamma: float = 0.99,
         rewards: bool,
+        symmetry: Augmentation | None = None,
     ) -> None:
-        self.env, self.config, self.stream = env, config, stream
+        self.env, self.config, self.stream, self._symmetry = env, config, stream, symmetry
         self._act = act
         self._rewards = rewards
         self._ratio = Fraction(str(config.steps_per_update))
@@ -126,9 +129,11 @@ class Experience:
         steps_due = max(math.ceil(due / self.config.num_envs), self.buffer.n_step)
         while self._steps_played < steps_due:
             self._play()
-        fractions, envs = self._draw_of(update)
+        fractions, envs, *keys = self._draw_of(update)
         steps = (fractions * self.buffer.num_steps).to(torch.int64)
         sampled = self.buffer.sample(torch.add(envs, steps, alpha=self.env.num_envs))
+        if self._symmetry is not None:  # rewards, discounts and ends are the same in the image
+            sampled = self._symmetry(sampled, keys[0])
         return sampled if self._rewards else sampled._replace(rewards=None)
 
     def change_env(self, env: BatchEnv) -> None:
@@ -152,8 +157,8 @@ class Experience:
         self._obs = result.obs
         self._steps_played += 1
 
-    def _draw_of(self, update: int) -> tuple[Tensor, Tensor]:
-        """Of each sample of this process: a fraction of the remembered steps, and which of its own environments."""
+    def _draw_of(self, update: int) -> tuple[Tensor, ...]:
+        """Of each sample: a fraction of the remembered steps, which of its own environments, and a symmetry's key."""
         if not 0 <= update - self._first < len(self._draws):
             self._first = update // _BLOCK * _BLOCK
             stream, classes = self.stream, math.gcd(self.config.num_envs, self.stream.batch_size)
@@ -162,7 +167,10 @@ class Experience:
             within = numbers.floor()
             envs = stream.positions % classes + classes * within.to(torch.int64)
             own = torch.div(envs - stream.rank, stream.world_size, rounding_mode="floor")
-            self._draws = list(zip((numbers - within).unbind(0), own.unbind(0), strict=True))
+            columns = [numbers - within, own]
+            if self._symmetry is not None:
+                columns.append(stream.keys_of(Stream.SYMMETRY, self._first, _BLOCK))
+            self._draws = list(zip(*(column.unbind(0) for column in columns), strict=True))
         return self._draws[update - self._first]
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
+from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.gridworld.spec import GridWorldConfig
@@ -34,6 +35,8 @@ class ReplayData(LightningDataModule):
         steps_per_update: transitions played for each update; may be fractional.
         n_step: rewards that are summed before the value of the state after them is bootstrapped.
         gamma: discount; the learner's.
+        symmetries: as in :class:`~iqlightning.data.imitation_data.ImitationData`: the transitions of a batch are turned
+            and mirrored, or left and right exchanged in half of them, so that Q becomes (nearly) symmetric.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
         seed: of environments, warm-up and batches.
@@ -52,6 +55,7 @@ class ReplayData(LightningDataModule):
         steps_per_update: float = 10.0,
         n_step: int = 1,
         gamma: float = 0.99,
+        symmetries: bool = False,
         updates_per_epoch: int = 100,
         updates_per_step: int = 8,
         seed: int = 0,
@@ -70,6 +74,9 @@ class ReplayData(LightningDataModule):
         self.batch_size = batch_size
         self.n_step = n_step
         self.gamma = gamma
+        self.symmetries = symmetries
+        if symmetries:
+            symmetry_of(self.env)  # complains early
         self.updates_per_epoch = updates_per_epoch
         self.updates_per_step = updates_per_step
         self.seed = seed
@@ -119,6 +126,7 @@ class ReplayData(LightningDataModule):
             n_step=self.n_step,
             gamma=self.gamma,
             rewards=True,
+            symmetry=symmetry_of(self.env, device) if self.symmetries else None,
         )
 
     def train_dataloader(self) -> UpdateLoader:

@@ -14,9 +14,11 @@ from iqlightning.data.replay_data import ReplayData
 from iqlightning.envs.gridworld import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.losses.iq import InitialStates
+from iqlightning.losses.munchausen import Munchausen
 from iqlightning.losses.values import SoftValue
 from iqlightning.nets.encoders import MLP
 from iqlightning.nets.target import TargetUpdate
+from iqlightning.types import Transition
 
 ENV = GridWorldConfig(level="random_everything", height=4, width=4, num_walls=2)
 
@@ -85,6 +87,45 @@ def test_the_grouping_of_updates_changes_nothing_with_rollouts(updates_per_step:
         return weights(model)
 
     assert torch.equal(run(1), run(updates_per_step))
+
+
+def test_the_munchausen_target_is_the_formula():
+    model = DQN(small, gamma=0.9, reward_scale=0.5, munchausen=Munchausen(weight=0.7, temperature=0.2, floor=-0.4))
+    model.build(ENV)
+    with torch.no_grad():  # another target network than the network itself
+        for parameter in model.target_network.parameters():
+            parameter.mul_(3.0)
+    data = Transition(
+        obs=torch.randint(2, (9, 3, 4, 4), generator=torch.Generator().manual_seed(0)).float(),
+        actions=torch.arange(9) % 4,
+        next_obs=torch.randint(2, (9, 3, 4, 4), generator=torch.Generator().manual_seed(1)).float(),
+        terminated=torch.arange(9) == 4,
+        truncated=torch.zeros(9, dtype=torch.bool),
+        rewards=torch.linspace(-1, 1, 9),
+        steps=torch.tensor([1, 2, 3] * 3),
+    )
+    with torch.no_grad():
+        before, after = (model.target_network(each).double() for each in (data.obs, data.next_obs))
+        own = model.network(data.obs).double()
+    policy, next_policy = (torch.softmax(each / 0.2, 1) for each in (before, after))
+    log_probability = (0.2 * policy.log())[torch.arange(9), data.actions].clamp(min=-0.4)
+    value = (next_policy * (after - 0.2 * next_policy.log())).sum(1).masked_fill(data.terminated, 0.0)
+    assert data.rewards is not None
+    assert data.steps is not None
+    target = 0.5 * data.rewards + 0.7 * log_probability + 0.9**data.steps * value
+    error = (own[torch.arange(9), data.actions] - target).abs()
+    loss = torch.where(error < 1, error**2 / 2, error - 0.5).mean()
+
+    assert (log_probability == -0.4).any()
+    assert (log_probability > -0.4).any()
+    assert model.objective({"policy": data}).loss.item() == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_double_q_learning_and_munchausen_exclude_each_other():
+    with pytest.raises(UserError, match="set double_q to false, or munchausen to null"):
+        DQN(small, double_q=True, munchausen=Munchausen())
+    assert DQN(small).double_q
+    assert not DQN(small, munchausen=Munchausen()).double_q
 
 
 def test_equal_seeds_give_equal_weights_and_other_seeds_others(tmp_path: Path):

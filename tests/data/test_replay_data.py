@@ -12,6 +12,7 @@ from iqlightning.data.index_stream import IndexStream
 from iqlightning.data.placement import Placement
 from iqlightning.data.replay_data import ReplayData
 from iqlightning.data.shards import share_of
+from iqlightning.data.symmetries import symmetry_of
 from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
@@ -68,6 +69,32 @@ def test_transitions_carry_rewards_only_on_request():
     transition = experience(config, rewards=True).transitions(0)
     assert transition.rewards is not None
     assert torch.equal(transition.rewards == 10, transition.terminated)
+
+
+def test_symmetries_exchange_left_and_right_in_half_of_what_is_served():
+    config = OnlineReplay(8, 400, 100, 8.0)
+    mirror = symmetry_of(CART_POLE)
+    plain = experience(config, CART_POLE, rewards=True, n_step=3)
+    served = experience(config, CART_POLE, rewards=True, n_step=3, symmetry=mirror)
+    images = 0
+    for update in range(150):
+        expected, transition = plain.transitions(update), served.transitions(update)
+        ones = torch.ones_like(expected.actions)
+        image = mirror(expected, ones)
+        own = (transition.obs == image.obs).all(1)
+        for field in ("obs", "actions", "next_obs"):
+            kept, turned, shown = (getattr(each, field) for each in (expected, image, transition))
+            chosen = own if kept.dim() == 1 else own[:, None]
+            assert torch.equal(shown, torch.where(chosen, turned, kept))
+        for field in ("rewards", "terminated", "truncated", "steps"):
+            assert torch.equal(getattr(transition, field), getattr(expected, field))
+        images += int(own.sum())
+    assert abs(images - 1200) < 150  # of 2,400; three standard deviations are 74
+
+
+def test_symmetries_of_an_environment_without_any_are_refused_at_once():
+    with pytest.raises(UserError, match=r"data\.symmetries turns grids, but the environment is 'MountainCar-v0'"):
+        ReplayData(GymnasiumConfig("MountainCar-v0"), symmetries=True)
 
 
 def test_environments_that_cannot_be_restored_begin_anew_with_their_episodes_cut():

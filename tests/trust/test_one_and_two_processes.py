@@ -62,6 +62,11 @@ LEARNERS = {
         "ReplayData",
         _REPLAY + ", n_step: 3",
     ),
+    "munchausen": (
+        "{class_path: DQN, init_args: {" + _MLP + ", munchausen: {class_path: Munchausen}}}",
+        "ReplayData",
+        _REPLAY + ", symmetries: true",
+    ),
 }
 
 _FILE = """
