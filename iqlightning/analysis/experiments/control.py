@@ -30,7 +30,7 @@ _TASKS = {
         "cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect", "cartpole_imagined"
     ),
     "Acrobot-v1": _Task("acrobot_iq", (1, 3), "fit --config configs/acrobot_dqn.yaml, then collect"),
-    "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "collect --gym LunarLander-v3 --policy heuristic"),
+    "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "fit --config configs/lunarlander_dqn.yaml, then collect"),
 }
 _CLONING = {
     # the objective alone differs: network, data, optimizer, schedule and updates are those of the configuration
