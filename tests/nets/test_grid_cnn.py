@@ -132,7 +132,8 @@ def test_iterations_in_one_are_the_iterations_one_by_one(iterations):
         features.mul(torch.linspace(-1, 1, features.numel(), dtype=features.dtype).view_as(features)).sum().backward()
         found.append((features.detach(), [each.grad.clone() for each in network.parameters()]))
     (features, gradients), (same_features, same_gradients) = found
-    assert torch.equal(features, same_features)
+    # not equal to the last bit: some processors' products depend on where a matrix lies in memory
+    torch.testing.assert_close(features, same_features, rtol=1e-12, atol=1e-14)
     for gradient, same in zip(gradients, same_gradients, strict=True):
         torch.testing.assert_close(gradient, same, rtol=1e-10, atol=1e-12)
 
