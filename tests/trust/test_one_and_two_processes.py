@@ -213,7 +213,7 @@ def test_two_processes_learn_what_one_does(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does_in_every_way_of_learning(tmp_path):
-    assert len(LEARNERS) == 10
+    assert len(LEARNERS) == 11
     compare(tmp_path, list(LEARNERS), UPDATES)
 
 
