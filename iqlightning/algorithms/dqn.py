@@ -28,8 +28,8 @@ class DQN(Learner):
 
     a* maximises the target network Q' or, with ``double_q``, the online network (van Hasselt et al. 2016, arXiv
     1509.06461, eq. 4). It explores with probability epsilon, which falls linearly. With ``munchausen`` the target is
-    that of :class:`~iqlightning.losses.munchausen.Munchausen`, and actions are drawn from softmax(Q / temperature) at
-    its temperature.
+    that of :class:`~iqlightning.losses.munchausen.Munchausen`; it explores in the same way, and only the trained
+    policy, where it is sampled, draws from softmax(Q / temperature) at that temperature.
 
     Args:
         encoder: see ``Learner``.

@@ -16,14 +16,14 @@ class Munchausen:
     r"""R + weight [temperature log pi(a|s)]_floor^0 + gamma^n (1 - terminated) V(s_n), pi = softmax(Q' / temperature).
 
     V is the soft value of the target network Q' at the same temperature (M-DQN of Vieillard, Pietquin and Geist 2020,
-    arXiv 2007.14430, section 2, with its clipping). The log-probability holds each policy near the one before it. Where
-    nothing is clipped, iteration ends at
+    arXiv 2007.14430, section 2, with its clipping). The log-probability holds each policy near the one before it. With
+    n = 1, and where nothing is clipped, iteration ends at
 
         Q = (Q*_k - weight V*_k) / (1 - weight),    k = (1 - weight) temperature,
 
     with Q*_k, V*_k the soft-optimal values at temperature k: the gap between the best action and the others is
-    1 / (1 - weight) times as large (its theorem 2), so that the greedy policy decides more clearly and is easier to
-    imitate. With n-step returns the log-probability of the first action alone is added.
+    1 / (1 - weight) times as large (its theorem 2). Q - gamma V' is then the reward plus the log-probability, not the
+    reward alone. With n-step returns the log-probability of the first action alone is added.
 
     Args:
         weight: the paper's alpha, 0 <= weight < 1; its experiments use 0.9.

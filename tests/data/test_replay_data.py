@@ -92,6 +92,21 @@ def test_symmetries_exchange_left_and_right_in_half_of_what_is_served():
     assert abs(images - 1200) < 150  # of 2,400; three standard deviations are 74
 
 
+def test_the_datamodule_serves_mirrored_transitions_if_it_is_asked_to(tmp_path):
+    def served(symmetries: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        data = ReplayData(CART_POLE, num_envs=4, batch_size=16, warmup_steps=40, symmetries=symmetries)
+        batches = fit(data, tmp_path, steps=8).served.values()
+        policies = [policy for batch in batches if (policy := batch.get("policy")) is not None]
+        return torch.cat([each.obs for each in policies]), torch.cat([each.actions for each in policies])
+
+    (plain, plain_actions), (shown, shown_actions) = served(False), served(True)
+    same = (shown == plain).all(1)
+    assert same.any()
+    assert not same.all()
+    assert torch.equal(shown[~same], -plain[~same])
+    assert torch.equal(shown_actions, torch.where(same, plain_actions, 1 - plain_actions))
+
+
 def test_symmetries_of_an_environment_without_any_are_refused_at_once():
     with pytest.raises(UserError, match=r"data\.symmetries turns grids, but the environment is 'MountainCar-v0'"):
         ReplayData(GymnasiumConfig("MountainCar-v0"), symmetries=True)
