@@ -10,14 +10,14 @@ Importing it registers the Gymnasium environments and stays light: torch and Lig
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from iqlightning import envs as envs  # registers the environments
+from iqlightning.registration import register_environments
 
 if TYPE_CHECKING:
     from iqlightning.checkpoints import load_policy
-    from iqlightning.envs.gridworld.spec import GridWorldConfig
     from iqlightning.envs.gymnasium import GymnasiumConfig
-    from iqlightning.envs.registration import env_config_from_dict
     from iqlightning.errors import UserError
+    from iqlightning.gridworld.config import GridWorldConfig
+    from iqlightning.registration import env_config_from_dict
     from iqlightning.types import EnvConfig, Trajectories, Transition
 
 __version__ = "0.1.0"
@@ -36,14 +36,16 @@ __all__ = [
 
 _LAZY = {
     "EnvConfig": "iqlightning.types",
-    "GridWorldConfig": "iqlightning.envs.gridworld.spec",
+    "GridWorldConfig": "iqlightning.gridworld.config",
     "GymnasiumConfig": "iqlightning.envs.gymnasium",
     "Trajectories": "iqlightning.types",
     "Transition": "iqlightning.types",
     "UserError": "iqlightning.errors",
-    "env_config_from_dict": "iqlightning.envs.registration",
+    "env_config_from_dict": "iqlightning.registration",
     "load_policy": "iqlightning.checkpoints",
 }
+
+register_environments()
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from iqlightning.checkpoint_files import read_checkpoint
-from iqlightning.envs import env_config_from_dict
 from iqlightning.errors import UserError
 from iqlightning.losses.values import value_from_dict
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import POLICY_SCHEMA, QPolicy
+from iqlightning.registration import env_config_from_dict
 
 __all__ = ["load_policy"]
 

@@ -1,7 +1,7 @@
 """What flows through the package: transitions, batches and trajectories, and the protocols between its rooms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
@@ -9,7 +9,26 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["Batch", "BatchEnv", "BatchSource", "EnvConfig", "Policy", "StepResult", "Trajectories", "Transition"]
+from iqlightning.errors import UserError
+from iqlightning.spaces import Spaces
+
+__all__ = [
+    "SPLITS",
+    "Augmentation",
+    "Batch",
+    "BatchEnv",
+    "BatchSource",
+    "EnvConfig",
+    "EpisodeResults",
+    "Figure",
+    "Policy",
+    "StepResult",
+    "Trajectories",
+    "Transition",
+]
+
+#: Which episodes: all, or those of three sets that are kept apart where an environment can do so.
+SPLITS = ("any", "test", "validation", "train")  # the order is part of how seeds are hashed
 
 
 class Transition(NamedTuple):
@@ -17,7 +36,7 @@ class Transition(NamedTuple):
 
     Attributes:
         obs: (B, *shape) observations s.
-        actions: (B,) int64.
+        actions: (B,) int64, or (B, *action shape) float32 where actions are continuous.
         next_obs: (B, *shape) the true successors s', never the first observation of the next episode.
         terminated: (B,) bool, s' is terminal: its value is zero.
         truncated: (B,) bool, the episode was cut off at s': its value is bootstrapped all the same.
@@ -55,8 +74,25 @@ class BatchSource(Protocol):
 class Policy(Protocol):
     """Anything that chooses actions."""
 
-    def act(self, observations: Tensor, *, sample: bool = False) -> Int[Tensor, " batch"]:
-        """(B, *shape) observations to (B,) actions, greedily or drawn."""
+    def act(self, observations: Tensor, *, sample: bool = False) -> Tensor:
+        """(B, *shape) observations to (B,) or (B, *action shape) actions, greedily or drawn."""
+        ...
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """A random map of states, and of actions where they turn with the states.
+
+    It draws its randomness from one well-mixed int64 key per sample (see :func:`iqlightning.keyed.hash_keys`), so that
+    results depend neither on how samples are spread over processes nor on the order of anything.
+    """
+
+    def __call__(self, transition: Transition, keys: Int[Tensor, " batch"]) -> Transition:
+        """The transition with ``obs`` and ``next_obs`` (and ``actions``) mapped."""
+        ...
+
+    def observations(self, observations: Tensor, keys: Int[Tensor, " batch"]) -> Tensor:
+        """The map of observations alone."""
         ...
 
 
@@ -83,8 +119,7 @@ class BatchEnv(Protocol):
     """N environments stepped together, with autoreset on the same step."""
 
     num_envs: int
-    observation_shape: tuple[int, ...]
-    num_actions: int
+    spaces: Spaces
     device: torch.device
 
     @property
@@ -96,8 +131,8 @@ class BatchEnv(Protocol):
         """Begins new episodes everywhere and returns their first observations (N, *shape)."""
         ...
 
-    def step(self, actions: Int[Tensor, " num_envs"]) -> StepResult:
-        """Plays one action in each environment."""
+    def step(self, actions: Tensor) -> StepResult:
+        """Plays one action, (N,) or (N, *action shape), in each environment."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -112,9 +147,55 @@ class BatchEnv(Protocol):
         ...
 
 
+class Figure(NamedTuple):
+    """One number that an evaluation ends in.
+
+    Attributes:
+        name: its key in ``metrics()`` and in files.
+        label: in words, for a table of one policy.
+        heading: short, for a table of many; may have two lines.
+        form: format of the value, such as ``.3f`` or ``.1%``.
+        in_summary: whether a table of many policies shows it.
+    """
+
+    name: str
+    label: str
+    heading: str
+    form: str = ".3f"
+    in_summary: bool = True
+
+
+class EpisodeResults(ABC):
+    """What became of some episodes: figures of them, and how those of several processes come together."""
+
+    figures: tuple[Figure, ...]
+    """The figures there can be, the most telling first."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Figures of these episodes alone, and ``episodes``."""
+
+    @abstractmethod
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95% intervals over episodes, by figure, where there is a way to have one."""
+
+    @abstractmethod
+    def summed(self) -> dict[str, Tensor]:
+        """Sums over episodes, 0-dimensional float64, which several processes may add up; see :meth:`of_sums`."""
+
+    @staticmethod
+    @abstractmethod
+    def of_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The figures of all episodes from the sums of :meth:`summed`, added up over processes."""
+
+
 @dataclass(frozen=True)
 class EnvConfig(ABC):
-    """Everything needed to build an environment again from a file. Subclasses are frozen dataclasses."""
+    """Everything needed to build an environment again from a file. Subclasses are frozen dataclasses.
+
+    The abstract members make it playable. The others say what a world knows of itself beyond its moves; by default that
+    is nothing, and whoever asks then does without.
+    """
 
     @property
     @abstractmethod
@@ -123,18 +204,8 @@ class EnvConfig(ABC):
 
     @property
     @abstractmethod
-    def observation_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
-
-    @property
-    @abstractmethod
-    def observation_high(self) -> float:
-        """The value that networks scale to 1: 255 for images, 1 where observations are used as they are."""
-
-    @property
-    @abstractmethod
-    def num_actions(self) -> int:
-        """Number of discrete actions."""
+    def spaces(self) -> Spaces:
+        """Of observations and actions."""
 
     @abstractmethod
     def make_batch(
@@ -147,15 +218,79 @@ class EnvConfig(ABC):
         first: int = 0,
         every: int = 1,
     ) -> BatchEnv:
-        """``num_envs`` environments; ``split`` is one of any, train, validation, test where the levels have splits.
+        """``num_envs`` environments; ``split`` is one of :data:`SPLITS`, where the environment has splits.
 
         They are numbers ``first``, ``first + every``, ... of a larger batch of the same seed, and play as they would in
         it: several processes share the environments out. Both are left out where one process has them all.
         """
 
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return self.spaces.observation_shape
+
     def to_dict(self) -> dict[str, Any]:
         """Primitives only; ``kind`` names the class."""
         return {"kind": type(self).__name__} | {field.name: getattr(self, field.name) for field in fields(self)}
+
+    # ---- what a world may know of itself
+
+    def describe(self, episodes: int) -> str:
+        """What a table over ``episodes`` episodes is of."""
+        return f"{episodes:,} episodes of {self.name}"
+
+    def facts(self) -> dict[str, Any]:
+        """Settings that are written beside the figures of an evaluation, primitives only."""
+        return {}
+
+    def play(
+        self,
+        policy: Policy,
+        episodes: int,
+        seed: int,
+        *,
+        split: str = "test",
+        sample: bool = False,
+        temperature: float | None = None,
+        device: str | torch.device = "cpu",
+        rank: int = 0,
+        world_size: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> EpisodeResults | None:
+        """Plays this rank's share of the episodes in the world's own way; None where it has none but ``make_batch``.
+
+        Args:
+            policy: acts on (B, *shape) observations on ``device``.
+            episodes: of all ranks together.
+            seed: of the episodes and of drawn actions.
+            split: which episodes, one of :data:`SPLITS`.
+            sample: draw from the policy instead of acting greedily.
+            temperature: of softmax(Q / temperature); None means the policy's own.
+            device: where to play.
+            rank: of this process.
+            world_size: number of processes.
+            progress: called with the number of episodes that have been finished since the last call.
+        """
+        return None
+
+    def references(self, seed: int = 0) -> dict[str, Policy]:
+        """Policies that this world can be played with beside the random one, such as an expert, by their labels."""
+        return {}
+
+    def demonstrate(self, episodes: int, seed: int) -> "Trajectories":
+        """Episodes of the world's own expert.
+
+        Raises:
+            UserError: if it has none.
+        """
+        raise UserError(
+            f"'{self.name}' has no expert of its own: say with data.path where its demonstrations are; "
+            "the command collect makes them"
+        )
+
+    def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
+        """The random map of transitions by the symmetries of this environment; None where none are known."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -167,7 +302,7 @@ class Trajectories:
 
     Attributes:
         observations: (N + E, *shape).
-        actions: (N,) int64.
+        actions: (N,) int64, or (N, *action shape) float32.
         rewards: (N,) float32, as the environment gave them; for evaluation only.
         starts: (E + 1,) int64, offset of each episode's first transition; the last entry is N.
         terminated: (E,) bool, the episode ended in a terminal state.
@@ -175,7 +310,7 @@ class Trajectories:
     """
 
     observations: Tensor
-    actions: Int[Tensor, " transitions"]
+    actions: Tensor
     rewards: Float[Tensor, " transitions"]
     starts: Int[Tensor, " bounds"]
     terminated: Bool[Tensor, " episodes"]

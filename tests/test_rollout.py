@@ -1,19 +1,21 @@
 """The step loop: whole episodes, true successors, no preference for short ones."""
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.rollout import rollout
+from iqlightning.spaces import Spaces
 from iqlightning.types import StepResult
 
 
 class Countdown:
     """Environment i's k-th episode has 1 + (i + k) % 3 moves; an observation is (environment, episode, move)."""
 
-    observation_shape: tuple[int, ...] = (3,)
-    num_actions = 2
+    spaces = Spaces(spaces.Box(0, 100, (3,), np.int64), spaces.Discrete(2))
 
     def __init__(self, num_envs: int) -> None:
         self.num_envs = num_envs

@@ -20,6 +20,7 @@ from iqlightning.nets.encoders.mlp import MLP
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.inverse_dynamics import InverseDynamics
 from iqlightning.nets.target import TargetUpdate
+from iqlightning.spaces import num_actions, observation_high
 from iqlightning.types import Batch, EnvConfig
 
 __all__ = ["IQFromObservations"]
@@ -98,7 +99,10 @@ class IQFromObservations(Learner):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.inverse = InverseDynamics(
-                env.observation_shape, env.num_actions, env.observation_high, self.inverse_encoder
+                env.observation_shape,
+                num_actions(env.spaces.action),
+                observation_high(env.spaces.observation),
+                self.inverse_encoder,
             )
 
     @property

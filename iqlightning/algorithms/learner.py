@@ -29,6 +29,7 @@ from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import POLICY_SCHEMA, QPolicy
+from iqlightning.spaces import num_actions, observation_high
 from iqlightning.types import Batch, EnvConfig, Transition
 
 __all__ = ["Learner", "Objective", "OptimizerFactory"]
@@ -142,8 +143,8 @@ class Learner(lightning.LightningModule, ABC):
             torch.manual_seed(self.seed)
             return QNetwork(
                 self.env.observation_shape,
-                self.env.num_actions,
-                self.env.observation_high,
+                num_actions(self.env.spaces.action),
+                observation_high(self.env.spaces.observation),
                 self.encoder_factory,
                 self.head_factory,
                 self.copies,

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from iqlightning.analysis.portable import Agreement, Portable
-from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.policies import QPolicy
 
 __all__ = ["model_card"]

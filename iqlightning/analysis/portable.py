@@ -20,12 +20,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from iqlightning.envs.gridworld.layouts import draw_layouts
-from iqlightning.envs.gridworld.observation import observe
-from iqlightning.envs.gridworld.spec import SIZES, GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import SIZES, GridWorldConfig
+from iqlightning.gridworld.game.layouts import draw_layouts
+from iqlightning.gridworld.game.observation import observe
 from iqlightning.keyed import Stream, integers
 from iqlightning.policies import QPolicy
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig
 
 __all__ = [
@@ -190,7 +191,7 @@ def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
     batch = env.make_batch(envs, seed=seed, split="test")
     seen = [batch.reset().clone()]
     for step in range(1, -(-count // envs)):
-        actions = integers(Stream.PROBE, seed, step, torch.arange(envs), bound=env.num_actions)
+        actions = integers(Stream.PROBE, seed, step, torch.arange(envs), bound=num_actions(env.spaces.action))
         seen.append(batch.step(actions).obs.clone())
     return torch.cat(seen)[:count]
 

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.evaluation.environment import evaluate_environment
 from iqlightning.evaluation.metrics import EpisodeMetrics, ReturnMetrics
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 from iqlightning.types import EnvConfig
 
 __all__ = ["PolicyEvaluation"]

@@ -19,12 +19,13 @@ from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.envs.gridworld.layouts import splits_are_disjoint
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.evaluation.environment import evaluate_environment
 from iqlightning.evaluation.metrics import wilson_interval
-from iqlightning.evaluation.play import evaluate_gridworld
 from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.game.layouts import splits_are_disjoint
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["FinalSummary"]
@@ -114,7 +115,7 @@ class FinalSummary(Callback):
             cloning = self.cloning_policy(trainer, pl_module, advance)
             if cloning is not None:
                 yield play("behaviour cloning, greedy", cloning)
-            yield play("random policy", RandomPolicy(env.num_actions, self.seed))
+            yield play("random policy", RandomPolicy(num_actions(env.spaces.action), self.seed))
             if isinstance(env, GridWorldConfig):
                 yield play("shortest-path expert", ShortestPathPolicy(self.seed))
 

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 from iqlightning.errors import unknown
 
-__all__ = ["run"]
+__all__ = ["EXPERIMENTS", "run"]
+
+#: Packages whose files are experiments.
+EXPERIMENTS = ("iqlightning.analysis.experiments", "iqlightning.gridworld.experiments")
 
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Chooses the benchmark: speed, a sweep, or one of the experiments."""
     from iqlightning.analysis.experiments.experiment import experiments
 
-    known = experiments()
+    known = experiments(*EXPERIMENTS)
     summaries = {
         "speed": "this package beside plain loops",
         **{name: experiment.summary for name, experiment in known.items()},

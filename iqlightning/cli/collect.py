@@ -29,14 +29,15 @@ from iqlightning.cli.options import (
 from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.minari import are_whole_episodes, check_new_minari, from_minari, to_minari
-from iqlightning.envs import env_config_from_dict
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.envs.gymnasium_heuristics import GymnasiumHeuristic
 from iqlightning.errors import UserError
 from iqlightning.evaluation.reference_policies import RandomPolicy
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.registration import env_config_from_dict
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy, Trajectories
 
 __all__ = ["run"]
@@ -240,7 +241,7 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
         return GymnasiumHeuristic(env), "Gymnasium's heuristic", env
     if given.policy == "random":
         env = changed_environment(named or GridWorldConfig(), given)
-        return RandomPolicy(env.num_actions, given.seed), "random policy", env
+        return RandomPolicy(num_actions(env.spaces.action), given.seed), "random policy", env
     module, colon, name = given.policy.partition(":")
     if colon and not Path(given.policy).exists():
         own = _own_policy(module, name, trusted)

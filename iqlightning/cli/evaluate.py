@@ -33,12 +33,12 @@ from iqlightning.cli.options import (
     natural,
     positive,
 )
-from iqlightning.envs.gridworld.layouts import splits_are_disjoint
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.evaluation.environment import evaluate_environment
 from iqlightning.evaluation.metrics import wilson_interval
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.game.layouts import splits_are_disjoint
 from iqlightning.types import EnvConfig
 
 __all__ = ["evaluate", "run"]
@@ -197,7 +197,7 @@ def _options(command: str) -> Options:
 def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
     """Tries the network on one observation: some encoders play any size, some only the one they were trained on."""
     trained: EnvConfig = policy.env
-    if env.num_actions != trained.num_actions or len(env.observation_shape) != len(trained.observation_shape):
+    if env.spaces.action != trained.spaces.action or len(env.observation_shape) != len(trained.observation_shape):
         raise UserError(f"the checkpoint is for '{trained.name}' and cannot play '{env.name}'")
     try:
         policy.q_values(torch.zeros((1, *env.observation_shape), device=device))

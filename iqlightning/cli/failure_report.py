@@ -8,11 +8,11 @@ import torch
 from rich.table import Table
 
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
-from iqlightning.evaluation.failures import clearest, count_kinds, explain_failures, q_along
-from iqlightning.evaluation.play import evaluate_gridworld
-from iqlightning.evaluation.success_profile import success_profiles
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, explain_failures, q_along
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.success_profile import success_profiles
 from iqlightning.types import EnvConfig
 
 __all__ = ["failure_figures", "failure_table", "require_explainable"]
@@ -44,8 +44,8 @@ def failure_figures(
     import numpy as np
     from PIL import Image
 
-    from iqlightning.evaluation.policy_figures import failure_panel
-    from iqlightning.evaluation.success_figures import success_panel
+    from iqlightning.gridworld.evaluation.policy_figures import failure_panel
+    from iqlightning.gridworld.evaluation.success_figures import success_panel
 
     assert isinstance(env, GridWorldConfig)
     results = evaluate_gridworld(policy, env, episodes, seed, split="test", device=device, record_paths=True)

@@ -11,13 +11,13 @@ import torch
 from rich.table import Table
 
 from iqlightning.data.demonstrations import check_fits, load_demonstrations
-from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
 from iqlightning.evaluation.recorded_rewards import recorded_reward_metrics
-from iqlightning.evaluation.reward_transfer import transfer_metrics
-from iqlightning.evaluation.truth import truth_metrics
-from iqlightning.evaluation.value_maps import value_maps
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.reward_transfer import transfer_metrics
+from iqlightning.gridworld.evaluation.truth import truth_metrics
+from iqlightning.gridworld.evaluation.value_maps import value_maps
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [
@@ -56,7 +56,7 @@ _TRANSFER_LABELS = {
 
 
 def truth_figures(policy: Any, env: EnvConfig, grids: int, seed: int, device: torch.device) -> dict[str, float]:
-    """:func:`~iqlightning.evaluation.truth.truth_metrics` on ``grids`` unseen grids, and their number."""
+    """:func:`~iqlightning.gridworld.evaluation.truth.truth_metrics` on ``grids`` unseen grids, and their number."""
     layouts = _layouts(require_solvable(env, "--truth"), grids, seed)
     return truth_metrics(value_maps(policy, layouts, device=device)) | {"grids": grids}
 
@@ -64,7 +64,7 @@ def truth_figures(policy: Any, env: EnvConfig, grids: int, seed: int, device: to
 def transfer_figures(
     policy: Any, env: EnvConfig, grids: int, seed: int, slip: float, device: torch.device
 ) -> dict[str, Any]:
-    """:func:`~iqlightning.evaluation.reward_transfer.transfer_metrics` on unseen grids, and what was changed."""
+    """``transfer_metrics`` on unseen grids, and what was changed."""
     grid = require_solvable(env, "--transfer")
     layouts = _layouts(grid, grids, seed)
     # the fixed arrangement has no other walls of its own

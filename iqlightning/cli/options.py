@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.types import EnvConfig
 
 __all__ = [

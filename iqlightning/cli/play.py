@@ -15,13 +15,13 @@ import torch
 
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.options import Options, add_gridworld_options, changed_environment, device_of, natural
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.page.contenders import Contender, check_playable, labels_of
+from iqlightning.gridworld.page.recording import RecordingFolder
+from iqlightning.gridworld.page.server import PlayServer
+from iqlightning.gridworld.page.session import Session
 from iqlightning.interruption import Interrupted
-from iqlightning.web.contenders import Contender, check_playable, labels_of
-from iqlightning.web.recording import RecordingFolder
-from iqlightning.web.server import PlayServer
-from iqlightning.web.session import Session
 
 __all__ = ["run"]
 

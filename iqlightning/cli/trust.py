@@ -43,7 +43,7 @@ _DENIED = (
     "iqlightning.cli",
     "iqlightning.data.collect",
     "iqlightning.data.demonstrations",
-    "iqlightning.web",
+    "iqlightning.gridworld.page",
     "lightning.pytorch.callbacks.lambda_function",
     "lightning.pytorch.callbacks.LambdaCallback",
     "lightning.pytorch.plugins.io.AsyncCheckpointIO",

@@ -12,10 +12,10 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from iqlightning.data.disk_trajectories import open_demonstrations
-from iqlightning.data.expert import shortest_path_parts
 from iqlightning.data.write_in_pieces import write_in_pieces
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_parts
 from iqlightning.rollout import rollout
 from iqlightning.types import EnvConfig, Policy, Trajectories
 

@@ -20,8 +20,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.envs import env_config_from_dict
 from iqlightning.errors import UserError
+from iqlightning.registration import env_config_from_dict
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [
@@ -165,7 +166,7 @@ def environment_of(path: str | Path, metadata: Mapping[str, Any]) -> EnvConfig |
         return None
     try:
         env = env_config_from_dict(metadata["env"])
-        _ = env.observation_shape, env.num_actions  # some environments are made only when they are asked
+        _ = env.spaces  # some environments are made only when they are asked
     except (UserError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"the demonstrations file '{path}' is of an environment that cannot be: {error}") from error
     return env
@@ -184,10 +185,10 @@ def check_fits(path: str | Path, trajectories: Trajectories | HasArrays, env: En
             f"{shape}, the environment's {env.observation_shape}; choose a file or an environment that match"
         )
     highest = int(trajectories.actions.max())
-    if highest >= env.num_actions:
+    if highest >= num_actions(env.spaces.action):
         raise UserError(
             f"the demonstrations in '{path}' do not fit the environment '{env.name}': they contain action {highest}, "
-            f"but valid actions are 0 to {env.num_actions - 1}"
+            f"but valid actions are 0 to {num_actions(env.spaces.action) - 1}"
         )
 
 

@@ -17,6 +17,7 @@ from iqlightning.data.replay import ReplayBuffer
 from iqlightning.data.shards import check_num_envs, gathered, share_of
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers
+from iqlightning.spaces import num_actions
 from iqlightning.types import BatchEnv, EnvConfig, Transition
 
 __all__ = ["Experience", "OnlineReplay", "explore", "own_environments", "own_share"]
@@ -110,7 +111,7 @@ class Experience:
         self.buffer = ReplayBuffer(
             config.capacity // config.num_envs * env.num_envs,
             env.num_envs,
-            env.observation_shape,
+            env.spaces.observation_shape,
             self._obs.dtype,
             n_step=n_step,
             gamma=gamma,
@@ -149,7 +150,7 @@ class Experience:
         obs = self._obs
         if self.transitions_played < self.config.warmup_steps:
             keys = (Stream.REPLAY, Stream.RANDOM_POLICY, self.stream.seed, self._steps_played, self._envs)
-            actions = integers(*keys, bound=self.env.num_actions)
+            actions = integers(*keys, bound=num_actions(self.env.spaces.action))
         else:
             actions = self._act(obs, self.transitions_played, self._envs)
         result = self.env.step(actions)

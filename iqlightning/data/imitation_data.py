@@ -18,11 +18,12 @@ from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
 from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
-from iqlightning.envs import env_config_from_dict
 from iqlightning.envs.dynamics.imagination import Imagination
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.keyed import Stream
+from iqlightning.registration import env_config_from_dict
+from iqlightning.spaces import observation_high
 from iqlightning.types import Batch, BatchEnv, EnvConfig, Trajectories, Transition
 
 __all__ = ["ImitationData"]
@@ -349,7 +350,7 @@ class ImitationData(LightningDataModule):
             mirrored = symmetry_of(self.env, placement.device)(known, torch.ones_like(known.actions))
             known = _joined(known, mirrored)
         share = own_share(online.num_envs, placement)
-        return self.imagined.make_batch(known, self.env.num_actions, seed=self.seed, **share)
+        return self.imagined.make_batch(known, self.env.spaces, seed=self.seed, **share)
 
     def _explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
         return explore(self.trainer, observations, env_steps, envs)
@@ -359,7 +360,9 @@ class ImitationData(LightningDataModule):
         if self.symmetries:
             augmentations.append((Stream.SYMMETRY, symmetry_of(self.env, device)))
         if self.noise_std != 0.0:
-            augmentations.append((Stream.NOISE, GaussianNoise(self.noise_std, self.env.observation_high)))
+            augmentations.append(
+                (Stream.NOISE, GaussianNoise(self.noise_std, observation_high(self.env.spaces.observation)))
+            )
         return augmentations
 
 

@@ -24,9 +24,10 @@ import torch
 from gymnasium import spaces
 
 from iqlightning.data.demonstrations import check_arrays, check_fits
-from iqlightning.envs.gridworld.spec import LEVELS, GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig, made_by_gymnasium
 from iqlightning.errors import UserError, unknown
+from iqlightning.gridworld.config import LEVELS, GridWorldConfig
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = ["are_whole_episodes", "check_new_minari", "from_minari", "to_minari"]
@@ -113,7 +114,7 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
                 [_buffer(trajectories, episode, start) for episode in range(trajectories.num_episodes)],
                 env=None,  # its spaces may be of another dtype than what was played
                 observation_space=box,
-                action_space=spaces.Discrete(env.num_actions, start=start),
+                action_space=spaces.Discrete(num_actions(env.spaces.action), start=start),
                 algorithm_name=source,
                 author="iqlightning",
                 description=description or f"{trajectories.num_episodes} episodes of {env.name} by {source}",

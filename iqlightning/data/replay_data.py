@@ -10,10 +10,10 @@ from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
 from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
-from iqlightning.envs import env_config_from_dict
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.keyed import Stream
+from iqlightning.registration import env_config_from_dict
 from iqlightning.types import Batch, BatchEnv, EnvConfig
 
 __all__ = ["ReplayData"]

@@ -7,9 +7,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from iqlightning.data.augment import Augmentation, GridSymmetry
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.types import EnvConfig, Transition
 
 __all__ = ["MIRRORS", "Mirror", "MirrorSymmetry", "symmetry_of"]

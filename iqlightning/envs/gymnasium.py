@@ -14,10 +14,10 @@ from gymnasium.vector import AutoresetMode
 from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.envs.gridworld.layouts import SPLITS
 from iqlightning.errors import UserError, unknown
 from iqlightning.keyed import Stream, hash_keys
-from iqlightning.types import EnvConfig, StepResult
+from iqlightning.spaces import Spaces, num_actions
+from iqlightning.types import SPLITS, EnvConfig, StepResult
 
 __all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
 
@@ -25,10 +25,7 @@ __all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
 class _Facts(NamedTuple):
     """What an environment's spaces say."""
 
-    shape: tuple[int, ...]
-    high: float
-    dtype: np.dtype
-    num_actions: int
+    spaces: Spaces
     first_action: int
 
 
@@ -58,19 +55,9 @@ class GymnasiumConfig(EnvConfig):
         return f"{name}-{''.join(x for x in arguments if x.isalnum() or x in '-_.')}" if arguments else name
 
     @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """As the environment's observation space says."""
-        return self._facts.shape
-
-    @property
-    def observation_high(self) -> float:
-        """255 for bytes, 1 for anything else, which networks take as it is."""
-        return self._facts.high
-
-    @property
-    def num_actions(self) -> int:
-        """As the environment's action space says."""
-        return self._facts.num_actions
+    def spaces(self) -> Spaces:
+        """As the environment says; discrete actions are counted from 0."""
+        return self._facts.spaces
 
     @property
     def _facts(self) -> _Facts:
@@ -102,8 +89,7 @@ def _facts(env_id: str, kwargs: str) -> _Facts:
         )
     if not isinstance(observations, spaces.Box):
         raise UserError(f"'{env_id}' has observations of the kind {type(observations).__name__}; only Box is supported")
-    high = 255.0 if observations.dtype == np.uint8 and observations.high.max() > 1 else 1.0
-    return _Facts(tuple(observations.shape), high, observations.dtype, int(actions.n), int(actions.start))
+    return _Facts(Spaces(observations, spaces.Discrete(int(actions.n))), int(actions.start))
 
 
 def made_by_gymnasium(env_id: str, make: Callable[[], Any]) -> Any:
@@ -157,9 +143,10 @@ class GymnasiumBatch:
         self.device = torch.device(device)
         self._numbers = torch.arange(num_envs) * every + first
         self._everywhere = num_envs * every
-        self.observation_shape, self.num_actions = facts.shape, facts.num_actions
+        self.spaces = facts.spaces
+        self._num_actions = num_actions(facts.spaces.action)
         self._first_action = facts.first_action
-        self._dtype = np.uint8 if facts.dtype == np.uint8 else np.float32
+        self._dtype = np.uint8 if facts.spaces.observation.dtype == np.uint8 else np.float32
         mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.envs = made_by_gymnasium(
             config.id,
@@ -191,8 +178,8 @@ class GymnasiumBatch:
         if not self._seeded:
             raise RuntimeError("call reset() before the first step")
         chosen = actions.cpu().numpy()
-        if chosen.min() < 0 or chosen.max() >= self.num_actions:
-            raise ValueError(f"actions must be from 0 to {self.num_actions - 1}")
+        if chosen.min() < 0 or chosen.max() >= self._num_actions:
+            raise ValueError(f"actions must be from 0 to {self._num_actions - 1}")
         observations, rewards, terminated, truncated, infos = self.envs.step(chosen + self._first_action)
         self._steps += 1
         self._require_finite("a reward", rewards)
@@ -235,7 +222,7 @@ class GymnasiumBatch:
     def _seeds(self) -> list[int]:
         if self.split == "any" and self._steps == 0:
             return [self.seed + i for i in self._numbers.tolist()]
-        keys = (self.seed, list(SPLITS).index(self.split), self._numbers, self._steps)
+        keys = (self.seed, SPLITS.index(self.split), self._numbers, self._steps)
         return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
 
     def _require_finite(self, what: str, values: np.ndarray) -> None:

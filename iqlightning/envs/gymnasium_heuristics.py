@@ -10,6 +10,7 @@ from torch import Tensor
 
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig
 
 __all__ = ["HEURISTICS", "GymnasiumHeuristic"]
@@ -45,7 +46,7 @@ class GymnasiumHeuristic:
             raise UserError(
                 f"Gymnasium has no heuristic for '{env.name}'; it has one for: {', '.join(HEURISTICS)} (--gym ID)"
             )
-        self.num_actions = env.num_actions  # complains of what is not installed
+        self.num_actions = num_actions(env.spaces.action)  # complains of what is not installed
         self._choose = HEURISTICS[env.id]()
 
     def act(self, observations: Tensor, *, sample: bool = False) -> Int[Tensor, " batch"]:

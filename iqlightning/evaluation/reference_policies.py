@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
-from iqlightning.envs.gridworld.observation import parse
-from iqlightning.envs.gridworld.planning import edge_table, shortest_paths
 from iqlightning.evaluation.choice import draw_actions
+from iqlightning.gridworld.game.observation import parse
+from iqlightning.gridworld.game.planning import edge_table, shortest_paths
 from iqlightning.keyed import Stream, hash_keys, uniform
 
 __all__ = ["RandomPolicy", "ShortestPathPolicy"]

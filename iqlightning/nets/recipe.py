@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypedDict
 from torch import nn
 
 from iqlightning.errors import UserError
+from iqlightning.registration import MOVED_MODULES
 
 __all__ = ["Recipe", "RecordedModule", "build"]
 
@@ -64,6 +65,7 @@ def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
     """
     path = str(recipe["class_path"])
     module_name, _, class_name = path.rpartition(".")
+    module_name = MOVED_MODULES.get(module_name, module_name)
     if module_name.partition(".")[0] == _PACKAGE and module_name not in sys.modules:
         try:
             importlib.import_module(module_name)

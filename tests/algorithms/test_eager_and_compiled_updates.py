@@ -124,9 +124,10 @@ PROGRAM = """
     from iqlightning.algorithms import DQN, BehaviorCloning, IQLearn
     from iqlightning.data.imitation_data import ImitationData
     from iqlightning.data.replay_data import ReplayData
-    from iqlightning.envs.gridworld import GridWorldConfig
+    from iqlightning.gridworld.config import GridWorldConfig
     from iqlightning.losses.values import AnnealedSoftValue
-    from iqlightning.nets.encoders import MLP, GridCNN
+    from iqlightning.gridworld.encoders import GridCNN
+    from iqlightning.nets.encoders import MLP
 
     torch.set_num_threads(1)
     ENV = GridWorldConfig(height=4, width=4, num_walls=2)

@@ -9,9 +9,9 @@ import iqlightning
 from iqlightning.algorithms import IQFromObservations, IQLearn
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.envs.gridworld import GridWorldConfig
-from iqlightning.envs.gridworld.state import GridWorldBatch
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.game.state import GridWorldBatch
 from iqlightning.losses.divergences import Chi2Mixture, Hellinger, Penalized, TotalVariation, Wasserstein1
 from iqlightning.losses.iq import ExpertAndPolicyStates, InitialStates
 from iqlightning.losses.values import AnnealedSoftValue, SoftValue

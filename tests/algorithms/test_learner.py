@@ -11,8 +11,8 @@ from iqlightning.algorithms.schedules import Steps
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.replay_data import ReplayData
-from iqlightning.envs.gridworld import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.losses.iq import InitialStates
 from iqlightning.losses.munchausen import Munchausen
 from iqlightning.losses.values import SoftValue

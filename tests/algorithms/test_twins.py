@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from iqlightning.algorithms import LSIQ, SQIL
-from iqlightning.envs.gridworld import GridWorldConfig
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.nets.encoders import MLP
 from iqlightning.types import Batch, Transition
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from iqlightning.analysis.experiments.experiment import experiments
+from iqlightning.cli.bench import EXPERIMENTS
 from iqlightning.cli.config_files import config_folder
 from iqlightning.errors import UserError
 
@@ -12,7 +13,7 @@ TASKS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 
 def options(folder: Path, *, quick: bool = False, **changes) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    experiments()["control"].add_options(parser)
+    experiments(*EXPERIMENTS)["control"].add_options(parser)
     given = {"demonstrations": str(folder), "seeds": [0, 1, 2, 3, 4], "quick": quick, "configs": config_folder()}
     return argparse.Namespace(**(vars(parser.parse_args([])) | given | changes))
 
@@ -25,7 +26,7 @@ def folder(tmp_path):
 
 
 def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
-    trials = list(experiments()["control"].trials(options(folder)))
+    trials = list(experiments(*EXPERIMENTS)["control"].trials(options(folder)))
     assert len(trials) == 3 * 2 * 2 * 5 + 2 * 5  # on CartPole also with imagined transitions
     assert len({trial.key() for trial in trials}) == len(trials)
     by_group = {trial.group: dict(trial.settings) for trial in trials}
@@ -39,7 +40,7 @@ def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
 
 
 def test_without_symmetries_runs_have_names_of_their_own(folder):
-    control = experiments()["control"]
+    control = experiments(*EXPERIMENTS)["control"]
     plain = list(control.trials(options(folder, symmetries=False, tasks=["Acrobot-v1"])))
     assert {trial.settings["data.symmetries"] for trial in plain} == {"false"}
     both = [*plain, *control.trials(options(folder, tasks=["Acrobot-v1"]))]
@@ -47,7 +48,7 @@ def test_without_symmetries_runs_have_names_of_their_own(folder):
 
 
 def test_missing_demonstrations_and_unknown_tasks_are_sentences(tmp_path):
-    control = experiments()["control"]
+    control = experiments(*EXPERIMENTS)["control"]
     with pytest.raises(UserError, match=r"CartPole-v1\.safetensors.*cartpole_iq\.yaml has the commands"):
         list(control.trials(options(tmp_path)))
     with pytest.raises(UserError, match="CartPole-v1, Acrobot-v1, LunarLander-v3"):

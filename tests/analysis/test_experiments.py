@@ -10,6 +10,7 @@ from iqlightning.analysis.experiments.experiment import experiments
 from iqlightning.analysis.experiments.runner import run_trials
 from iqlightning.analysis.experiments.table import as_dict, rows_of
 from iqlightning.analysis.experiments.trial import Outcome, Trial
+from iqlightning.cli.bench import EXPERIMENTS
 from iqlightning.errors import UserError
 
 
@@ -180,9 +181,9 @@ def test_an_evaluation_that_was_refused_says_so():
     assert row.refused == "plays its own size only"
 
 
-@pytest.mark.parametrize("name", sorted(experiments()))
+@pytest.mark.parametrize("name", sorted(experiments(*EXPERIMENTS)))
 def test_every_experiment_lists_trials_of_configurations_that_exist(name: str, tmp_path: Path):
-    experiment = experiments()[name]
+    experiment = experiments(*EXPERIMENTS)[name]
     parser = argparse.ArgumentParser()
     experiment.add_options(parser)
     options = parser.parse_args([])

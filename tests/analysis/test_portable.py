@@ -7,13 +7,10 @@ from safetensors.torch import load
 
 from iqlightning.analysis import portable as portable_module
 from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
-from iqlightning.envs.gridworld.layouts import draw_layouts
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
-from iqlightning.losses.values import MaxValue, SoftValue
-from iqlightning.nets.encoders import (
-    MLP,
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.encoders import (
     CellAttention,
     GridCNN,
     HierarchicalPlanner,
@@ -21,9 +18,12 @@ from iqlightning.nets.encoders import (
     RecurrentPlanner,
     ValueIterationNetwork,
 )
+from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
+from iqlightning.gridworld.encoders.log_planner import _portable_path_costs, path_costs
+from iqlightning.gridworld.game.layouts import draw_layouts
+from iqlightning.losses.values import MaxValue, SoftValue
+from iqlightning.nets.encoders import MLP
 from iqlightning.nets.encoders import portable as portable_encoders
-from iqlightning.nets.encoders.grid_cnn_portable import portable_features
-from iqlightning.nets.encoders.log_planner import _portable_path_costs, path_costs
 from iqlightning.nets.encoders.portable import player_cell
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy

@@ -12,11 +12,11 @@ from iqlightning.analysis.speed.plain_learning import PlainData, eager_loop, per
 from iqlightning.analysis.speed.setups import large_demonstrations
 from iqlightning.analysis.speed.table import as_table
 from iqlightning.data.disk_trajectories import open_demonstrations
-from iqlightning.envs.gridworld.layouts import Layouts
-from iqlightning.envs.gridworld.observation import parse
-from iqlightning.envs.gridworld.planning import shortest_moves
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.envs.gridworld.state import GridWorldBatch
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.game.layouts import Layouts
+from iqlightning.gridworld.game.observation import parse
+from iqlightning.gridworld.game.planning import shortest_moves
+from iqlightning.gridworld.game.state import GridWorldBatch
 
 
 def test_contenders_take_turns_after_a_warm_up():

@@ -8,10 +8,10 @@ from iqlightning.analysis.report.charts import profile_chart
 from iqlightning.analysis.report.profiles import success_section
 from iqlightning.analysis.report.tables import Exhibit
 from iqlightning.analysis.runs import Group, Run
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.evaluation.play import evaluate_gridworld
 from iqlightning.evaluation.reference_policies import RandomPolicy
-from iqlightning.evaluation.success_profile import binned
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.success_profile import binned
 
 VALUES = torch.tensor([1, 1, 2, 2, 5, 6])
 PROFILE = binned(VALUES, torch.tensor([True, True, True, False, False, False]), bins=3)

@@ -9,7 +9,7 @@ from small_runs import GRID, demonstrations, learner, trainer
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.data.replay_data import ReplayData
 from iqlightning.envs.gymnasium import GymnasiumConfig
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 
 class Figures(Callback):

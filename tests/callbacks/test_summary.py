@@ -16,7 +16,7 @@ from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.summary import FinalSummary
 from iqlightning.checkpoints import load_policy
 from iqlightning.data.experience import OnlineReplay
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 
 def _fit(folder: Path, summary: FinalSummary, model: Any = None, **changes: Any) -> tuple[Any, str]:

@@ -14,8 +14,8 @@ from iqlightning.algorithms import Learner
 from iqlightning.data.experience import OnlineReplay
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.replay_data import ReplayData
-from iqlightning.envs.gridworld import GridWorldConfig
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 from iqlightning.nets.encoders import MLP
 from iqlightning.types import Batch, Transition
 

@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 import torch
 
+from iqlightning.gridworld import encoders as grid_encoders
 from iqlightning.nets import encoders
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import DuelingHead, PlainHead
@@ -17,7 +18,9 @@ SHAPE = (3, 6, 5)
 
 def found() -> list[type[Encoder]]:
     modules = [
-        importlib.import_module(f"{encoders.__name__}.{m.name}") for m in pkgutil.iter_modules(encoders.__path__)
+        importlib.import_module(f"{package.__name__}.{m.name}")
+        for package in (encoders, grid_encoders)
+        for m in pkgutil.iter_modules(package.__path__)
     ]
     classes = {c for m in modules for _, c in inspect.getmembers(m, inspect.isclass) if issubclass(c, Encoder)}
     return sorted((c for c in classes if not inspect.isabstract(c)), key=lambda c: c.__name__)

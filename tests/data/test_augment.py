@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from iqlightning.data.augment import Augmentation, GaussianNoise, GridSymmetry
-from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
-from iqlightning.envs.gridworld.observation import parse
-from iqlightning.envs.gridworld.planning import optimal_actions, shortest_paths
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.envs.gridworld.state import GridWorldBatch
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
+from iqlightning.gridworld.game.observation import parse
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
+from iqlightning.gridworld.game.state import GridWorldBatch
 from iqlightning.keyed import hash_keys
 from iqlightning.types import Transition
 

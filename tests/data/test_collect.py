@@ -9,9 +9,9 @@ from filelock import FileLock
 
 from iqlightning.data.collect import collect, demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import load_demonstrations
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 
 ENV = GridWorldConfig(height=4, width=4, num_walls=1)
 

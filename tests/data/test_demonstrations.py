@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from iqlightning.data import demonstrations
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, read_metadata, save_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.types import Trajectories
 
 ENV = GridWorldConfig(height=4, width=5, num_walls=2)

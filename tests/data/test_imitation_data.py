@@ -14,11 +14,11 @@ from iqlightning.data.expert_source import keep_every
 from iqlightning.data.held_out import split_episodes
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.placement import Placement
-from iqlightning.envs.gridworld.observation import parse
-from iqlightning.envs.gridworld.planning import optimal_actions, shortest_paths
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.game.observation import parse
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
 from iqlightning.types import Trajectories
 
 ENV = GridWorldConfig(height=5, width=5, num_walls=3)

@@ -12,9 +12,9 @@ from iqlightning.data import disk_rows
 from iqlightning.data.demonstrations import digest_of, save_demonstrations
 from iqlightning.data.disk_rows import DiskRows, ReadAhead
 from iqlightning.data.disk_trajectories import DiskTrajectories, open_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.write_in_pieces import write_in_pieces
+from iqlightning.gridworld.expert import shortest_path_demonstrations
 
 ENV = GridWorldConfig(height=6, width=5, num_walls=4)
 

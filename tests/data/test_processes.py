@@ -11,7 +11,7 @@ from torch.multiprocessing.spawn import spawn
 
 from iqlightning.data.experience import OnlineReplay
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.gridworld.config import GridWorldConfig
 
 
 def run(rank: int, processes: int, port: int, folder: str) -> None:

@@ -13,9 +13,9 @@ from iqlightning.data.placement import Placement
 from iqlightning.data.replay_data import ReplayData
 from iqlightning.data.shards import share_of
 from iqlightning.data.symmetries import symmetry_of
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import EnvConfig
 

@@ -2,13 +2,17 @@
 
 import pytest
 import torch
+from gymnasium import spaces
 
 from iqlightning.envs.dynamics.gaussian_process import GaussianProcess
 from iqlightning.envs.dynamics.imagination import Imagination, ImaginedBatch
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers
+from iqlightning.spaces import Spaces, num_actions
 from iqlightning.types import Transition
+
+SPACES = Spaces(spaces.Box(-100, 100, (2,)), spaces.Discrete(2))
 
 
 def played(env_id: str, count: int, seed: int = 0) -> Transition:
@@ -16,7 +20,7 @@ def played(env_id: str, count: int, seed: int = 0) -> Transition:
     env = GymnasiumConfig(env_id).make_batch(4, seed=seed)
     obs, parts = env.reset(), []
     for step in range(count // 4):
-        actions = integers(Stream.RANDOM_POLICY, seed, step, torch.arange(4), bound=env.num_actions)
+        actions = integers(Stream.RANDOM_POLICY, seed, step, torch.arange(4), bound=num_actions(env.spaces.action))
         result = env.step(actions)
         parts.append((obs, actions, result.next_obs, result.terminated, result.truncated))
         obs = result.obs
@@ -69,7 +73,7 @@ def test_more_transitions_than_the_limit_are_thinned_out_evenly():
 
 def imagined(num_envs: int = 6, **options: int) -> ImaginedBatch:
     model = GaussianProcess(steps=40)
-    return Imagination(model, episode_length=8.0).make_batch(moving(40), 2, num_envs, seed=3, **options)
+    return Imagination(model, episode_length=8.0).make_batch(moving(40), SPACES, num_envs, seed=3, **options)
 
 
 def test_imagined_episodes_follow_the_model_and_begin_where_demonstrations_are():
@@ -107,13 +111,13 @@ def test_imagined_episodes_repeat_resume_and_shard():
 def test_where_a_model_predicts_badly_a_sentence_says_so():
     noise = moving(40)._replace(next_obs=torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) * 9)
     with pytest.warns(UserWarning, match=r"predicts \d+% of the changes of number"):
-        Imagination(GaussianProcess(steps=40)).make_batch(noise, 2, 4, seed=0)
+        Imagination(GaussianProcess(steps=40)).make_batch(noise, SPACES, 4, seed=0)
 
 
 def test_what_cannot_be_imagined_is_refused_in_a_sentence():
     images = moving(4)._replace(obs=torch.zeros(4, 3, 5, 5))
     with pytest.raises(UserError, match=r"data.imagined models vectors of numbers"):
-        Imagination().make_batch(images, 2, 4, seed=0)
+        Imagination().make_batch(images, SPACES, 4, seed=0)
     with pytest.raises(UserError, match="episode_length"):
         Imagination(episode_length=0.5)
     with pytest.raises(UserError, match="max_transitions"):

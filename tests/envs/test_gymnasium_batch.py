@@ -7,17 +7,19 @@ import torch
 
 from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
 from iqlightning.data.shards import share_of
+from iqlightning.spaces import num_actions, observation_high
 
 
 def test_cartpole_has_the_facts_of_its_spaces():
     config = GymnasiumConfig("CartPole-v1")
-    assert (config.observation_shape, config.num_actions, config.observation_high) == ((4,), 2, 1.0)
+    assert (config.observation_shape, num_actions(config.spaces.action)) == ((4,), 2)
+    assert observation_high(config.spaces.observation) == 1.0
     assert config.name == "CartPole-v1"
 
 
 def test_planes_of_zeros_and_ones_are_not_bytes_of_255():
     config = GymnasiumConfig("iqlightning/GridWorld-v0", {"height": 4, "width": 4})
-    assert config.observation_high == 1.0
+    assert observation_high(config.spaces.observation) == 1.0
     assert config.name == "iqlightning-GridWorld-v0-height_4-width_4"
     assert config.make_batch(2, seed=0).reset().dtype == torch.uint8
 

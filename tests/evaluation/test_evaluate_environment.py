@@ -3,21 +3,24 @@ from typing import Any
 
 import pytest
 import torch
+from gymnasium import spaces
 from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.evaluation.environment import evaluate_environment
 from iqlightning.evaluation.reference_policies import RandomPolicy
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.spaces import Spaces
 from iqlightning.types import BatchEnv, EnvConfig, StepResult
+
+SPACES = Spaces(spaces.Box(0, 100, (1,)), spaces.Discrete(2))
 
 
 class Counting:
     """Environment i has episodes of 1 + i % 3 moves, each worth i + 1; the observation is i."""
 
     def __init__(self, num_envs: int, seed: int) -> None:
-        self.observation_shape: tuple[int, ...] = (1,)
-        self.num_actions = 2
+        self.spaces = SPACES
         self.device = torch.device("cpu")
         self.num_envs = num_envs
         self.index = torch.arange(num_envs) + seed
@@ -52,16 +55,8 @@ class CountingConfig(EnvConfig):
         return "counting"
 
     @property
-    def observation_shape(self) -> tuple[int, ...]:
-        return (1,)
-
-    @property
-    def observation_high(self) -> float:
-        return 1.0
-
-    @property
-    def num_actions(self) -> int:
-        return 2
+    def spaces(self) -> Spaces:
+        return SPACES
 
     def make_batch(
         self,

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from iqlightning.data import demonstrations
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
 
 ENV = GridWorldConfig(height=4, width=4, num_walls=2)
 FLIPS, TRUNCATIONS = 500, 100

@@ -12,12 +12,12 @@ import gymnasium
 import pytest
 import torch
 
-from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.envs.gridworld.planning import optimal_actions, shortest_paths
-from iqlightning.envs.gridworld.spec import LEVELS, GridWorldConfig
-from iqlightning.envs.gridworld.state import GridWorldBatch
-from iqlightning.envs.registration import env_config_from_dict
+from iqlightning.gridworld.config import LEVELS, GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
+from iqlightning.gridworld.game.state import GridWorldBatch
 from iqlightning.keyed import Stream, hash_keys, integers
+from iqlightning.registration import env_config_from_dict
 
 KEPT = Path(__file__).parent / "kept" / "golden_trajectories.json"
 

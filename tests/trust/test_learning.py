@@ -6,9 +6,9 @@ import pytest
 
 from iqlightning.analysis.intervals import estimate
 from iqlightning.checkpoints import load_policy
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.evaluation.play import evaluate_gridworld
 from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 SEEDS = 10
 ENOUGH = 0.95

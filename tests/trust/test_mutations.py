@@ -53,13 +53,13 @@ MUTATIONS = {
         "losses/test_iq.py",
     ),
     "action order": Mutation(
-        "envs/gridworld/planning.py",
+        "gridworld/game/planning.py",
         f"{_RIGHT},\n            {_DOWN},",
         f"{_DOWN},\n            {_RIGHT},",
         "envs/test_gridworld_planning.py",
     ),
     "mask of walls": Mutation(
-        "envs/gridworld/state.py",
+        "gridworld/game/state.py",
         "torch.where(blocked, self._player, target, out=self._player)",
         "self._player.copy_(target)",
         "envs/test_gridworld_properties.py::test_a_batch_plays_as_the_rules_say",

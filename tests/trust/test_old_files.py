@@ -21,10 +21,10 @@ from iqlightning.checkpoints import load_policy
 from iqlightning.cli.main import main
 from iqlightning.data import demonstrations
 from iqlightning.data.demonstrations import load_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.envs.gridworld.observation import observe
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.gridworld.game.observation import observe
 
 KEPT = Path(__file__).parent / "kept"
 EXPECTED = KEPT / "version_1.json"

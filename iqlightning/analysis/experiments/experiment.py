@@ -62,14 +62,14 @@ class Experiment(ABC):
         return ()
 
 
-def experiments() -> dict[str, Experiment]:
-    """Name to experiment, found in the files of this folder."""
-    package = import_module("iqlightning.analysis.experiments")
+def experiments(*packages: str) -> dict[str, Experiment]:
+    """Name to experiment, found in the files of these packages."""
     found: dict[str, Experiment] = {}
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        for _, member in inspect.getmembers(import_module(module.name), inspect.isclass):
-            if member.__module__ != module.name or inspect.isabstract(member):
-                continue
-            if issubclass(member, Experiment):
-                found[member.name] = member()
+    for package in map(import_module, packages):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for _, member in inspect.getmembers(import_module(module.name), inspect.isclass):
+                if member.__module__ != module.name or inspect.isabstract(member):
+                    continue
+                if issubclass(member, Experiment):
+                    found[member.name] = member()
     return dict(sorted(found.items()))

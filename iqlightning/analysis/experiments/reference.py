@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.envs.registration import env_config_from_dict
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.registration import env_config_from_dict
+from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["reference_outcomes"]
@@ -33,7 +34,7 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
     found = []
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
-        policies: dict[str, Policy] = {"random policy": RandomPolicy(env.num_actions)}
+        policies: dict[str, Policy] = {"random policy": RandomPolicy(num_actions(env.spaces.action))}
         if isinstance(env, GridWorldConfig):
             policies["shortest-path expert"] = ShortestPathPolicy()
         for group, policy in policies.items():

@@ -6,7 +6,7 @@ from html import escape
 from typing import NamedTuple
 
 from iqlightning.analysis.intervals import Band, Estimate
-from iqlightning.evaluation.success_profile import Profile
+from iqlightning.gridworld.evaluation.success_profile import Profile
 
 __all__ = [
     "Quantiles",

@@ -9,14 +9,14 @@ from torch import Tensor
 from iqlightning.analysis.report.charts import Quantiles
 from iqlightning.analysis.runs import Group
 from iqlightning.checkpoints import load_policy
-from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.errors import UserError
-from iqlightning.evaluation.failures import Failure, explain_failures
-from iqlightning.evaluation.play import EpisodeResults, evaluate_gridworld
-from iqlightning.evaluation.truth import ground_truth, truth_metrics
-from iqlightning.evaluation.value_maps import ValueMaps, value_maps
-from iqlightning.evaluation.visitation import Visitation, visitation
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.failures import Failure, explain_failures
+from iqlightning.gridworld.evaluation.play import EpisodeResults, evaluate_gridworld
+from iqlightning.gridworld.evaluation.truth import ground_truth, truth_metrics
+from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
+from iqlightning.gridworld.evaluation.visitation import Visitation, visitation
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.keyed import Stream, hash_keys
 from iqlightning.policies import QPolicy
 
@@ -38,7 +38,7 @@ class Examination:
         failures: those that failed.
         maps: of probe grids that are the same for every checkpoint of the same level.
         visits: on the same grids; None where grids are too large for it.
-        truth: figures of :func:`iqlightning.evaluation.truth.truth_metrics`; empty where grids are too large.
+        truth: figures of :func:`iqlightning.gridworld.evaluation.truth.truth_metrics`; empty where grids are too large.
         value_correlation: Pearson's, of V with V* over all decided cells of the probe grids.
         rewards: recovered rewards, sorted by what a move does.
     """

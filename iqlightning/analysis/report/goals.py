@@ -7,10 +7,10 @@ import torch
 
 from iqlightning.analysis.report import pictures
 from iqlightning.analysis.report.page import Section
-from iqlightning.envs.gridworld.layouts import Layouts, draw_layouts
-from iqlightning.envs.gridworld.planning import shortest_paths
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.evaluation.value_maps import value_maps
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.value_maps import value_maps
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
+from iqlightning.gridworld.game.planning import shortest_paths
 from iqlightning.policies import QPolicy
 
 __all__ = ["goals_section"]

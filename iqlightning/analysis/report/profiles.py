@@ -5,8 +5,8 @@ from html import escape
 
 from iqlightning.analysis.report.charts import profile_chart
 from iqlightning.analysis.report.tables import Exhibit, environment_of
-from iqlightning.evaluation.play import EpisodeResults
-from iqlightning.evaluation.success_profile import Profile, success_profiles
+from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.success_profile import Profile, success_profiles
 
 __all__ = ["success_section"]
 

@@ -13,8 +13,8 @@ from iqlightning.analysis.report.page import Section
 from iqlightning.analysis.report.profiles import success_section
 from iqlightning.analysis.report.tables import Exhibit, environment_of, results_table, runs_table, truth_table
 from iqlightning.analysis.runs import Run
-from iqlightning.evaluation.failures import clearest, count_kinds, path_of, q_along
-from iqlightning.evaluation.value_maps import ValueMaps
+from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, path_of, q_along
+from iqlightning.gridworld.evaluation.value_maps import ValueMaps
 
 __all__ = ["sections"]
 

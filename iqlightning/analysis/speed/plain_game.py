@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from iqlightning.analysis.speed.measure import Timing, timed
-from iqlightning.envs.gridworld.spec import GridWorldConfig
+from iqlightning.gridworld.config import GridWorldConfig
 
 __all__ = ["PlainGame", "plain_dqn"]
 

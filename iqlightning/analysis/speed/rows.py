@@ -15,12 +15,12 @@ from iqlightning.analysis.speed.breakdown import Parts
 from iqlightning.analysis.speed.measure import Result, Timing, timed
 from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
 from iqlightning.analysis.speed.plain_learning import compiled_loop, eager_loop, perceptron
-from iqlightning.data.expert import shortest_path_demonstrations
-from iqlightning.envs.gridworld.spec import GridWorldConfig
-from iqlightning.envs.gridworld.state import GridWorldBatch
-from iqlightning.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.encoders.grid_cnn import GridCNN
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.gridworld.game.state import GridWorldBatch
 from iqlightning.losses.values import SoftValue
-from iqlightning.nets.encoders.grid_cnn import GridCNN
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
 
@@ -102,7 +102,7 @@ def _convolution(bench: Bench) -> list[Result]:
 
 def _grid_network() -> QNetwork:
     config = GridWorldConfig()
-    return QNetwork(config.observation_shape, config.num_actions, config.observation_high, GridCNN)
+    return QNetwork(config.observation_shape, 4, 1.0, GridCNN)
 
 
 def _where_time_goes(bench: Bench, row: str, config: dict[str, Any], updates: int) -> list[Result]:

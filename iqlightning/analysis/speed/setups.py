@@ -8,10 +8,10 @@ import torch
 
 from iqlightning.analysis.speed.plain_learning import PlainData
 from iqlightning.data.demonstrations import save_demonstrations
-from iqlightning.data.expert import shortest_path_demonstrations
 from iqlightning.data.write_in_pieces import write_in_pieces
-from iqlightning.envs.gridworld.spec import GridWorldConfig
 from iqlightning.envs.gymnasium import GymnasiumConfig
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [

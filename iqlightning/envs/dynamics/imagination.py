@@ -11,6 +11,7 @@ from iqlightning.envs.dynamics.gaussian_process import GaussianProcess
 from iqlightning.envs.dynamics.model import DynamicsModel
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers, uniform
+from iqlightning.spaces import Spaces, num_actions
 from iqlightning.types import StepResult, Transition
 
 __all__ = ["Imagination", "ImaginedBatch"]
@@ -28,7 +29,7 @@ class ImaginedBatch:
     Args:
         model: fitted.
         starts: (K, F) states to begin at.
-        num_actions: of the environment.
+        spaces: of the environment; actions are discrete.
         num_envs: N.
         episode_length: mean number of moves.
         seed: of beginnings and ends, with which step and which episode it is.
@@ -40,7 +41,7 @@ class ImaginedBatch:
         self,
         model: DynamicsModel,
         starts: Tensor,
-        num_actions: int,
+        spaces: Spaces,
         num_envs: int,
         episode_length: float,
         *,
@@ -48,8 +49,7 @@ class ImaginedBatch:
         first: int = 0,
         every: int = 1,
     ) -> None:
-        self.num_envs, self.num_actions = num_envs, num_actions
-        self.observation_shape, self.device = tuple(starts.shape[1:]), starts.device
+        self.num_envs, self.spaces, self.device = num_envs, spaces, starts.device
         self._model, self._starts, self._end, self._seed = model, starts, 1 / episode_length, seed
         self._numbers = torch.arange(num_envs, device=starts.device) * every + first
         low, high = starts.amin(0), starts.amax(0)
@@ -111,7 +111,7 @@ class Imagination:
         self.episode_length = episode_length
 
     def make_batch(
-        self, known: Transition, num_actions: int, num_envs: int, *, seed: int, first: int = 0, every: int = 1
+        self, known: Transition, spaces: Spaces, num_envs: int, *, seed: int, first: int = 0, every: int = 1
     ) -> ImaginedBatch:
         """Fits the model to the transitions ``known`` and imagines ``num_envs`` episodes that begin at their states.
 
@@ -125,7 +125,7 @@ class Imagination:
                 f"data.imagined models vectors of numbers, but observations have the shape {tuple(known.obs.shape[1:])}"
                 " or are bytes; leave it out"
             )
-        self.model.fit(known, num_actions)
+        self.model.fit(known, num_actions(spaces.action))
         explained = self.model.explained
         worst = int(explained.argmin())
         if not explained[worst] >= _TRUSTED:
@@ -135,5 +135,5 @@ class Imagination:
                 stacklevel=2,
             )
         return ImaginedBatch(
-            self.model, known.obs, num_actions, num_envs, self.episode_length, seed=seed, first=first, every=every
+            self.model, known.obs, spaces, num_envs, self.episode_length, seed=seed, first=first, every=every
         )

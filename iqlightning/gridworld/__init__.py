@@ -1,0 +1,1 @@
+"""The study's world: its game, expert, encoders that read its planes, evaluation, pictures, page and experiments."""

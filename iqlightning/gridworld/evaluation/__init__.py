@@ -1,0 +1,1 @@
+"""GridWorld's evaluation."""

@@ -1,0 +1,203 @@
+"""Plays episodes to see how good a policy is: thousands of grids at once, and any other environment through rollout.
+
+The loop for grids differs from :mod:`iqlightning.rollout` because more is known here: a greedy policy on a
+deterministic grid has failed as soon as it returns to a cell, and a grid that is finished leaves the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from iqlightning.evaluation.choice import choose_actions, is_random
+from iqlightning.evaluation.metrics import episode_metrics
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
+from iqlightning.gridworld.game.observation import observe
+from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, edge_table, shortest_moves
+from iqlightning.types import Policy
+
+__all__ = ["EpisodeResults", "evaluate_gridworld", "play_grids"]
+
+# cells of all grids played at once: bounds the memory of a convolutional network on 64 x 64 grids
+_CELLS_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True)
+class EpisodeResults:
+    """What became of E GridWorld episodes, in the order of ``episodes``.
+
+    Attributes:
+        episodes: (E,) int64, each episode's number: with the seed and the split it names the grid.
+        success: (E,) bool, the goal was reached within the move limit.
+        moves: (E,) int64, the move limit where the episode failed.
+        shortest: (E,) int64, moves of the shortest path around the walls.
+        manhattan: (E,) int64, |rows| + |columns| from start to goal.
+        returns: (E,) float32, undiscounted.
+        layouts: walls, start and goal of each grid.
+        paths: (E, move limit + 1) int16 flat cells visited, -1 after the end; None unless asked for. The path of a
+            greedy policy that failed ends where it closes its loop.
+    """
+
+    episodes: Int[Tensor, " episodes"]
+    success: Bool[Tensor, " episodes"]
+    moves: Int[Tensor, " episodes"]
+    shortest: Int[Tensor, " episodes"]
+    manhattan: Int[Tensor, " episodes"]
+    returns: Float[Tensor, " episodes"]
+    layouts: Layouts
+    paths: Int[Tensor, "episodes visited"] | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """:func:`iqlightning.evaluation.metrics.episode_metrics` of these episodes alone (no other rank's).
+
+        With ``solved_distance_ratio``, the mean of moves / shortest over the successful ones; absent if there are none.
+        """
+        figures = episode_metrics(self.success, self.moves, self.shortest, self.manhattan, self.returns)
+        if self.success.any():
+            ratios = self.moves[self.success].double() / self.shortest[self.success].double()
+            figures["solved_distance_ratio"] = ratios.mean().item()
+        return figures
+
+
+def evaluate_gridworld(
+    policy: Policy,
+    config: GridWorldConfig,
+    episodes: int,
+    seed: int,
+    *,
+    split: str = "test",
+    sample: bool = False,
+    temperature: float | None = None,
+    batch_size: int = 2048,
+    device: str | torch.device = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[int], None] | None = None,
+    record_paths: bool = False,
+) -> EpisodeResults:
+    """Plays episodes ``rank, rank + world_size, ...`` below ``episodes``; episode i is a function of (seed, i, split).
+
+    Args:
+        policy: acts on (B, 3, H, W) observations on ``device``.
+        config: the level.
+        episodes: of all ranks together.
+        seed: of the grids, and of the drawn actions.
+        split: which grids: "train", "validation", "test" or "any".
+        sample: draw from the policy instead of acting greedily; a policy marked ``stochastic`` is always drawn from.
+        temperature: of softmax(Q / temperature); None means the policy's own.
+        batch_size: grids at once, fewer where they are large.
+        device: where to play.
+        rank: of this process.
+        world_size: number of processes.
+        progress: called with the number of episodes that have been finished since the last call.
+        record_paths: keep the cells visited.
+
+    Returns:
+        Results of this rank's episodes.
+    """
+    batch_size = max(1, min(batch_size, _CELLS_AT_ONCE // (config.height * config.width)))
+    chosen = torch.arange(rank, episodes, world_size, device=device)
+    parts = []
+    for numbers in chosen.split(batch_size) if len(chosen) else [chosen]:
+        layouts = draw_layouts(config, torch.full_like(numbers, seed), numbers, split=split, device=device)
+        parts.append(
+            play_grids(
+                policy,
+                layouts,
+                config.move_limit,
+                episodes=numbers,
+                seed=seed,
+                sample=sample,
+                temperature=temperature,
+                progress=progress,
+                record_paths=record_paths,
+            )
+        )
+    return _concatenate(parts)
+
+
+@torch.no_grad()
+def play_grids(
+    policy: Policy,
+    layouts: Layouts,
+    move_limit: int,
+    *,
+    episodes: Int[Tensor, " batch"] | None = None,
+    seed: int = 0,
+    sample: bool = False,
+    temperature: float | None = None,
+    progress: Callable[[int], None] | None = None,
+    record_paths: bool = False,
+) -> EpisodeResults:
+    """Plays one episode on each of the given grids, all of them at once; see :func:`evaluate_gridworld`."""
+    walls, start, goal = layouts
+    device, (batch, height, width) = walls.device, walls.shape
+    if episodes is None:
+        episodes = torch.arange(batch, device=device)
+    edges, blocking = edge_table(height, width, device), walls.flatten(1)
+    deterministic = not is_random(policy, sample)
+    moves = torch.full((batch,), move_limit, device=device)
+    success = torch.zeros(batch, dtype=torch.bool, device=device)
+    paths = torch.full((batch, move_limit + 1), -1, dtype=torch.int16, device=device) if record_paths else None
+    if paths is not None:
+        paths[:, 0] = start.to(torch.int16)
+
+    # everything below is indexed by the grids still being played; `alive` says which grids those are
+    alive = torch.arange(batch, device=device)
+    player = start.clone()
+    observations = observe(walls, player, goal)
+    visited = torch.zeros(batch, height * width, dtype=torch.bool, device=device)
+    visited[alive, player] = True
+    for move in range(1, move_limit + 1):
+        if not len(alive):
+            break
+        actions = choose_actions(
+            policy, observations, episodes[alive], move, seed=seed, sample=sample, temperature=temperature
+        )
+        rows = torch.arange(len(alive), device=device)
+        seen = observations[:, 1].view(len(rows), -1)
+        seen[rows, player] = 0
+        ahead = edges[player, actions]
+        player = torch.where(blocking[alive, ahead], player, ahead)
+        seen[rows, player] = 1
+        if paths is not None:
+            paths[alive, move] = player.to(torch.int16)
+        arrived = player == goal[alive]
+        success[alive[arrived]] = True
+        moves[alive[arrived]] = move
+        finished = arrived | visited[rows, player] if deterministic else arrived
+        visited[rows, player] = True
+        if finished.any():
+            playing = ~finished
+            if progress is not None:
+                progress(len(finished) - int(playing.sum()))
+            alive, player, observations, visited = (x[playing] for x in (alive, player, observations, visited))
+    if progress is not None and len(alive):
+        progress(len(alive))
+
+    manhattan = (start // width - goal // width).abs() + (start % width - goal % width).abs()
+    return EpisodeResults(
+        episodes=episodes,
+        success=success,
+        moves=moves,
+        shortest=shortest_moves(walls, start, goal),
+        manhattan=manhattan,
+        returns=(MOVE_REWARD * moves + (GOAL_REWARD - MOVE_REWARD) * success).to(torch.float32),
+        layouts=layouts,
+        paths=paths,
+    )
+
+
+def _concatenate(parts: list[EpisodeResults]) -> EpisodeResults:
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    names = ("episodes", "success", "moves", "shortest", "manhattan", "returns")
+    return EpisodeResults(
+        **{name: joined(name) for name in names},
+        layouts=Layouts.concatenate(part.layouts for part in parts),
+        paths=joined("paths") if parts[0].paths is not None else None,
+    )

@@ -1,0 +1,181 @@
+"""Pictures of what a policy does, as RGB arrays and a GIF: visits beside the expert's, failures, episodes.
+
+Drawn with matplotlib's object interface on an Agg canvas: no global figure state and no display.
+"""
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from PIL import Image
+from torch import Tensor
+
+from iqlightning.gridworld.evaluation.failures import Failure, path_of
+from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.visitation import Visitation
+from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL, render_rgb
+
+__all__ = ["episode_animation", "failure_panel", "visitation_panel"]
+
+_INK = "#22262a"
+_FAINT = "#6b7076"
+_VISITS: Colormap = LinearSegmentedColormap.from_list("visits", ["#fff6e5", "#fdae61", "#d63c4e", "#5e1054"])
+_QS: Colormap = LinearSegmentedColormap.from_list("q", ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"])
+_TILE = 2.3  # inches; TensorBoard shows pictures small, so the writing is large
+
+
+def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
+    """One row a grid: where the expert goes, where the greedy moves lead, where drawn ones do.
+
+    Args:
+        visits: B grids.
+        title: a line above all.
+        dpi: pixels an inch.
+
+    Returns:
+        uint8 (pixel rows, pixel columns, 3).
+    """
+    batch = len(visits.expert)
+    figure = Figure(figsize=(3 * _TILE + 1.1, batch * _TILE + 0.9), dpi=dpi, facecolor="white", layout="constrained")
+    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    axes = figure.subplots(batch, 3, squeeze=False)
+    top = 1.5 * float(torch.nan_to_num(visits.expert).max())
+    # the square root shows what is rare beside what is frequent; a loop may run off the scale
+    norm = PowerNorm(0.5, 0.0, top)
+    for grid in range(batch):
+        columns = (("expert", visits.expert, None), ("greedy", visits.greedy, visits.greedy_distance))
+        columns += (("drawn", visits.drawn, visits.drawn_distance),)
+        for place, (label, values, distance) in zip(axes[grid], columns, strict=True):
+            note = "" if distance is None else f", {float(distance[grid]):.2f} apart"
+            place.set_title(label + note, size=12, color=_INK)
+            _draw_cells(place, visits.layouts.walls[grid], int(visits.layouts.goal[grid]), values[grid], norm)
+    bar = figure.colorbar(ScalarMappable(norm, _VISITS), ax=axes, shrink=0.6, aspect=30, extend="max")
+    bar.set_label("share of visits", size=10, color=_FAINT)
+    bar.ax.tick_params(labelsize=9, colors=_FAINT)
+    return _pixels(figure)
+
+
+def failure_panel(
+    results: EpisodeResults,
+    failures: Sequence[Failure],
+    qs: Sequence[Tensor],
+    title: str = "",
+    dpi: int = 100,
+) -> UInt8[np.ndarray, "height width rgb"]:
+    """Failed episodes side by side: the path, Q of the four moves along it, and a ring at the first mistake.
+
+    Args:
+        results: what the failures are of.
+        failures: up to six are drawn, three in a row.
+        qs: for each of them (visited, 4), Q on every cell of its path.
+        title: a line above all.
+        dpi: pixels an inch.
+
+    Returns:
+        uint8 (pixel rows, pixel columns, 3); only the title if there are no failures.
+    """
+    shown = list(zip(failures, qs, strict=True))[:6]
+    rows, columns = max(1, -(-len(shown) // 3)), 3
+    height = rows * (_TILE + 0.55) + 0.8 if shown else 0.8
+    figure = Figure(figsize=(columns * _TILE + 0.4, height), dpi=dpi, facecolor="white", layout="constrained")
+    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for place, (failure, q) in zip(axes, shown, strict=False):
+        walls, start, goal = (part[failure.index].cpu() for part in results.layouts)
+        _draw_cells(place, walls, int(goal), None, Normalize())
+        _draw_path(place, failure, q, walls.shape[1], int(start))
+        words = textwrap.fill(failure.kind.value, 22)
+        place.set_title(words, size=12, color=_INK)
+    for place in axes[len(shown) :]:
+        place.set_axis_off()
+    return _pixels(figure)
+
+
+def episode_animation(
+    results: EpisodeResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
+) -> tuple[bytes, int, int]:
+    """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
+
+    Args:
+        results: played with ``record_paths``.
+        episodes: which of them.
+        cell_pixels: side of a cell.
+        milliseconds: for each move.
+
+    Returns:
+        An animated GIF, its height and its width in pixels.
+    """
+    paths = [path_of(results, index).tolist() for index in episodes]
+    gap = cell_pixels // 2
+    columns = math.ceil(math.sqrt(len(paths)))
+    frames = []
+    # all wait at their ends for a while, so that one sees who arrived
+    for move in range(max(map(len, paths)) + 4):
+        grids = []
+        for index, path in zip(episodes, paths, strict=True):
+            walls, _, goal = (part[index].cpu() for part in results.layouts)
+            picture = render_rgb(walls, path[min(move, len(path) - 1)], int(goal), cell_pixels)
+            framed = np.full((picture.shape[0] + gap, picture.shape[1] + gap, 3), 255, np.uint8)
+            framed[: picture.shape[0], : picture.shape[1]] = picture
+            if move >= len(path) - 1 and not bool(results.success[index]):
+                inner = picture[3:-3, 3:-3].copy()
+                framed[: picture.shape[0], : picture.shape[1]] = PLAYER_COLOUR
+                framed[3 : picture.shape[0] - 3, 3 : picture.shape[1] - 3] = inner
+            grids.append(framed)
+        grids += [np.full_like(grids[0], 255)] * (-len(grids) % columns)
+        rows = [np.concatenate(grids[at : at + columns], axis=1) for at in range(0, len(grids), columns)]
+        frames.append(Image.fromarray(np.concatenate(rows)).convert("P", palette=Image.Palette.ADAPTIVE))
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
+    return buffer.getvalue(), frames[0].height, frames[0].width
+
+
+def _draw_cells(axes: Axes, walls: Tensor, goal: int, values: Tensor | None, norm: Normalize) -> None:
+    """Floor or values, walls and the goal; a cell is one unit wide, rows downwards."""
+    height, width = walls.shape
+    picture = np.broadcast_to(np.array([*FLOOR, 255]) / 255, (height, width, 4)).copy()
+    if values is not None:
+        seen = values.isfinite().numpy()
+        picture[seen] = np.asarray(_VISITS(norm(values.nan_to_num().numpy())))[seen]
+    picture[walls.numpy()] = np.array([*WALL, 255]) / 255
+    picture[divmod(goal, width)] = np.array([*GOAL_COLOUR, 255]) / 255
+    axes.imshow(picture, interpolation="nearest", extent=(0, width, height, 0))
+    if max(height, width) <= 40:
+        axes.hlines(range(1, height), 0, width, colors="white", linewidths=0.8)
+        axes.vlines(range(1, width), 0, height, colors="white", linewidths=0.8)
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_path(axes: Axes, failure: Failure, q: Tensor, width: int, start: int) -> None:
+    path = failure.path.tolist()
+    triangles, colours = [], []
+    for cell, values in {cell: q[index] for index, cell in enumerate(path)}.items():
+        row, column = divmod(cell, width)
+        corners = [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1)]
+        middle = (column + 0.5, row + 0.5)
+        triangles += [(corners[move], corners[(move + 1) % 4], middle) for move in range(4)]
+        colours += list(_QS(Normalize(float(values.min()), float(values.max()))(values.numpy())))
+    axes.add_collection(PolyCollection(triangles, facecolors=colours, edgecolors="white", linewidths=0.4))
+    x, y = [cell % width + 0.5 for cell in path], [cell // width + 0.5 for cell in path]
+    red = np.array(PLAYER_COLOUR) / 255
+    axes.plot(x, y, color=red, linewidth=2, solid_capstyle="round")
+    axes.add_patch(Circle((start % width + 0.5, start // width + 0.5), 0.3, facecolor=red, edgecolor="white"))
+    axes.add_patch(Circle((x[failure.mistake], y[failure.mistake]), 0.42, fill=False, edgecolor="black", linewidth=1.6))
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

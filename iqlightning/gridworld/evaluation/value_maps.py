@@ -1,0 +1,149 @@
+"""What a Q-function believes about whole grids: value, greedy move and recovered reward in every cell, as arrays."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int, Real
+from torch import Tensor
+
+from iqlightning.gridworld.game.layouts import Layouts
+from iqlightning.gridworld.game.observation import observe
+from iqlightning.gridworld.game.planning import next_cells, optimal_actions, optimal_values, shortest_paths
+from iqlightning.losses.iq import inverse_reward
+from iqlightning.losses.values import MaxValue
+
+__all__ = ["QFunction", "ValueMaps", "optimal_maps", "temperature_of", "value_maps"]
+
+# observations in one call of the network
+_CHUNK = 4096
+
+
+@runtime_checkable
+class QFunction(Protocol):
+    """What value maps ask of a policy; :class:`iqlightning.policies.QPolicy` is one."""
+
+    gamma: float
+    value: Callable[[Tensor], Tensor]  # (B, A) -> (B,), the one that training used: soft, or the maximum
+
+    def q_values(self, observations: Real[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
+        """(B, A) Q-values."""
+        ...
+
+
+@dataclass(frozen=True)
+class ValueMaps:
+    """Maps of B grids, on the CPU. Walls and the goal (where nothing is decided any more) hold nan or -1.
+
+    Attributes:
+        layouts: walls, start and goal.
+        v: (B, H, W) float64 V(s).
+        q: (B, H, W, 4) float64 Q(s, a).
+        greedy: (B, H, W) int64, argmax of Q.
+        on_shortest_path: (B, H, W) bool, the greedy move is one that a shortest path makes.
+        rewards: (B, H, W, 4) float64, recovered reward r(s, a) = Q(s, a) - gamma (1 - terminated) V(s').
+        greedy_rewards: (B, H, W) float64, the one of the greedy move.
+        optimal_v: (B, H, W) float64, exact V* of the true reward at ``gamma`` and ``temperature``; nan also where
+            the goal cannot be reached.
+        reachable: (B, H, W) bool, free cells from which the goal can be reached, the goal excepted.
+        gamma: the discount.
+        temperature: the entropy weight, 0 for the plain maximum.
+    """
+
+    layouts: Layouts
+    v: Float[Tensor, "batch height width"]
+    q: Float[Tensor, "batch height width actions"]
+    greedy: Int[Tensor, "batch height width"]
+    on_shortest_path: Bool[Tensor, "batch height width"]
+    rewards: Float[Tensor, "batch height width actions"]
+    greedy_rewards: Float[Tensor, "batch height width"]
+    optimal_v: Float[Tensor, "batch height width"]
+    reachable: Bool[Tensor, "batch height width"]
+    gamma: float
+    temperature: float
+
+
+def temperature_of(policy: QFunction) -> float:
+    """The temperature of the policy's value, 0 where that is a plain maximum."""
+    temperature = getattr(policy.value, "temperature", 0.0)
+    return 0.0 if isinstance(policy.value, MaxValue) else temperature
+
+
+def optimal_maps(layouts: Layouts, gamma: float, temperature: float) -> Float[Tensor, "batch height width"]:
+    """Exact soft-optimal V* of the true reward, nan on walls, the goal and cells cut off from it."""
+    walls, _, goal = layouts
+    _, v = optimal_values(walls, goal, gamma, temperature)
+    return v.masked_fill(_undecided(walls, goal), torch.nan).view(walls.shape)
+
+
+@torch.no_grad()
+def value_maps(
+    policy: QFunction,
+    layouts: Layouts,
+    *,
+    gamma: float | None = None,
+    temperature: float | None = None,
+    device: str | torch.device = "cpu",
+    optimal_v: Float[Tensor, "batch height width"] | None = None,
+) -> ValueMaps:
+    """Asks the policy about the player in every cell of every grid.
+
+    Args:
+        policy: a Q-function on ``device``.
+        layouts: B grids.
+        gamma: discount of the recovered reward and of V*; None means the policy's own.
+        temperature: of V*; None means that of the policy's value.
+        device: where the policy is.
+        optimal_v: :func:`optimal_maps` of these grids, where the caller keeps them; they do not depend on the policy.
+    """
+    gamma = policy.gamma if gamma is None else gamma
+    temperature = temperature_of(policy) if temperature is None else temperature
+    layouts = Layouts(*(tensor.cpu() for tensor in layouts))
+    walls, _, goal = layouts
+    batch, height, width = walls.shape
+    cells = height * width
+
+    grid = torch.arange(batch).repeat_interleave(cells)
+    player = torch.arange(cells).repeat(batch)
+    parts = []
+    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
+        observations = observe(walls[rows].to(device), at.to(device), goal[rows].to(device))
+        q = policy.q_values(observations)
+        parts.append(torch.cat([q, policy.value(q)[:, None]], dim=1).double().cpu())
+    q_and_v = torch.cat(parts).view(batch, cells, -1)
+    q, v = q_and_v[..., :-1], q_and_v[..., -1]
+
+    successors = next_cells(walls)
+    next_v = v.gather(1, successors.flatten(1)).flatten()
+    terminated = (successors == goal[:, None, None]).flatten()
+    rewards = inverse_reward(q.flatten(), next_v, terminated, gamma).view_as(q)
+    greedy = q.argmax(-1)
+    distances = shortest_paths(walls, goal)
+    best = optimal_actions(distances, walls).gather(2, greedy[..., None]).squeeze(2)
+
+    undecided = _undecided(walls, goal)
+
+    def shaped(values: Tensor, fill: float | int | bool) -> Tensor:
+        mask = undecided if values.ndim == 2 else undecided[..., None]
+        return values.masked_fill(mask, fill).view(batch, height, width, *values.shape[2:])
+
+    return ValueMaps(
+        layouts=layouts,
+        v=shaped(v, torch.nan),
+        q=shaped(q, torch.nan),
+        greedy=shaped(greedy, -1),
+        on_shortest_path=shaped(best, False),
+        rewards=shaped(rewards, torch.nan),
+        greedy_rewards=shaped(rewards.gather(2, greedy[..., None]).squeeze(2), torch.nan),
+        optimal_v=optimal_maps(layouts, gamma, temperature) if optimal_v is None else optimal_v,
+        reachable=distances > 0,
+        gamma=gamma,
+        temperature=temperature,
+    )
+
+
+def _undecided(walls: Tensor, goal: Tensor) -> Tensor:
+    """(B, H * W) bool: walls and goals."""
+    cells = torch.arange(walls[0].numel(), device=walls.device)
+    return walls.flatten(1) | (cells == goal[:, None])

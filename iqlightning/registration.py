@@ -1,0 +1,78 @@
+"""Which environments there are: for Gymnasium by id, for files and checkpoints by kind; imports nothing heavy.
+
+It also says where modules are now whose old names stand in stored checkpoints.
+"""
+
+from importlib import import_module
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+import gymnasium
+
+from iqlightning.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from iqlightning.types import EnvConfig
+
+__all__ = ["KINDS", "MOVED_MODULES", "env_config_from_dict", "register_environments"]
+
+#: Kind of an :class:`EnvConfig` (its class name) to the module that defines it.
+KINDS: dict[str, str] = {
+    "GridWorldConfig": "iqlightning.gridworld.config",
+    "GymnasiumConfig": "iqlightning.envs.gymnasium",
+}
+
+
+#: Modules by the names that older checkpoints know, to where their classes are now.
+MOVED_MODULES: dict[str, str] = {
+    f"iqlightning.nets.encoders.{name}": f"iqlightning.gridworld.encoders.{name}"
+    for name in (
+        "cell_attention",
+        "centred_cnn",
+        "grid_cnn",
+        "hierarchical_planner",
+        "log_planner",
+        "recurrent_planner",
+        "residual_cnn",
+        "value_iteration",
+    )
+}
+
+
+def register_environments() -> None:
+    """Tells Gymnasium of the package's own environments, by name: nothing is imported before it is used."""
+    gymnasium.register(
+        id="iqlightning/GridWorld-v0",
+        entry_point="iqlightning.gridworld.game.env:GridWorldEnv",
+        vector_entry_point="iqlightning.gridworld.game.vector_env:GridWorldVectorEnv",
+    )
+
+
+def env_config_from_dict(values: Any) -> "EnvConfig":
+    """Inverse of :meth:`EnvConfig.to_dict`.
+
+    Raises:
+        UserError: if there is no such kind, or the values do not make an environment of it.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"an environment is described by a dictionary with a 'kind', not by {type(values).__name__}")
+    kind = values.get("kind")
+    if kind not in KINDS:
+        raise unknown("kind of environment", kind, KINDS)
+    config = getattr(import_module(KINDS[kind]), kind)
+    for name, expected in get_type_hints(config).items():
+        if name in values and not _is_a(values[name], expected):
+            raise UserError(f"not a description of a {kind}: {name} is {values[name]!r:.40}")
+    try:
+        return config(**{name: value for name, value in values.items() if name != "kind"})
+    except TypeError as error:
+        raise UserError(f"not a description of a {kind}: {error}") from error
+
+
+def _is_a(value: Any, expected: Any) -> bool:
+    """Whether a value read from a file has the type of a field: primitives, unions of them, and dictionaries."""
+    choices = get_args(expected) if isinstance(expected, UnionType) else (expected,)
+    kinds = tuple(get_origin(each) or each for each in choices)
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, (*kinds, int) if float in kinds else kinds)

@@ -1,0 +1,140 @@
+"""Observations and actions described by ``gymnasium.spaces``, and what the rest of the package reads off them."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+
+from iqlightning.errors import UserError
+
+__all__ = [
+    "Spaces",
+    "action_dtype",
+    "action_shape",
+    "contains_actions",
+    "num_actions",
+    "observation_high",
+    "space_from_dict",
+    "space_to_dict",
+]
+
+
+class Spaces(NamedTuple):
+    """What an environment shows and what it takes.
+
+    Attributes:
+        observation: of one observation; a ``Box``.
+        action: of one action; ``Discrete`` from 0 (whatever number the environment itself gives its first), or ``Box``.
+    """
+
+    observation: Space
+    action: Space
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        shape = self.observation.shape
+        assert shape is not None
+        return tuple(shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives only; :meth:`from_dict` reads them."""
+        return {"observation": space_to_dict(self.observation), "action": space_to_dict(self.action)}
+
+    @staticmethod
+    def from_dict(values: Any) -> "Spaces":
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: if the values describe no pair of spaces.
+        """
+        if not isinstance(values, dict) or not {"observation", "action"} <= values.keys():
+            raise UserError("spaces are described by a dictionary with 'observation' and 'action'")
+        return Spaces(space_from_dict(values["observation"]), space_from_dict(values["action"]))
+
+
+def num_actions(space: Space) -> int:
+    """A of a ``Discrete`` space.
+
+    Raises:
+        UserError: if actions are of another kind.
+    """
+    if not isinstance(space, spaces.Discrete):
+        raise UserError(f"discrete actions are needed here, not those of the space {type(space).__name__}")
+    return int(space.n)
+
+
+def action_shape(space: Space) -> tuple[int, ...]:
+    """Shape of one action: () where actions are numbered."""
+    return () if isinstance(space, spaces.Discrete) else tuple(space.shape or ())
+
+
+def action_dtype(space: Space) -> torch.dtype:
+    """Of a batch of actions: int64 where they are numbered, float32 otherwise."""
+    return torch.int64 if isinstance(space, spaces.Discrete) else torch.float32
+
+
+def contains_actions(space: Space, actions: torch.Tensor) -> torch.Tensor:
+    """(N,) bool: which of (N, *shape) actions lie in the space; bounds belong to it, up to float32's rounding."""
+    if isinstance(space, spaces.Discrete):
+        return (actions >= 0) & (actions < int(space.n))
+    assert isinstance(space, spaces.Box)
+    low, high = (torch.as_tensor(bound, device=actions.device).float() for bound in (space.low, space.high))
+    within = (actions >= low - 1e-6 * (1 + low.abs())) & (actions <= high + 1e-6 * (1 + high.abs()))
+    return within.flatten(1).all(1)
+
+
+def observation_high(space: Space) -> float:
+    """The value that networks scale to 1: 255 for bytes, 1 for anything else, which they take as it is."""
+    if isinstance(space, spaces.Box) and space.dtype == np.uint8 and float(np.max(space.high)) > 1:
+        return 255.0
+    return 1.0
+
+
+def space_to_dict(space: Space) -> dict[str, Any]:
+    """Primitives only. Bounds that are the same everywhere are written once."""
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "Discrete", "n": int(space.n)}
+    if isinstance(space, spaces.Box):
+        bounds = {"low": _bound_to_list(space.low), "high": _bound_to_list(space.high)}
+        return {"kind": "Box", **bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
+    raise UserError(f"spaces of the kind {type(space).__name__} are not supported; valid: Box, Discrete")
+
+
+def space_from_dict(values: Any) -> Space:
+    """Inverse of :func:`space_to_dict`.
+
+    Raises:
+        UserError: if the values describe no space that is known.
+    """
+    kind = values.get("kind") if isinstance(values, dict) else None
+    try:
+        if kind == "Discrete":
+            return spaces.Discrete(int(values["n"]))
+        if kind == "Box":
+            shape, dtype = tuple(int(side) for side in values["shape"]), np.dtype(str(values["dtype"]))
+            low, high = (_bound_from_list(values[end], shape, dtype) for end in ("low", "high"))
+            return spaces.Box(low, high, shape, dtype.type)
+    except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
+        raise UserError(f"not a description of a {kind} space: {' '.join(str(error).split()):.80}") from error
+    raise UserError(f"there is no kind of space '{kind}'; valid: Box, Discrete")
+
+
+# JSON has no infinities
+_ENDS = {"-inf": -math.inf, "inf": math.inf}
+
+
+def _bound_to_list(bound: np.ndarray) -> Any:
+    numbers = bound.astype(np.float64).ravel().tolist()
+    written = [number if math.isfinite(number) else str(number) for number in numbers]
+    return written[0] if written and all(number == written[0] for number in written) else written
+
+
+def _bound_from_list(written: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    listed = written if isinstance(written, list) else [written]
+    numbers = np.array([_ENDS[each] if isinstance(each, str) else float(each) for each in listed], dtype=np.float64)
+    if len(numbers) == 1:
+        numbers = numbers.repeat(math.prod(shape))
+    return numbers.reshape(shape).astype(dtype)

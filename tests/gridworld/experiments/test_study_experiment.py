@@ -1,0 +1,95 @@
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+
+from iqlightning.analysis.experiments.curves import curves
+from iqlightning.analysis.experiments.table import rows_of
+from iqlightning.analysis.experiments.trial import Outcome
+from iqlightning.analysis.report.goals import with_goals
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.experiments.study import Study, verdict
+from iqlightning.gridworld.game.planning import shortest_paths
+
+
+def outcome(group: str, seed: int, rate: float, factors: dict, episodes: int = 1000) -> Outcome:
+    figures = {"success_rate": rate, "distance_ratio": 2.0, "episodes": episodes}
+    return Outcome(f"{group}{seed}", group, seed, factors, None, 1.0, {"random_walls": figures})
+
+
+def listed(**options) -> list:
+    study = Study()
+    parser = argparse.ArgumentParser()
+    study.add_options(parser)
+    given = parser.parse_args([])
+    given.seeds, given.quick, given.configs = [0], False, Path("configs")
+    vars(given).update(options)
+    return list(study.trials(given))
+
+
+def test_all_levels_methods_and_networks_are_trained_and_the_ablation_starts_from_one_of_them():
+    trials = listed(ablation_seeds=[0, 1])
+    levels = {trial.group for trial in trials if trial.factors["part"] == "levels"}
+    assert len(levels) == 3 * 3 * 2
+    own = [trial for trial in trials if trial.group == "iq_mlp_random_walls"]
+    assert [trial.seed for trial in own] == [0, 1]
+    ablated = [trial for trial in trials if trial.factors["part"] == "ablation"]
+    assert len(ablated) == 6 * 2
+    for trial in ablated:  # one setting apart from the start, no more
+        assert trial.config == own[0].config
+        assert len(set(trial.settings.items()) - set(own[0].settings.items())) == 1
+
+
+def test_what_is_said_of_a_choice_follows_from_its_intervals():
+    own = {"part": "levels", "level": "random_walls", "method": "iq", "network": "mlp"}
+    rates = {"32": (0.5, 0.52, 0.54), "8": (0.2, 0.22, 0.24), "128": (0.5, 0.53, 0.55)}
+    rows = rows_of([outcome(label, seed, rate, own) for label, each in rates.items() for seed, rate in enumerate(each)])
+    settings = {row.group: row for row in rows}
+    sentence = verdict(settings)
+    assert "8 is worse than 32 (22.0% against 52.0%)" in sentence
+    assert "128" not in sentence
+    del settings["8"]
+    assert "no interval lies apart from that of 32" in verdict(settings)
+
+
+def test_the_reported_sections_name_the_study_and_what_is_seen():
+    own = {"part": "levels", "level": "random_walls", "method": "iq", "network": "mlp"}
+    other = {"part": "ablation", "what": "batch size", "value": "8"}
+    outcomes = [outcome("iq_mlp_random_walls", seed, 0.5, own) for seed in range(3)]
+    outcomes += [outcome("batch_size_8", seed, 0.9, other) for seed in range(3)]
+    *_, choices = Study().report_sections(outcomes)
+    assert "its own is 32" in choices.body
+    assert "8 is better than 32 (90.0% against 50.0%)" in choices.body
+    assert set(Study().figures(outcomes)) == {"levels", "ablation"}
+
+
+def test_goals_lie_apart_and_can_be_reached():
+    layouts = with_goals(GridWorldConfig(level="random_everything", num_walls=20), seed=3)
+    assert len(layouts.goal) == 5
+    assert len(set(layouts.goal.tolist())) == 5
+    distances = shortest_paths(layouts.walls, layouts.goal)
+    starts = distances[torch.arange(5), layouts.start // 10, layouts.start % 10]
+    assert (starts > 0).all()
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_each_panel_has_the_words_of_its_own_rows(joined: bool):
+    rows = rows_of(
+        [
+            outcome("a", 0, 0.2, {"what": "x", "value": "one"}),
+            outcome("b", 0, 0.4, {"what": "y", "value": "two"}),
+            outcome("c", 0, 0.6, {"what": "y", "value": "three"}),
+        ]
+    )
+    figure = curves(
+        {what: [row for row in rows if row.factors["what"] == what] for what in ("x", "y")},
+        lambda row: row.factors["value"],
+        lambda row: "all",
+        x_label="setting",
+        joined=joined,
+    )
+    shown = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes]
+    assert shown == [["one"], ["two", "three"]]
+    styles = {container[0].get_linestyle() for axis in figure.axes for container in axis.containers}
+    assert styles == ({"-"} if joined else {"None"})
