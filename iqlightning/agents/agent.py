@@ -44,7 +44,10 @@ Keys = tuple[int | Tensor, ...]
 """Keys of :mod:`iqlightning.keyed` that name a batch of draws, the last of them one number for each row."""
 
 #: Kind of agent in a checkpoint to the module of its class.
-AGENTS: dict[str, str] = {"SoftQ": "iqlightning.agents.soft_q"}
+AGENTS: dict[str, str] = {
+    "SoftActorCritic": "iqlightning.agents.soft_actor_critic",
+    "SoftQ": "iqlightning.agents.soft_q",
+}
 
 
 class Objective(NamedTuple):
