@@ -25,7 +25,8 @@ from iqlightning.errors import UserError
 from iqlightning.gridworld.evaluation.value_maps import QFunction
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, UNREACHABLE, next_cells, shortest_paths
+from iqlightning.gridworld.game.planning import UNREACHABLE, shortest_paths
+from iqlightning.gridworld.game.rules import move_rewards, next_cells
 
 __all__ = [
     "SETTINGS",
@@ -119,8 +120,7 @@ def reward_transfer(
     ends = reaches | at_goal | (distances == UNREACHABLE).unsqueeze(2)
 
     # one for each pair of the intended and the made move: (B, S, 4, 4)
-    true = torch.where(reaches, GOAL_REWARD, MOVE_REWARD).to(torch.float64)
-    true = true.unsqueeze(2).expand(-1, -1, 4, -1)
+    true = move_rewards(reaches, torch.float64).unsqueeze(2).expand(-1, -1, 4, -1)
     if per_transition:
         recovered = q.unsqueeze(3) - policy.gamma * _following(v, moves, ends).unsqueeze(2)
     else:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import next_cells, optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.planning import optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.losses.values import MaxValue
 
