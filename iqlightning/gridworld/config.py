@@ -1,7 +1,7 @@
 """What a GridWorld is made of: its level, size, walls and limits, checked when it is built."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -9,11 +9,12 @@ from gymnasium import spaces
 from iqlightning.errors import UserError, unknown
 from iqlightning.gridworld.game.family_sizes import FAMILIES, free_cells, smallest_side
 from iqlightning.spaces import Spaces
-from iqlightning.types import EnvConfig
+from iqlightning.types import EnvConfig, Figure, Policy
 
 if TYPE_CHECKING:
     import torch
 
+    from iqlightning.gridworld.evaluation.results import GridWorldResults
     from iqlightning.gridworld.game.state import GridWorldBatch
 
 __all__ = ["DEFAULT_WALLS", "LEVELS", "SIZES", "GridWorldConfig"]
@@ -74,6 +75,15 @@ class GridWorldConfig(EnvConfig):
     layout: str = "random"
     min_size: int | None = None
     max_size: int | None = None
+
+    FIGURES: ClassVar = (
+        Figure("success_rate", "success rate", ".2%", "success\nrate", ".1%", beside="interval"),
+        Figure("distance_ratio", "distance ratio (moves / shortest path)", heading="distance\nratio"),
+        Figure("solved_distance_ratio", "distance ratio of the solved ones"),
+        Figure("manhattan_ratio", "Manhattan ratio"),
+        Figure("spl", "SPL", heading="SPL"),
+        Figure("mean_return", "mean return", heading="mean\nreturn", column_form=".2f"),
+    )
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -215,3 +225,43 @@ class GridWorldConfig(EnvConfig):
         from iqlightning.gridworld.game.state import GridWorldBatch  # the state is built on this module
 
         return GridWorldBatch(self, num_envs, seed=seed + first, every=every, split=split, device=device)
+
+    # ---- what it knows of itself
+
+    def describe(self, episodes: int, *, brief: bool = False) -> str:
+        """For example ``1,000 unseen grids: random_everything, 10x10, 5 walls``, without the walls if brief."""
+        from iqlightning.gridworld.game.layouts import splits_are_disjoint
+
+        size = f"{self.level}, {self.height}x{self.width}"
+        # a level with a handful of grids has no others to keep apart
+        if splits_are_disjoint(self):
+            grids = "unseen grids"
+        else:
+            grids = "grids" if brief else "grids (this level has too few to keep some unseen)"
+        return f"{episodes:,} {grids}: {size}" if brief else f"{episodes:,} {grids}: {size}, {self.wall_count} walls"
+
+    def facts(self) -> dict[str, Any]:
+        """Level, size, walls and limits, and whether no evaluation grid occurs among the training grids."""
+        from iqlightning.gridworld.game.layouts import splits_are_disjoint
+
+        return {
+            "level": self.level,
+            "height": self.height,
+            "width": self.width,
+            "num_walls": self.wall_count,
+            "random_start": self.random_start,
+            "max_moves": self.move_limit,
+            "unseen": splits_are_disjoint(self),
+        }
+
+    def play(self, policy: Policy, episodes: int, seed: int, **options: Any) -> "GridWorldResults":
+        """Thousands of grids at once: :func:`iqlightning.gridworld.evaluation.play.evaluate_gridworld`."""
+        from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+
+        return evaluate_gridworld(policy, self, episodes, seed, **options)
+
+    def references(self, seed: int = 0) -> dict[str, Policy]:
+        """The shortest-path expert."""
+        from iqlightning.gridworld.evaluation.expert_policy import ShortestPathPolicy
+
+        return {"shortest-path expert": ShortestPathPolicy(seed)}

@@ -15,7 +15,6 @@ from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.data.minari import check_new_minari, from_minari, to_minari
 from iqlightning.evaluation.reference_policies import RandomPolicy
-from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Trajectories
 
 minari = pytest.importorskip("minari", reason="Minari is an optional extra")
@@ -54,7 +53,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def played(env: EnvConfig, episodes: int = 6) -> Trajectories:
-    return collect(RandomPolicy(num_actions(env.spaces.action)), env, episodes, 0, num_envs=3)
+    return collect(RandomPolicy(env.spaces.action), env, episodes, 0, num_envs=3)
 
 
 def foreign(dataset: str, observation_space, action_space, observations, actions) -> Path:
