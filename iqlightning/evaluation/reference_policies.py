@@ -1,14 +1,13 @@
 """The lower end of every table: the uniformly random policy."""
 
-import numpy as np
 import torch
 from gymnasium import Space, spaces
 from jaxtyping import Real
 from torch import Tensor
 
 from iqlightning.errors import UserError
-from iqlightning.keyed import Stream, integers, uniform
-from iqlightning.spaces import num_actions
+from iqlightning.keyed import Stream
+from iqlightning.spaces import random_actions
 
 __all__ = ["RandomPolicy"]
 
@@ -35,15 +34,7 @@ class RandomPolicy:
 
     def draw(self, observations: Real[Tensor, "batch ..."], keys: tuple[int | Tensor, ...]) -> Tensor:
         """(B,) or (B, *action shape) actions from keys, of which one is a tensor of one number for each row."""
-        device = observations.device
-        if not isinstance(self.actions, spaces.Box):
-            return integers(*keys, bound=num_actions(self.actions)).to(device)
-        ends = (np.ravel(end).astype(np.float64) for end in (self.actions.low, self.actions.high))
-        low, high = (torch.as_tensor(end, device=device) for end in ends)
-        columns = torch.arange(len(low), device=device)
-        rows = [key[:, None] if isinstance(key, Tensor) and key.ndim else key for key in keys]
-        drawn = low + (high - low) * uniform(*rows, columns)
-        return drawn.view(len(observations), *self.actions.shape).to(torch.float32)
+        return random_actions(self.actions, *keys).to(observations.device)
 
     def act(self, observations: Real[Tensor, "batch ..."], *, sample: bool = False) -> Tensor:
         """Uniform actions; ``sample`` makes no difference."""
