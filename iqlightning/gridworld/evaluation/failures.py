@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.value_maps import QFunction
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
@@ -50,7 +50,7 @@ class Failure:
     manhattan: int
 
 
-def path_of(results: EpisodeResults, index: int) -> Int[Tensor, " visited"]:
+def path_of(results: GridWorldResults, index: int) -> Int[Tensor, " visited"]:
     """The cells that an episode visited, int64."""
     assert results.paths is not None, "play with record_paths=True"
     path = results.paths[index]
@@ -58,7 +58,7 @@ def path_of(results: EpisodeResults, index: int) -> Int[Tensor, " visited"]:
 
 
 @torch.no_grad()
-def explain_failures(results: EpisodeResults, policy: Policy) -> list[Failure]:
+def explain_failures(results: GridWorldResults, policy: Policy) -> list[Failure]:
     """Every failed episode of a greedy policy, in order.
 
     How a path ends decides: standing still is a bump, going back and forth two cells, a longer loop a circle; without a

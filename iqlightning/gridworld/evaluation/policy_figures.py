@@ -26,7 +26,7 @@ from iqlightning.gridworld.evaluation.drawing import (
     pixels,
 )
 from iqlightning.gridworld.evaluation.failures import Failure, path_of
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.visitation import Visitation
 from iqlightning.gridworld.game.palette import FAINT, FLOOR, INK, PLAYER, rgb
 from iqlightning.gridworld.game.render import render_rgb
@@ -70,7 +70,7 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
 
 
 def failure_panel(
-    results: EpisodeResults,
+    results: GridWorldResults,
     failures: Sequence[Failure],
     qs: Sequence[Tensor],
     title: str = "",
@@ -106,7 +106,7 @@ def failure_panel(
 
 
 def episode_animation(
-    results: EpisodeResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
+    results: GridWorldResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
 ) -> tuple[bytes, int, int]:
     """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
 
