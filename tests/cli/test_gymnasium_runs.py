@@ -46,7 +46,7 @@ IMAGES = """
     model:
       class_path: IQLearn
       init_args:
-        encoder: {class_path: TorchvisionBackbone, init_args: {name: shufflenet_v2_x0_5, rendered: false}}
+        encoder: {class_path: TorchvisionBackbone, init_args: {name: shufflenet_v2_x0_5}}
         optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.002}}
     data:
       class_path: ImitationData
