@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from gymnasium.spaces import Discrete
 
 from iqlightning.analysis.report.charts import profile_chart
 from iqlightning.analysis.report.profiles import success_section
@@ -19,7 +20,7 @@ PROFILE = binned(VALUES, torch.tensor([True, True, True, False, False, False]), 
 
 def played(label, colour, config, success=None):
     """A run of which as much is known as the section reads, and its episodes."""
-    results = evaluate_gridworld(RandomPolicy(4), config, 60, seed=0)
+    results = evaluate_gridworld(RandomPolicy(Discrete(4)), config, 60, seed=0)
     if success is not None:
         results = replace(results, success=torch.full_like(results.success, success))
     settings = {f"data.env.{name}": value for name, value in config.to_dict().items()}

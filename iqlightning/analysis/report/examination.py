@@ -12,7 +12,8 @@ from iqlightning.checkpoints import load_policy
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import Failure, explain_failures
-from iqlightning.gridworld.evaluation.play import EpisodeResults, evaluate_gridworld
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.truth import ground_truth, truth_metrics
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.gridworld.evaluation.visitation import Visitation, visitation
@@ -45,7 +46,7 @@ class Examination:
 
     policy: QPolicy
     env: GridWorldConfig
-    results: EpisodeResults
+    results: GridWorldResults
     failures: list[Failure]
     maps: ValueMaps
     visits: Visitation | None

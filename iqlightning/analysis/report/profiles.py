@@ -5,7 +5,7 @@ from html import escape
 
 from iqlightning.analysis.report.charts import profile_chart
 from iqlightning.analysis.report.tables import Exhibit, environment_of
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.success_profile import Profile, success_profiles
 
 __all__ = ["success_section"]
@@ -19,7 +19,7 @@ _QUANTITIES = {
 }
 
 
-def success_section(played: Sequence[tuple[Exhibit, EpisodeResults]]) -> str:
+def success_section(played: Sequence[tuple[Exhibit, GridWorldResults]]) -> str:
     """Success rates by what is told of each grid; the runs of an environment share a figure for each quantity.
 
     Args:
