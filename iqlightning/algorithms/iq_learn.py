@@ -53,8 +53,8 @@ class IQLearn(Learner):
         largest = self.divergence.max_reward
         if largest is None:
             raise UserError(
-                f"clip_targets needs a divergence that bounds rewards on all data, and {type(self.divergence).__name__} "
-                "does not; valid: Chi2Mixture"
+                f"clip_targets needs a divergence that bounds rewards on all data, which "
+                f"{type(self.divergence).__name__} does not; valid: Chi2Mixture"
             )
         return largest / (1 - self.gamma)
 

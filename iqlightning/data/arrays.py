@@ -1,5 +1,6 @@
 """Demonstrations that are arrays in a NumPy archive."""
 
+import itertools
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -47,7 +48,7 @@ def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
     bounds = _bounds(path, arrays, flags["terminated"] | flags["truncated"])
     known = "next_observations" in arrays
     observations, moves, lengths = [], [], []
-    for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, end in itertools.pairwise(bounds):
         own = arrays["observations"][first:end]
         if known:
             observations += [own, arrays["next_observations"][end - 1 : end]]
@@ -86,7 +87,7 @@ def _bounds(path: str | Path, arrays: dict[str, np.ndarray], ended: np.ndarray) 
     if "episode_starts" in arrays:
         starts = [int(each) for each in arrays["episode_starts"]]
         bounds = starts if starts and starts[-1] == count else [*starts, count]
-        if bounds[0] != 0 or any(after <= before for before, after in zip(bounds[:-1], bounds[1:], strict=True)):
+        if bounds[0] != 0 or any(after <= before for before, after in itertools.pairwise(bounds)):
             raise UserError(f"episode_starts of '{path}' must begin at 0 and increase to at most {count}")
         return bounds
     if not ended.any():
