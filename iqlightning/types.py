@@ -1,9 +1,10 @@
 """What flows through the package: transitions, batches and trajectories, and the protocols between its rooms."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -148,21 +149,28 @@ class BatchEnv(Protocol):
 
 
 class Figure(NamedTuple):
-    """One number that an evaluation ends in.
+    """One number that an evaluation ends in, and how tables show it.
 
     Attributes:
-        name: its key in ``metrics()`` and in files.
+        name: its key in :meth:`EpisodeResults.metrics`, and so in files and logs.
         label: in words, for a table of one policy.
-        heading: short, for a table of many; may have two lines.
-        form: format of the value, such as ``.3f`` or ``.1%``.
-        in_summary: whether a table of many policies shows it.
+        form: format of its value there, such as ``.3f`` or ``.2%``.
+        heading: of its column in a table of many policies, may have two lines; "" where it has none.
+        column_form: format of its value there.
+        beside: what that table shows with it: "" (nothing), ``interval`` (a column of its own), or the name of another
+            figure, which follows the sign ±.
+        better: ``high`` or ``low``; "" where neither end is.
+        limits: the ends of what it can be.
     """
 
     name: str
     label: str
-    heading: str
     form: str = ".3f"
-    in_summary: bool = True
+    heading: str = ""
+    column_form: str = ".3f"
+    beside: str = ""
+    better: str = ""
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
 
 class EpisodeResults(ABC):
@@ -196,6 +204,15 @@ class EnvConfig(ABC):
     The abstract members make it playable. The others say what a world knows of itself beyond its moves; by default that
     is nothing, and whoever asks then does without.
     """
+
+    FIGURES: ClassVar[tuple[Figure, ...]] = (
+        Figure(
+            "mean_return", "mean return", heading="mean\nreturn", column_form=".2f", beside="std_return", better="high"
+        ),
+        Figure("std_return", "standard deviation of the return"),
+        Figure("mean_length", "mean length", heading="mean\nlength", column_form=".1f", limits=(0.0, math.inf)),
+    )
+    """The figures of an evaluation that tables show, in order, the most telling first."""
 
     @property
     @abstractmethod
@@ -287,6 +304,17 @@ class EnvConfig(ABC):
             f"'{self.name}' has no expert of its own: say with data.path where its demonstrations are; "
             "the command collect makes them"
         )
+
+    @classmethod
+    def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
+        """What a report shows of policies of this kind of world: (anchor, heading, HTML) of each section.
+
+        Args:
+            exhibits: :class:`iqlightning.analysis.report.exhibit.Exhibit`, each with a policy, of such worlds.
+            episodes: to play with each policy.
+            seed: of the episodes.
+        """
+        return ()
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
         """The random map of transitions by the symmetries of this environment; None where none are known."""

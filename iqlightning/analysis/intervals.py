@@ -12,6 +12,7 @@ from iqlightning.evaluation.metrics import wilson_interval
 
 __all__ = ["Band", "Estimate", "band", "estimate", "interquartile", "interquartile_mean", "share"]
 
+
 class Estimate(NamedTuple):
     """A mean with its 95% interval; without one where there is a single value.
 

@@ -1,7 +1,9 @@
 """What a GridWorld is made of: its level, size, walls and limits, checked when it is built."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -9,7 +11,7 @@ from gymnasium import spaces
 from iqlightning.errors import UserError, unknown
 from iqlightning.gridworld.game.family_sizes import FAMILIES, free_cells, smallest_side
 from iqlightning.spaces import Spaces
-from iqlightning.types import EnvConfig
+from iqlightning.types import EnvConfig, Figure, Policy
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +76,37 @@ class GridWorldConfig(EnvConfig):
     layout: str = "random"
     min_size: int | None = None
     max_size: int | None = None
+
+    FIGURES: ClassVar = (
+        Figure(
+            "success_rate",
+            "success rate",
+            ".2%",
+            "success\nrate",
+            ".1%",
+            beside="interval",
+            better="high",
+            limits=(0.0, 1.0),
+        ),
+        Figure(
+            "distance_ratio",
+            "distance ratio (moves / shortest path)",
+            heading="distance\nratio",
+            better="low",
+            limits=(1.0, math.inf),
+        ),
+        Figure("solved_distance_ratio", "distance ratio of the solved ones", limits=(1.0, math.inf)),
+        Figure("manhattan_ratio", "Manhattan ratio", better="low", limits=(1.0, math.inf)),
+        Figure("spl", "SPL", heading="SPL", better="high", limits=(0.0, 1.0)),
+        Figure(
+            "mean_return",
+            "mean return",
+            heading="mean\nreturn",
+            column_form=".2f",
+            better="high",
+            limits=(-math.inf, 10.0),
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -215,3 +248,16 @@ class GridWorldConfig(EnvConfig):
         from iqlightning.gridworld.game.state import GridWorldBatch  # the state is built on this module
 
         return GridWorldBatch(self, num_envs, seed=seed + first, every=every, split=split, device=device)
+
+    def play(self, policy: Policy, episodes: int, seed: int, **options: Any) -> Any:
+        """Thousands of grids at once: :func:`iqlightning.gridworld.evaluation.play.evaluate_gridworld`."""
+        from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+
+        return evaluate_gridworld(policy, self, episodes, seed, **options)
+
+    @classmethod
+    def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
+        """Maps, visits, rewards, what success depends on, failures and sample grids."""
+        from iqlightning.gridworld.report.sections import sections  # draws, which is slow to import
+
+        return sections(exhibits, episodes, seed)

@@ -27,13 +27,15 @@ from iqlightning.nets.encoders import portable as portable_encoders
 from iqlightning.nets.encoders.portable import player_cell
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
+from iqlightning.spaces import num_actions, observation_high
 
 GRID = GridWorldConfig(height=6, width=5, num_walls=4)
 
 
 def policy_of(env, encoder, value=None):
     torch.manual_seed(0)
-    network = QNetwork(env.observation_shape, env.num_actions, env.observation_high, encoder)
+    spaces = env.spaces
+    network = QNetwork(env.observation_shape, num_actions(spaces.action), observation_high(spaces.observation), encoder)
     network.eval().requires_grad_(False)
     return QPolicy(network, value or SoftValue(0.1), 0.9, env)
 

@@ -4,31 +4,28 @@ Drawn with matplotlib's object interface on an Agg canvas: no global figure stat
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from iqlightning.analysis.charts import FAINT, INK, pixels
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps
 from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL
 
-__all__ = ["value_map_card", "value_map_panel"]
+__all__ = ["policy_row", "value_map_card", "value_map_panel"]
 
 _WALL, _FLOOR, _PLAYER, _GOAL = (
     to_hex((red / 255, green / 255, blue / 255)) for red, green, blue in (WALL, FLOOR, PLAYER_COLOUR, GOAL_COLOUR)
 )
 _DETOUR = _PLAYER
 _CUT_OFF = "#c4c4c4"
-_INK = "#22262a"
-_FAINT = "#6b7076"
 _VALUES: Colormap = LinearSegmentedColormap.from_list("value", ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"])
 _REWARDS: Colormap = LinearSegmentedColormap.from_list("reward", ["#8c510a", "#f6f3ee", "#01665e"])
 
@@ -59,30 +56,29 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     if side * height > 1.6 * _COLUMN:
         side = 1.6 * _COLUMN / height
     tall, wide = side * height, side * width
-    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, _TOP + batch * tall + (batch - 1) * _GAP + _BOTTOM)
+    top = _TOP if title else _TOP - 0.4
+    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, top + batch * tall + (batch - 1) * _GAP + _BOTTOM)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     # a single pair of axes over the whole sheet, in inches: an axes object for each picture would take thrice as long
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
-    axes.text(_LEFT, size[1] - 0.30, title, size=14, weight="bold", color=_INK, va="center")
+    axes.text(_LEFT, size[1] - 0.30, title, size=14, weight="bold", color=INK, va="center")
 
     columns = _columns(maps)
     for place, column in enumerate(columns):
         left = _LEFT + place * (_COLUMN + _GAP)
         middle = left + _COLUMN / 2
-        axes.text(middle, size[1] - _TOP + 0.32, column.heading, size=12, color=_INK, ha="center", va="bottom")
-        axes.text(middle, size[1] - _TOP + 0.11, column.note, size=9, color=_FAINT, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.32, column.heading, size=12, color=INK, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.11, column.note, size=9, color=FAINT, ha="center", va="bottom")
         for grid in range(batch):
-            corner = (middle - wide / 2, size[1] - _TOP - grid * (tall + _GAP))
+            corner = (middle - wide / 2, size[1] - top - grid * (tall + _GAP))
             _draw_cells(axes, _Frame(corner, side), maps, grid, column)
         if column.bar is not None:
             _draw_bar(axes, left + 0.06 * _COLUMN, 0.88 * _COLUMN, column, _BOTTOM - 0.16)
     _draw_legend(axes, 0, [(_PLAYER, "start"), (_GOAL, "goal"), (_WALL, "wall"), *_cut_off(maps)])
-    _draw_legend(axes, 2, [(_INK, "on a shortest path"), (_DETOUR, "detour")])
+    _draw_legend(axes, 2, [(INK, "on a shortest path"), (_DETOUR, "detour")])
 
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return pixels(figure)
 
 
 def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
@@ -104,27 +100,49 @@ def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np
     row = _CARD_HEAD + tall + _CARD_FOOT
     size = (2 * _CARD_TILE + _CARD_GAP, 0.4 + 2 * row)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
-    axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=_INK, va="center")
-    maps_of_all = ("v", "q", "greedy", "on_shortest_path", "rewards", "greedy_rewards", "optimal_v", "reachable")
-    only = {name: getattr(maps, name)[:1] for name in maps_of_all}
-    first = replace(maps, layouts=maps.layouts.select(slice(0, 1)), **only)
+    axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=INK, va="center")
+    first = maps.first(1)
     _, v, policy, reward, best = _columns(first)
     for place, column in enumerate((v, best, policy, reward)):
         left = place % 2 * (_CARD_TILE + _CARD_GAP)
         top = size[1] - 0.4 - place // 2 * row - _CARD_HEAD
         middle = left + _CARD_TILE / 2
-        axes.text(middle, top + 0.1, column.heading, size=16, color=_INK, ha="center", va="bottom")
+        axes.text(middle, top + 0.1, column.heading, size=16, color=INK, ha="center", va="bottom")
         _draw_cells(axes, _Frame((middle - wide / 2, top), side), first, 0, column)
         below = top - tall - 0.1
         if column.bar is not None:
             _draw_bar(axes, left + 0.1 * _CARD_TILE, 0.8 * _CARD_TILE, column, below, size=13.0, ticks=3)
         else:
             axes.text(middle, below - 0.2, "red: on no shortest path", size=13, color=_DETOUR, ha="center", va="center")
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return pixels(figure)
+
+
+def policy_row(maps: ValueMaps, captions: Sequence[str], dpi: int = 80) -> UInt8[np.ndarray, "height width rgb"]:
+    """Draws the greedy policy of some grids side by side, red where a move is on no shortest path.
+
+    Args:
+        maps: B grids.
+        captions: a line above each.
+        dpi: pixels an inch.
+
+    Returns:
+        uint8 (pixel rows, pixel columns, 3).
+    """
+    batch, height, width = maps.v.shape
+    side = _COLUMN / max(height, width)
+    tall, wide = side * height, side * width
+    size = (batch * wide + (batch + 1) * _GAP, tall + 0.65)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
+    axes.set_axis_off()
+    policy = _columns(maps)[2]
+    for grid, caption in enumerate(captions):
+        left = _GAP + grid * (wide + _GAP)
+        axes.text(left + wide / 2, size[1] - 0.3, caption, size=13, color=INK, ha="center", va="center")
+        _draw_cells(axes, _Frame((left, size[1] - 0.5), side), maps, grid, policy)
+    return pixels(figure)
 
 
 class _Frame(NamedTuple):
@@ -215,7 +233,7 @@ def _draw_arrows(axes: Axes, frame: _Frame, maps: ValueMaps, grid: int) -> None:
     axes.quiver(
         *frame.centre(rows, columns),
         *(0.68 * frame.side * direction.T),
-        color=[_INK if on else _DETOUR for on in good],
+        color=[INK if on else _DETOUR for on in good],
         pivot="mid",
         angles="xy",
         scale_units="xy",
@@ -232,7 +250,7 @@ def _write_values(axes: Axes, frame: _Frame, values: np.ndarray, picture: np.nda
     """The figure in every cell, dark on light and light on dark."""
     for row, column in np.argwhere(np.isfinite(values)).tolist():
         bright = picture[row, column, :3] @ (0.299, 0.587, 0.114) > 0.55
-        colour = _INK if bright else "white"
+        colour = INK if bright else "white"
         size = min(13, 18 * frame.side)
         position = frame.centre(row, column)
         axes.text(*position, f"{values[row, column]:.3g}", size=size, color=colour, ha="center", va="center")
@@ -250,9 +268,9 @@ def _draw_bar(
     marks = np.asarray(MaxNLocator(ticks).tick_values(low, high))
     marks = marks[(marks >= low) & (marks <= high)]
     places = left + length * (marks - low) / (high - low)
-    axes.vlines(places, bottom - 0.04, bottom, colors=_INK, linewidths=0.8)
+    axes.vlines(places, bottom - 0.04, bottom, colors=INK, linewidths=0.8)
     for place, mark in zip(places, marks, strict=True):
-        axes.text(place, bottom - 0.07, f"{mark:.6g}", size=size, color=_INK, ha="center", va="top")
+        axes.text(place, bottom - 0.07, f"{mark:.6g}", size=size, color=INK, ha="center", va="top")
 
 
 def _draw_legend(axes: Axes, place: int, entries: Sequence[tuple[str, str]]) -> None:
@@ -260,7 +278,7 @@ def _draw_legend(axes: Axes, place: int, entries: Sequence[tuple[str, str]]) -> 
     x = _LEFT + place * (_COLUMN + _GAP) + 0.02
     for colour, word in entries:
         axes.add_patch(Rectangle((x, _BOTTOM - 0.30), 0.14, 0.14, color=colour))
-        axes.text(x + 0.19, _BOTTOM - 0.23, word, size=10, color=_INK, va="center")
+        axes.text(x + 0.19, _BOTTOM - 0.23, word, size=10, color=INK, va="center")
         x += 0.34 + 0.075 * len(word)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, PowerNorm
@@ -21,6 +20,7 @@ from matplotlib.patches import Circle
 from PIL import Image
 from torch import Tensor
 
+from iqlightning.analysis.charts import FAINT, INK, pixels
 from iqlightning.gridworld.evaluation.failures import Failure, path_of
 from iqlightning.gridworld.evaluation.play import EpisodeResults
 from iqlightning.gridworld.evaluation.visitation import Visitation
@@ -28,8 +28,6 @@ from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR,
 
 __all__ = ["episode_animation", "failure_panel", "visitation_panel"]
 
-_INK = "#22262a"
-_FAINT = "#6b7076"
 _VISITS: Colormap = LinearSegmentedColormap.from_list("visits", ["#fff6e5", "#fdae61", "#d63c4e", "#5e1054"])
 _QS: Colormap = LinearSegmentedColormap.from_list("q", ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"])
 _TILE = 2.3  # inches; TensorBoard shows pictures small, so the writing is large
@@ -48,7 +46,7 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
     """
     batch = len(visits.expert)
     figure = Figure(figsize=(3 * _TILE + 1.1, batch * _TILE + 0.9), dpi=dpi, facecolor="white", layout="constrained")
-    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = figure.subplots(batch, 3, squeeze=False)
     top = 1.5 * float(torch.nan_to_num(visits.expert).max())
     # the square root shows what is rare beside what is frequent; a loop may run off the scale
@@ -58,12 +56,12 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
         columns += (("drawn", visits.drawn, visits.drawn_distance),)
         for place, (label, values, distance) in zip(axes[grid], columns, strict=True):
             note = "" if distance is None else f", {float(distance[grid]):.2f} apart"
-            place.set_title(label + note, size=12, color=_INK)
+            place.set_title(label + note, size=12, color=INK)
             _draw_cells(place, visits.layouts.walls[grid], int(visits.layouts.goal[grid]), values[grid], norm)
     bar = figure.colorbar(ScalarMappable(norm, _VISITS), ax=axes, shrink=0.6, aspect=30, extend="max")
-    bar.set_label("share of visits", size=10, color=_FAINT)
-    bar.ax.tick_params(labelsize=9, colors=_FAINT)
-    return _pixels(figure)
+    bar.set_label("share of visits", size=10, color=FAINT)
+    bar.ax.tick_params(labelsize=9, colors=FAINT)
+    return pixels(figure)
 
 
 def failure_panel(
@@ -89,17 +87,17 @@ def failure_panel(
     rows, columns = max(1, -(-len(shown) // 3)), 3
     height = rows * (_TILE + 0.55) + 0.8 if shown else 0.8
     figure = Figure(figsize=(columns * _TILE + 0.4, height), dpi=dpi, facecolor="white", layout="constrained")
-    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, (failure, q) in zip(axes, shown, strict=False):
         walls, start, goal = (part[failure.index].cpu() for part in results.layouts)
         _draw_cells(place, walls, int(goal), None, Normalize())
         _draw_path(place, failure, q, walls.shape[1], int(start))
         words = textwrap.fill(failure.kind.value, 22)
-        place.set_title(words, size=12, color=_INK)
+        place.set_title(words, size=12, color=INK)
     for place in axes[len(shown) :]:
         place.set_axis_off()
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def episode_animation(
@@ -173,9 +171,3 @@ def _draw_path(axes: Axes, failure: Failure, q: Tensor, width: int, start: int) 
     axes.plot(x, y, color=red, linewidth=2, solid_capstyle="round")
     axes.add_patch(Circle((start % width + 0.5, start // width + 0.5), 0.3, facecolor=red, edgecolor="white"))
     axes.add_patch(Circle((x[failure.mistake], y[failure.mistake]), 0.42, fill=False, edgecolor="black", linewidth=1.6))
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

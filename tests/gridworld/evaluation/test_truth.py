@@ -79,8 +79,8 @@ def table(*values: float) -> torch.Tensor:
 
 
 def test_correlations_by_hand():
-    assert pearson(table(1, 2, 3, 4), table(2, 1, 4, 3), torch.ones(1, 1, 4, dtype=torch.bool)).item() == pytest.approx(0.6)
     counted = torch.ones(1, 1, 4, dtype=torch.bool)
+    assert pearson(table(1, 2, 3, 4), table(2, 1, 4, 3), counted).item() == pytest.approx(0.6)
     # ranks 1, 2.5, 2.5, 4
     assert spearman(table(0, 5, 5, 9), table(1, 2, 3, 4), counted).item() == pytest.approx(4.5 / math.sqrt(22.5))
     # what is not counted does not matter
