@@ -305,6 +305,15 @@ class EnvConfig(ABC):
             "the command collect makes them"
         )
 
+    @property
+    def legend(self) -> str:
+        """What the numbers of an observation and of an action mean, in sentences; "" where that is not known."""
+        return ""
+
+    def resized(self, height: int, width: int) -> "EnvConfig | None":
+        """The same kind of world with observations of another height and width; None where there is none."""
+        return None
+
     @classmethod
     def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
         """What a report shows of policies of this kind of world: (anchor, heading, HTML) of each section.

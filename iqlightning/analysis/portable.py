@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import SIZES, GridWorldConfig
-from iqlightning.gridworld.game.layouts import draw_layouts
-from iqlightning.gridworld.game.observation import observe
 from iqlightning.keyed import Stream, integers
+from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
 from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig
@@ -33,6 +31,7 @@ __all__ = [
     "Agreement",
     "Portable",
     "compare",
+    "network_of",
     "probe_observations",
     "reloaded",
     "require_onnx",
@@ -46,12 +45,10 @@ _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # a program computes the same sums in another order; more than this, relative to the largest |Q|, is another function
 _TOLERANCE = 1e-4
 
+_TOGETHER = 16  # environments that are played for observations to compare on
+
 # compared besides the trained size where sizes may vary
 _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
-
-# A program cannot have a size that is one in some calls only. A network that divides the grid into blocks of S x S
-# cells therefore has one from S + 1 cells on: for S of 1, 2, 4, 8.
-_SMALLEST_SIDES = (SIZES[0], 3, 5, 9)
 
 
 class _Program(nn.Module):
@@ -59,7 +56,7 @@ class _Program(nn.Module):
 
     def __init__(self, policy: QPolicy) -> None:
         super().__init__()
-        self.network = policy.network
+        self.network = network_of(policy)
         self.value = policy.value
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,6 +131,11 @@ class Agreement:
         return self.difference <= _TOLERANCE * max(1.0, self.scale) and self.same_actions == 1.0
 
 
+def network_of(policy: QPolicy) -> QNetwork:
+    """What an exported program computes Q-values with."""
+    return policy.network
+
+
 def require_onnx() -> None:
     """Complains if a package that ONNX needs is not installed.
 
@@ -157,10 +159,11 @@ def trace(policy: QPolicy) -> Portable:
     Raises:
         UserError: if the encoder cannot be traced at all.
     """
-    example = probe_observations(_env_of(policy), 4)
+    env, encoder = _env_of(policy), network_of(policy).encoder
+    example = probe_observations(env, 4)
     module = _Program(policy).eval()
-    limits = [(smallest, SIZES[1]) for smallest in _SMALLEST_SIDES] if _plays_any_size(policy) else []
-    for sides in (*limits, None):
+    varying = encoder.sides if env.resized(*_OTHER_SIZES[0]) is not None else None
+    for sides in (varying, None) if varying is not None else (None,):
         free = {2: "height", 3: "width"} if sides else {}
         sizes = {axis: Dim(name, min=sides[0], max=sides[1]) for axis, name in free.items()} if sides else {}
         dims = {"observations": {0: Dim("batch")} | sizes}
@@ -171,9 +174,8 @@ def trace(policy: QPolicy) -> Portable:
             # an encoder may depend on sizes or values in ways that cannot be traced; torch.export says so in many ways
             if sides:
                 continue
-            encoder = type(policy.network.encoder).__name__
             raise UserError(
-                f"the encoder {encoder} cannot be exported: {str(error).strip().splitlines()[0]}"
+                f"the encoder {type(encoder).__name__} cannot be exported: {str(error).strip().splitlines()[0]}"
             ) from error
         names = {0: "batch"} | free
         shape = tuple(names.get(axis, size) for axis, size in enumerate(example.shape))
@@ -182,12 +184,8 @@ def trace(policy: QPolicy) -> Portable:
 
 
 def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
-    """(count, *shape) observations to compare on: unseen grids, elsewhere what random actions come to see."""
-    if isinstance(env, GridWorldConfig):
-        seeds = torch.full((count,), seed)
-        walls, start, goal = draw_layouts(env, seeds, torch.arange(count), split="test")
-        return observe(walls, start, goal)
-    envs = min(16, count)
+    """(count, *shape) observations to compare on: what random actions come to see in unseen episodes."""
+    envs = min(_TOGETHER, count)
     batch = env.make_batch(envs, seed=seed, split="test")
     seen = [batch.reset().clone()]
     for step in range(1, -(-count // envs)):
@@ -213,10 +211,9 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
         answer = _onnx_session(onnx)
     env = _env_of(policy)
     probes = [probe_observations(env, count)]
-    if portable.sides is not None and isinstance(env, GridWorldConfig):
-        other = replace(env, num_walls=None, wall_density=None, layout="random", min_size=None, max_size=None)
+    if portable.sides is not None:
         sizes = [size for size in _OTHER_SIZES if min(size) >= portable.sides[0]]
-        others = [replace(other, height=h, width=w, num_walls=3) for h, w in sizes]
+        others = [other for size in sizes if (other := env.resized(*size)) is not None]
         probes += [probe_observations(other, max(50, count // 4)) for other in others]
     difference, scale, same, total = 0.0, 0.0, 0, 0
     for probe in probes:
@@ -240,13 +237,14 @@ def reloaded(portable: Portable, content: bytes) -> Portable:
 
 def weights_file(policy: QPolicy) -> bytes:
     """The weights as safetensors; the header says how to build the network again."""
+    network = network_of(policy)
     metadata = {
-        "network": json.dumps(policy.network.recipe),
+        "network": json.dumps(network.recipe),
         "value": json.dumps(policy.value.to_dict()),
         "gamma": json.dumps(policy.gamma),
         "env": json.dumps(_env_of(policy).to_dict()),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.network.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     return save(weights, metadata=metadata)
 
 
@@ -264,17 +262,6 @@ def _env_of(policy: QPolicy) -> EnvConfig:
     if policy.env is None:
         raise UserError("the policy does not say which environment it is for, so there is nothing to export it with")
     return policy.env
-
-
-def _plays_any_size(policy: QPolicy) -> bool:
-    if not isinstance(policy.env, GridWorldConfig):
-        return False
-    try:
-        for height, width in _OTHER_SIZES:
-            policy.q_values(torch.zeros((1, 3, height, width)))
-    except (RuntimeError, UserError):
-        return False
-    return True
 
 
 @contextmanager

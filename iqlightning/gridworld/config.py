@@ -255,6 +255,16 @@ class GridWorldConfig(EnvConfig):
 
         return evaluate_gridworld(policy, self, episodes, seed, **options)
 
+    @property
+    def legend(self) -> str:
+        """Of planes and moves."""
+        return "Planes of zeros and ones: walls, player, goal. Actions: 0 up, 1 right, 2 down, 3 left."
+
+    def resized(self, height: int, width: int) -> "GridWorldConfig":
+        """Grids of another size, a tenth of them walls."""
+        one_size = {"layout": "random", "num_walls": None, "min_size": None, "max_size": None}
+        return replace(self, height=height, width=width, wall_density=0.1, **one_size)
+
     @classmethod
     def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
         """Maps, visits, rewards, what success depends on, failures and sample grids."""
