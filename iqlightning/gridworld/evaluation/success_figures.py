@@ -71,7 +71,7 @@ def success_figure(curves: Sequence[Curve], names: Sequence[str]) -> Figure:
             _draw(axes, curve.colour, curve.profiles[name], bottom, columns=place == 0)
     places[0].set_ylabel("success rate", size=11, color=INK)
     places[0].set_ylim(bottom, 1 + 0.06 * (1 - bottom))
-    places[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if bottom < 0.9 else 1))
+    places[0].yaxis.set_major_formatter(PercentFormatter(1.0))
     return figure
 
 
