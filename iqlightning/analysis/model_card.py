@@ -100,7 +100,10 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         "`actions`: int64 (batch), the greedy ones.",
     ]
     if portable.sides is not None and getattr(network.encoder, "iterations", 0) is None:
-        text += ["", "The network iterates the longer, the larger the grid is; the programs hold this as a loop."]
+        text += [
+            "",
+            "The network iterates the longer, the larger the observation is; the programs hold this as a loop.",
+        ]
     return text
 
 

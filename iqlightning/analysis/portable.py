@@ -85,7 +85,7 @@ class Portable:
     def torch_bytes(self) -> bytes:
         """The file that ``torch.export.load`` reads."""
         buffer = io.BytesIO()
-        with _quiet():
+        with _silenced():
             torch.export.save(self.program, buffer)
         return buffer.getvalue()
 
@@ -96,7 +96,7 @@ class Portable:
             UserError: if the packages it needs are not installed.
         """
         require_onnx()
-        with _quiet():
+        with _silenced():
             converted: Any = torch.onnx.export(
                 self.program, input_names=["observations"], output_names=list(_OUTPUTS), dynamo=True, verbose=False
             )
@@ -168,7 +168,7 @@ def trace(policy: QPolicy) -> Portable:
         sizes = {axis: Dim(name, min=sides[0], max=sides[1]) for axis, name in free.items()} if sides else {}
         dims = {"observations": {0: Dim("batch")} | sizes}
         try:
-            with _quiet(), _unchecked(), torch.no_grad():
+            with _silenced(), _unchecked(), torch.no_grad():
                 program = torch.export.export(module, (example,), dynamic_shapes=dims, strict=False)
         except Exception as error:
             # an encoder may depend on sizes or values in ways that cannot be traced; torch.export says so in many ways
@@ -231,7 +231,7 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
 
 def reloaded(portable: Portable, content: bytes) -> Portable:
     """The same, with the program as it comes out of its file."""
-    with _quiet():
+    with _silenced():
         return replace(portable, program=torch.export.load(io.BytesIO(content)))
 
 
@@ -276,7 +276,7 @@ def _unchecked() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """Keeps the exporters' own chatter off the screen: what matters is checked afterwards."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript")

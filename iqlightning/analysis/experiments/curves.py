@@ -89,7 +89,7 @@ def curves(
     if main == "success_rate":
         axes[0].set_ylim(-0.03, 1.04)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes[0].set_ylabel("unseen grids solved")
+        axes[0].set_ylabel("success rate")
     else:
         axes[0].set_ylabel("mean return")
     if names:

@@ -123,9 +123,9 @@ class Study(Experiment):
 
         rows = rows_of(outcomes)
         levels = [row for row in rows if row.factors.get("part") == "levels"]
-        found = {}
+        figures = {}
         if levels:
-            found["levels"] = curves(
+            figures["levels"] = curves(
                 {"unseen grids, 10x10, 5 walls": levels},
                 lambda row: row.factors["level"].replace("_", " "),
                 lambda row: f"{_METHODS[row.factors['method']]}, {row.factors['network'].upper()}",
@@ -133,14 +133,14 @@ class Study(Experiment):
             )
         panels = {what: settings for what, settings in _ablated(rows).items() if len(settings) > 1}
         if panels:
-            found["ablation"] = curves(
+            figures["ablation"] = curves(
                 {what: [_named(label, row) for label, row in each.items()] for what, each in panels.items()},
                 lambda row: row.factors["value"],
                 lambda row: "IQ-Learn, MLP, random walls",
                 x_label="the study's own setting first",
                 joined=False,
             )
-        return found
+        return figures
 
     def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """IQ-Learn and DQN on the levels; the tables of the report have a row for cloning already."""
@@ -176,12 +176,12 @@ class Study(Experiment):
 def _ablated(rows: "Sequence[Row]") -> "dict[str, dict[str, Row]]":
     """What is varied, to setting, to its row; the study's own setting comes first."""
     own = next((row for row in rows if row.group == _OWN), None)
-    found: dict[str, dict[str, Row]] = {}
+    choices: dict[str, dict[str, Row]] = {}
     for what, (_, label, _) in _ABLATIONS.items():
         others = {row.factors["value"]: row for row in rows if row.factors.get("what") == what}
         if own is not None and others:
-            found[what] = {label: own, **others}
-    return found
+            choices[what] = {label: own, **others}
+    return choices
 
 
 def _named(label: str, row: "Row") -> "Row":
