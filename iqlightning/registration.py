@@ -1,8 +1,10 @@
 """Which environments there are: for Gymnasium by id, for files and checkpoints by kind; imports nothing heavy.
 
-It also says where modules are now whose old names stand in stored checkpoints.
+It also says what has taken the place of the classes whose old names stand in stored checkpoints.
 """
 
+from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -14,13 +16,25 @@ from iqlightning.errors import UserError, unknown
 if TYPE_CHECKING:
     from iqlightning.types import EnvConfig
 
-__all__ = ["KINDS", "MOVED_MODULES", "env_config_from_dict", "register_environments"]
+__all__ = [
+    "KINDS",
+    "KIND_OF_ID",
+    "MOVED_MODULES",
+    "current_recipe",
+    "env_config_from_dict",
+    "env_config_of_gymnasium",
+    "register_environments",
+]
 
 #: Kind of an :class:`EnvConfig` (its class name) to the module that defines it.
 KINDS: dict[str, str] = {
     "GridWorldConfig": "iqlightning.gridworld.config",
     "GymnasiumConfig": "iqlightning.envs.gymnasium",
 }
+
+
+#: Gymnasium's id of an environment of ours to its kind, which is made by ``from_gymnasium``.
+KIND_OF_ID: dict[str, str] = {"iqlightning/GridWorld-v0": "GridWorldConfig"}
 
 
 #: Modules by the names that older checkpoints know, to where their classes are now.
@@ -37,6 +51,23 @@ MOVED_MODULES: dict[str, str] = {
         "value_iteration",
     )
 }
+
+
+#: Colours of floor, wall, player and goal when ``TorchvisionBackbone`` drew grids itself.
+_FORMER_COLOURS = ((0.95, 0.95, 0.93), (0.22, 0.24, 0.28), (0.85, 0.20, 0.20), (0.96, 0.80, 0.20))
+
+
+def current_recipe(class_path: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class and the arguments that build today what a stored recipe built when it was written."""
+    module, _, name = class_path.rpartition(".")
+    class_path = f"{MOVED_MODULES.get(module, module)}.{name}"
+    if class_path == "iqlightning.nets.encoders.torchvision_backbone.TorchvisionBackbone" and "rendered" in arguments:
+        arguments = dict(arguments)
+        if arguments.pop("rendered"):
+            path = "iqlightning.gridworld.encoders.rendered_backbone.RenderedBackbone"
+            return path, arguments | {"colours": _FORMER_COLOURS}
+        arguments.pop("cell_pixels", None)
+    return class_path, arguments
 
 
 def register_environments() -> None:
@@ -60,13 +91,30 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
     if kind not in KINDS:
         raise unknown("kind of environment", kind, KINDS)
     config = getattr(import_module(KINDS[kind]), kind)
-    for name, expected in get_type_hints(config).items():
-        if name in values and not _is_a(values[name], expected):
+    hints = get_type_hints(config)
+    for name in (field.name for field in fields(config)):
+        if name in values and not _is_a(values[name], hints[name]):
             raise UserError(f"not a description of a {kind}: {name} is {values[name]!r:.40}")
     try:
         return config(**{name: value for name, value in values.items() if name != "kind"})
     except TypeError as error:
         raise UserError(f"not a description of a {kind}: {error}") from error
+
+
+def env_config_of_gymnasium(env_id: str, kwargs: Mapping[str, Any]) -> "EnvConfig":
+    """The environment that Gymnasium makes by this id and these arguments.
+
+    Raises:
+        UserError: if one of ours has no such arguments; of others this is seen when they are made.
+    """
+    kind = KIND_OF_ID.get(env_id, "GymnasiumConfig")
+    config = getattr(import_module(KINDS[kind]), kind)
+    if env_id not in KIND_OF_ID:  # how its author looked at it does not matter
+        return config(env_id, {name: value for name, value in kwargs.items() if name != "render_mode"})
+    try:
+        return config.from_gymnasium(kwargs)
+    except TypeError as error:
+        raise UserError(f"not the arguments of '{env_id}': {error}") from error
 
 
 def _is_a(value: Any, expected: Any) -> bool:

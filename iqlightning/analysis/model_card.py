@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from iqlightning.analysis.portable import Agreement, Portable, network_of
-from iqlightning.policies import QPolicy
+from iqlightning.analysis.portable import Agreement, Portable, agent_of
+from iqlightning.policies import AgentPolicy
 from iqlightning.types import Figure
 
 __all__ = ["model_card"]
@@ -19,7 +19,7 @@ _HELD_OUT = (
 
 
 def model_card(
-    policy: QPolicy,
+    policy: AgentPolicy,
     portable: Portable,
     agreements: Mapping[str, Agreement],
     *,
@@ -39,7 +39,7 @@ def model_card(
     """
     env, info = policy.env, policy.info
     assert env is not None
-    network = network_of(policy)
+    network = agent_of(policy).network
     weights = sum(parameter.numel() for parameter in network.parameters())
     encoder = type(network.encoder).__name__
     updates = f"{info['updates']:,} gradient updates" if "updates" in info else "an unknown number of updates"
@@ -48,7 +48,7 @@ def model_card(
         "",
         f"A Q-function of {weights:,} weights (encoder {encoder}) trained with iqlightning for {updates}, seed "
         f"{info.get('seed')}. Its policy is the action of largest Q, or a draw from softmax(Q / "
-        f"{policy.value.temperature:g}). With it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
+        f"{policy.temperature:g}). With it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
         "",
         f"Made from `{checkpoint}`.",
         "",
@@ -75,8 +75,8 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _input(policy: QPolicy, portable: Portable) -> list[str]:
-    network = network_of(policy)
+def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
+    network = agent_of(policy).network
     dtype = str(portable.dtype).removeprefix("torch.")
     shape = ", ".join(map(str, portable.shape))
     text = [
@@ -93,7 +93,7 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
         text.append(policy.env.legend)
     if network.observation_high != 1.0:
         text.append(f"Values run to {network.observation_high:g}; the program scales them itself.")
-    value = policy.value.to_dict()["kind"]
+    value = agent_of(policy).value.to_dict()["kind"]
     text += [
         "",
         f"`q_values`: float32 (batch, {network.num_actions}). `values`: float32 (batch), {value}. "
@@ -102,7 +102,7 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
     if portable.sides is not None and getattr(network.encoder, "iterations", 0) is None:
         text += [
             "",
-            "The network iterates the longer, the larger the observation is; the programs hold this as a loop.",
+            "The network iterates the longer, the larger the observation; the programs hold this as a loop.",
         ]
     return text
 

@@ -20,18 +20,18 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, integers
-from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig
 
 __all__ = [
     "Agreement",
     "Portable",
+    "agent_of",
     "compare",
-    "network_of",
     "probe_observations",
     "reloaded",
     "require_onnx",
@@ -54,10 +54,11 @@ _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
 class _Program(nn.Module):
     """The whole policy as one module of tensors."""
 
-    def __init__(self, policy: QPolicy) -> None:
+    def __init__(self, policy: AgentPolicy) -> None:
         super().__init__()
-        self.network = network_of(policy)
-        self.value = policy.value
+        agent = agent_of(policy)
+        self.network = agent.network
+        self.value = agent.value
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = self.network(observations).float()
@@ -131,9 +132,17 @@ class Agreement:
         return self.difference <= _TOLERANCE * max(1.0, self.scale) and self.same_actions == 1.0
 
 
-def network_of(policy: QPolicy) -> QNetwork:
-    """What an exported program computes Q-values with."""
-    return policy.network
+def agent_of(policy: AgentPolicy) -> SoftQ:
+    """What an exported program is made of.
+
+    Raises:
+        UserError: if the policy has no list of Q-values.
+    """
+    if not isinstance(policy.agent, SoftQ):
+        raise UserError(
+            f"only policies of discrete actions can be exported, not those of {type(policy.agent).__name__}"
+        )
+    return policy.agent
 
 
 def require_onnx() -> None:
@@ -150,7 +159,7 @@ def require_onnx() -> None:
         )
 
 
-def trace(policy: QPolicy) -> Portable:
+def trace(policy: AgentPolicy) -> Portable:
     """Traces the policy with as many varying dimensions as its encoder allows.
 
     Args:
@@ -159,7 +168,7 @@ def trace(policy: QPolicy) -> Portable:
     Raises:
         UserError: if the encoder cannot be traced at all.
     """
-    env, encoder = _env_of(policy), network_of(policy).encoder
+    env, encoder = _env_of(policy), agent_of(policy).network.encoder
     example = probe_observations(env, 4)
     module = _Program(policy).eval()
     varying = encoder.sides if env.resized(*_OTHER_SIZES[0]) is not None else None
@@ -194,7 +203,7 @@ def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
     return torch.cat(seen)[:count]
 
 
-def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None = None) -> Agreement:
+def compare(policy: AgentPolicy, portable: Portable, count: int, onnx: bytes | None = None) -> Agreement:
     """Asks the policy and a file the same questions.
 
     Args:
@@ -235,16 +244,16 @@ def reloaded(portable: Portable, content: bytes) -> Portable:
         return replace(portable, program=torch.export.load(io.BytesIO(content)))
 
 
-def weights_file(policy: QPolicy) -> bytes:
+def weights_file(policy: AgentPolicy) -> bytes:
     """The weights as safetensors; the header says how to build the network again."""
-    network = network_of(policy)
+    agent = agent_of(policy)
     metadata = {
-        "network": json.dumps(network.recipe),
-        "value": json.dumps(policy.value.to_dict()),
+        "network": json.dumps(agent.network.recipe),
+        "value": json.dumps(agent.value.to_dict()),
         "gamma": json.dumps(policy.gamma),
         "env": json.dumps(_env_of(policy).to_dict()),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.network.state_dict().items()}
     return save(weights, metadata=metadata)
 
 
@@ -258,7 +267,7 @@ def _onnx_session(content: bytes) -> Callable[[Tensor], Sequence[Any]]:
     return lambda part: session.run(None, {"observations": part.numpy()})
 
 
-def _env_of(policy: QPolicy) -> EnvConfig:
+def _env_of(policy: AgentPolicy) -> EnvConfig:
     if policy.env is None:
         raise UserError("the policy does not say which environment it is for, so there is nothing to export it with")
     return policy.env

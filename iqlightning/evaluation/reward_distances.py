@@ -5,6 +5,7 @@ which one of the rewards does not vary over the pairs that count has no correlat
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ def pearson(
     counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
     """cov(x, y) / (sd(x) sd(y)); nan where a variance is 0."""
-    return _correlations(x, y, counted, lambda a, b: stats.pearsonr(a, b).statistic)
+    return _correlations(x, y, counted, stats.pearsonr)
 
 
 def spearman(
@@ -33,18 +34,18 @@ def spearman(
 
     Values that are equal up to rounding, a billionth of the largest, are ties.
     """
-    return _correlations(x, y, counted, lambda a, b: stats.spearmanr(_rounded(a), _rounded(b)).statistic)
+    return _correlations(x, y, counted, lambda a, b: stats.spearmanr(_rounded(a), _rounded(b)))
 
 
 def _correlations(
-    x: Tensor, y: Tensor, counted: Tensor, correlation: Callable[[np.ndarray, np.ndarray], float]
+    x: Tensor, y: Tensor, counted: Tensor, correlation: Callable[[np.ndarray, np.ndarray], Any]
 ) -> Float[Tensor, " batch"]:
     values = []
     for x_one, y_one, mask in zip(x, y, counted, strict=True):
         a, b = (each[mask].double().cpu().numpy() for each in (x_one, y_one))
         # rounding leaves a little variance in a constant
         varies = len(a) > 1 and a.std() * b.std() > 1e-14
-        values.append(float(correlation(a, b)) if varies else float("nan"))
+        values.append(float(correlation(a, b).statistic) if varies else float("nan"))
     return torch.tensor(values, dtype=torch.float64, device=x.device)
 
 

@@ -1,6 +1,7 @@
 """The shortest-path expert of GridWorld, played for whole batches of grids at once."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,17 +9,40 @@ from torch import Tensor
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, optimal_actions, shortest_paths
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
+from iqlightning.gridworld.game.rules import cell_steps, move_rewards
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import Trajectories
 
-__all__ = ["shortest_path_demonstrations", "shortest_path_parts"]
+__all__ = ["ShortestPathExpert", "shortest_path_demonstrations", "shortest_path_parts"]
 
 # One number below 12 chooses evenly among 1, 2, 3 or 4 optimal moves.
 _CHOICES = 12
 
 # Cells of all the grids planned at once: bounds the memory on large grids.
 _CELLS_AT_ONCE = 1 << 20
+
+
+class ShortestPathExpert:
+    """The expert of one GridWorld; see :class:`~iqlightning.types.Expert` and :func:`shortest_path_demonstrations`.
+
+    Args:
+        env: the GridWorld.
+    """
+
+    label = "shortest-path expert"
+
+    def __init__(self, env: GridWorldConfig) -> None:
+        self.env = env
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Its version is raised whenever it comes to play differently: older files are then not taken for its own."""
+        return {"expert": "shortest_path", "version": 1}
+
+    def parts(self, episodes: int, seed: int, progress: Callable[[int], None] | None = None) -> Iterator[Trajectories]:
+        """Some thousand episodes at a time, on grids to train on."""
+        return shortest_path_parts(self.env, episodes, seed, progress=progress)
 
 
 def shortest_path_demonstrations(
@@ -78,7 +102,7 @@ def _play(env: GridWorldConfig, episodes: Tensor, seed: int, split: str) -> Traj
     return Trajectories(
         observations=observe(layouts.walls[of_frame], cells[seen], layouts.goal[of_frame]),
         actions=actions[made],
-        rewards=torch.where(at_goal[made], GOAL_REWARD, MOVE_REWARD).to(torch.float32),
+        rewards=move_rewards(at_goal[made]),
         starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
         terminated=shortest <= env.move_limit,
         truncated=shortest > env.move_limit,
@@ -94,7 +118,7 @@ def _walk(layouts: Layouts, optimal: Tensor, lengths: Tensor, episodes: Tensor, 
     chosen = _choice_table()
     draws = integers(Stream.EXPERT, seed, episodes.unsqueeze(1), torch.arange(longest), bound=_CHOICES)
     offset_of_grid = torch.arange(batch) * (height * width)
-    step_of_action = torch.tensor([-width, 1, width, -1])
+    step_of_action = torch.tensor(cell_steps(width))
 
     player = layouts.start.clone()
     cells = torch.empty((batch, longest + 1), dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""The ends of every table: what the random policy and those that the environment knows reach on each evaluation."""
+"""The two ends of every table: what the random policy and an environment's own policies reach on each evaluation."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ from typing import Any
 
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
 from iqlightning.registration import env_config_from_dict
-from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["reference_outcomes"]
@@ -33,8 +32,7 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
     references = []
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
-        policies: dict[str, Policy] = {"random policy": RandomPolicy(num_actions(env.spaces.action))}
-        policies |= env.references()
+        policies = {"random policy": RandomPolicy(env.spaces.action)} | env.references()
         for group, policy in policies.items():
             text = json.dumps([group, evaluation, figures["env"], episodes, seed], sort_keys=True)
             key = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from iqlightning.analysis.runs import Group, Run
 from iqlightning.checkpoints import load_policy
 from iqlightning.errors import UserError
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.registration import env_config_from_dict
 from iqlightning.types import EnvConfig
 
@@ -28,7 +28,7 @@ class Exhibit(NamedTuple):
     group: Group
     colour: int
     env: EnvConfig | None
-    policy: QPolicy | None = None
+    policy: AgentPolicy | None = None
     trouble: str = ""
     played: Mapping[str, float] | None = None
 

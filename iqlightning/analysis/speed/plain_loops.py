@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iqlightning.analysis.speed.measure import Timing, timed
-from iqlightning.types import Trajectories
+from iqlightning.trajectories import Trajectories
 
 __all__ = ["PlainData", "compiled_loop", "eager_loop", "perceptron"]
 

@@ -14,7 +14,7 @@ from iqlightning.analysis.speed.measure import Result, Timing
 from iqlightning.analysis.speed.plain_loops import PlainData, compiled_loop, eager_loop, perceptron
 from iqlightning.data.demonstrations import save_demonstrations
 from iqlightning.envs.gymnasium import GymnasiumConfig
-from iqlightning.types import Trajectories
+from iqlightning.trajectories import Trajectories
 
 __all__ = ["ROWS"]
 

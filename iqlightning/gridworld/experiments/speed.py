@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.analysis.speed.bench import HIDDEN, Bench, Row, imitation_config
 from iqlightning.analysis.speed.measure import Result, Timing, timed
 from iqlightning.analysis.speed.plain_loops import PlainData, eager_loop
@@ -17,9 +18,8 @@ from iqlightning.gridworld.encoders.grid_cnn import GridCNN
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.gridworld.game.state import GridWorldBatch
-from iqlightning.losses.values import SoftValue
 from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 __all__ = ["ROWS"]
 
@@ -108,7 +108,7 @@ def _dqn_config(*, compile: bool) -> dict[str, Any]:
 
 def _evaluation(bench: Bench) -> list[Result]:
     env, episodes = GridWorldConfig(), bench.many(10_000)
-    policy = QPolicy(_network().requires_grad_(False), SoftValue(), 0.99, env)
+    policy = AgentPolicy(SoftQ.of(env.spaces, _network().requires_grad_(False)), 0.99, env)
     timings = bench.race({"play": lambda: timed(episodes, lambda: evaluate_gridworld(policy, env, episodes, 0))})
     return [bench.rate("evaluation", "episodes evaluated, GridCNN, untrained", timings["play"], "/s")]
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from iqlightning.evaluation.reward_distances import pearson
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import Failure, explain_failures
-from iqlightning.gridworld.evaluation.play import EpisodeResults, evaluate_gridworld
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.truth import ground_truth, truth_metrics
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.gridworld.evaluation.visitation import Visitation, visitation
 from iqlightning.gridworld.game.layouts import draw_layouts
 from iqlightning.keyed import Stream, hash_keys
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 __all__ = ["Examination", "examine"]
 
@@ -41,9 +42,9 @@ class Examination:
         rewards: recovered rewards of the moves from decided cells, by what a move does.
     """
 
-    policy: QPolicy
+    policy: AgentPolicy
     env: GridWorldConfig
-    results: EpisodeResults
+    results: GridWorldResults
     failures: list[Failure]
     maps: ValueMaps
     visits: Visitation | None
@@ -52,7 +53,7 @@ class Examination:
     rewards: Mapping[str, Float[Tensor, " moves"]]
 
 
-def examine(policy: QPolicy, env: GridWorldConfig, episodes: int, seed: int) -> Examination:
+def examine(policy: AgentPolicy, env: GridWorldConfig, episodes: int, seed: int) -> Examination:
     """Plays and asks.
 
     Args:
@@ -74,7 +75,7 @@ def examine(policy: QPolicy, env: GridWorldConfig, episodes: int, seed: int) -> 
         results=results,
         failures=explain_failures(results, policy),
         maps=maps,
-        visits=None if large else visitation(maps, policy.value.temperature),
+        visits=None if large else visitation(maps, policy.temperature),
         truth={} if large else truth_metrics(maps),
         value_correlation=float(pearson(v, best, torch.ones_like(v, dtype=torch.bool))),
         rewards=_rewards(maps),

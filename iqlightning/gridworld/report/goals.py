@@ -12,14 +12,14 @@ from iqlightning.gridworld.evaluation.figures import policy_row
 from iqlightning.gridworld.evaluation.value_maps import value_maps
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.planning import shortest_paths
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 __all__ = ["goals_section"]
 
 _PLACES = ((0.15, 0.15), (0.15, 0.85), (0.5, 0.5), (0.85, 0.15), (0.85, 0.85))
 
 
-def goals_section(policies: Sequence[tuple[str, QPolicy]], seed: int = 0) -> Section:
+def goals_section(policies: Sequence[tuple[str, AgentPolicy]], seed: int = 0) -> Section:
     """Greedy moves from all cells, red where no shortest path goes that way.
 
     Args:

@@ -99,7 +99,7 @@ def _visits(grids: Grids) -> str:
         parts.append(
             f"{_heading(each)}{picture}<p><small>Distance, mean over {len(visits.expert)} grids: greedy "
             f"{float(visits.greedy_distance.mean()):.2f}, drawn {float(visits.drawn_distance.mean()):.2f} (temperature "
-            f"{seen.policy.value.temperature:g}).</small></p>"
+            f"{seen.policy.temperature:g}).</small></p>"
         )
     return "".join(parts)
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 from matplotlib.ticker import PercentFormatter
 
 from iqlightning.analysis.report.embed import chart_html
@@ -21,7 +22,7 @@ PROFILE = binned(VALUES, torch.tensor([True, True, True, False, False, False]), 
 
 def played(label, colour, config, success=None):
     """A run of which as much is known as the section reads, and the profiles of its episodes."""
-    results = evaluate_gridworld(RandomPolicy(4), config, 60, seed=0)
+    results = evaluate_gridworld(RandomPolicy(Discrete(4)), config, 60, seed=0)
     if success is not None:
         results = replace(results, success=torch.full_like(results.success, success))
     return Exhibit(Group(label, []), colour, config), success_profiles(results)
