@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import neighbours, require_grid
 from iqlightning.gridworld.encoders.portable import player_cell, until_it_stays
@@ -140,6 +141,7 @@ class LogPlanner(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None
