@@ -65,7 +65,7 @@ class DQN(Learner):
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = 10.0,
-        log_every: int = 20,
+        log_every: int | None = None,
         seed: int = 0,
         compile: bool = False,
     ) -> None:

@@ -6,23 +6,24 @@ is then paid once for all of them. Whatever the grouping, ``trainer.global_step`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric
 
-from iqlightning.algorithms.compiled_update import CompiledUpdate
-from iqlightning.algorithms.eager_update import EagerUpdate, Updated
-from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
-from iqlightning.algorithms.process_gather import Gather, average, gather_by_message, gather_over_processes
+from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
 from iqlightning.algorithms.schedules import Constant, Schedule
-from iqlightning.algorithms.since_log import SinceLog
+from iqlightning.algorithms.trainer_options import pauses, require_supported
+from iqlightning.algorithms.training_metrics import TrainingMetrics
+from iqlightning.algorithms.updates.flat_weights import FlatWeights, flat_optimizer
+from iqlightning.algorithms.updates.step import Objective, OptimizerFactory, Step, adam
+from iqlightning.algorithms.updates.updater import Updater, make_updater
+from iqlightning.data.updates import UpdateChunk, limited_epoch
 from iqlightning.errors import UserError
 from iqlightning.losses.values import ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
@@ -32,30 +33,10 @@ from iqlightning.policies import POLICY_SCHEMA, QPolicy
 from iqlightning.spaces import num_actions, observation_high
 from iqlightning.types import Batch, EnvConfig, Transition
 
-__all__ = ["Learner", "Objective", "OptimizerFactory"]
+__all__ = ["METRICS_KEY", "Learner", "Objective", "OptimizerFactory"]
 
-OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
-"""Builds the optimizer from parameters."""
-
-_REMEDY = "; try a lower learning rate or a smaller --model.max_grad_norm"
-
-
-def _adam(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=1e-3, fused=True)
-
-
-class Objective(NamedTuple):
-    """What an algorithm computes of a batch.
-
-    Attributes:
-        loss: the scalar to minimise.
-        terms: its terms, scalars; their means over the updates since the last log are logged.
-        diagnostics: further scalars, computed on the updates that are logged only.
-    """
-
-    loss: Tensor
-    terms: dict[str, Tensor]
-    diagnostics: Callable[[], dict[str, Tensor]]
+#: Where a checkpoint keeps the figures of the updates since the last log.
+METRICS_KEY = "metrics_buffer"
 
 
 class Learner(lightning.LightningModule, ABC):
@@ -72,7 +53,7 @@ class Learner(lightning.LightningModule, ABC):
         optimizer: builds the optimizer from parameters.
         schedule: of the learning rate.
         max_grad_norm: gradients are scaled down to this Euclidean norm; None for no clipping.
-        log_every: updates between two logged points.
+        log_every: updates between two logged points; None takes ``trainer.log_every_n_steps``.
         seed: of the initial weights and of drawn actions.
         compile: whether loss, gradient and optimizer step are compiled into one function. Compiling takes seconds to a
             minute at first, so that it pays on long runs of small networks.
@@ -92,7 +73,7 @@ class Learner(lightning.LightningModule, ABC):
         optimizer: OptimizerFactory | None,
         schedule: Schedule | None,
         max_grad_norm: float | None,
-        log_every: int,
+        log_every: int | None,
         seed: int,
         compile: bool = False,
     ) -> None:
@@ -101,14 +82,14 @@ class Learner(lightning.LightningModule, ABC):
             raise UserError(f"gamma must lie in [0, 1), not {gamma}")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise UserError(f"max_grad_norm must be positive (or null for no clipping), not {max_grad_norm}")
-        if log_every < 1:
+        if log_every is not None and log_every < 1:
             raise UserError(f"log_every counts updates and must be at least 1, not {log_every}")
         self.automatic_optimization = False
         self.encoder_factory = encoder
         self.head_factory = head or PlainHead
         self.value = value
         self.gamma = gamma
-        self.optimizer_factory = optimizer or _adam
+        self.optimizer_factory = optimizer or adam
         self.schedule = schedule or Constant()
         self.max_grad_norm = max_grad_norm
         self.log_every = log_every
@@ -119,10 +100,9 @@ class Learner(lightning.LightningModule, ABC):
         # a NaN is a finding, not something to leave out of a mean
         self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
         self.held_out_agreement = MeanMetric(nan_strategy="disable")
-        self._since_log = SinceLog()
-        self._flat: FlatWeights | None = None
-        self.updater: EagerUpdate | CompiledUpdate | None = None
-        self._gather: Gather | None = None  # of this run's processes; made when it is first needed
+        self.metrics = TrainingMetrics()
+        self.updater: Updater | None = None
+        self._steps: list[tuple[Step, FlatWeights | None]] = []
 
     # ---- construction
 
@@ -155,11 +135,23 @@ class Learner(lightning.LightningModule, ABC):
         if self.env is None:
             self.build(self.trainer.datamodule.env)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Lightning's hook."""
-        self.updater = self._gather = None
-        optimizer, self._flat = flat_optimizer(self.trainable, self.optimizer_factory)
-        return optimizer
+    def setup(self, stage: str) -> None:
+        """Lightning's hook: refuses what the trainer is asked for and could only ignore."""
+        if stage == "fit":
+            require_supported(self.trainer)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Lightning's hook: an optimizer for each step of an update."""
+        self.updater = None
+        steps = [
+            (each, *flat_optimizer(each.module, each.optimizer or self.optimizer_factory)) for each in self.steps()
+        ]
+        self._steps = [(step, flat) for step, _, flat in steps]
+        return [optimizer for _, optimizer, _ in steps]
+
+    def steps(self) -> list[Step]:
+        """The optimizer steps of one update, in their order."""
+        return [Step("q", self.trainable, self.objective)]
 
     @property
     def trainable(self) -> nn.Module:
@@ -180,15 +172,17 @@ class Learner(lightning.LightningModule, ABC):
     def after_update(self, update: int) -> None:
         """Called after gradient update number ``update`` (from 1), within the step: target networks move here."""
 
-    def training_step(self, batches: Iterable[Batch], batch_idx: int = 0) -> STEP_OUTPUT:
-        """One gradient update for each batch."""
+    def training_step(self, batches: UpdateChunk | Sequence[Batch], batch_idx: int = 0) -> STEP_OUTPUT:
+        """One update for each batch."""
         trainer = self.trainer
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        updater = self.updater or self._make_updater(optimizer)
+        count_batches(trainer, len(batches) - 1)  # Lightning has counted one
+        optimizers = self._optimizers()
+        updater = self.updater or self._make_updater(optimizers)
         updater.begin()
-        groups = optimizer.param_groups
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-        factor_at, total, log_every = self.schedule.factor, trainer.max_steps, self.log_every
+        factor_at, total, log_every = self.schedule.factor, self._total_updates(), self._log_interval()
+        cached_casts = torch.is_autocast_enabled(self.device.type)
         update = trainer.global_step
         for batch in batches:
             factor = factor_at(update, total)
@@ -199,23 +193,39 @@ class Learner(lightning.LightningModule, ABC):
             made = updater(batch, logs)
             update += 1
             self.after_update(update)
-            self._accumulate(made)
-            self._count_update()
+            if cached_casts:  # of weights that have changed; it would be emptied after the last update only
+                torch.clear_autocast_cache()
+            self.metrics.add(made)
+            count_update(trainer)
             if logs:
-                self._write(update, made.diagnostics(), groups[0]["lr"])
+                self.metrics.log(trainer, update, made.diagnostics(), groups[0]["lr"])
         return None
 
-    def _make_updater(self, optimizer: torch.optim.Optimizer) -> EagerUpdate | CompiledUpdate:
-        parameters = [each for each in self.network.parameters() if each.requires_grad]
-        eager = EagerUpdate(self.objective, self._backward, optimizer, parameters, self._flat, self.max_grad_norm)
-        self.updater = eager
-        if self.compiled:
-            obstacle = self._obstacle_to_compiling()
-            if obstacle is None:
-                networks = {name: each for name, each in self.named_children() if not isinstance(each, Metric)}
-                self.updater = CompiledUpdate(eager, networks, say=rank_zero_warn)
-            else:
-                rank_zero_warn(f"compile has no effect: {obstacle}; updates are made operation by operation")
+    @property
+    def pauses(self) -> list[int]:
+        """Intervals, in updates, after which something wants to look: a call of ``training_step`` ends there."""
+        return pauses(self.trainer)
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def _total_updates(self) -> int:
+        """Updates of the whole run, by steps or by epochs; -1 if it has no end."""
+        total = self.trainer.estimated_stepping_batches
+        return -1 if total == float("inf") else int(total)
+
+    def _log_interval(self) -> int:
+        return self.log_every or self.trainer.log_every_n_steps
+
+    def _make_updater(self, optimizers: list[torch.optim.Optimizer]) -> Updater:
+        obstacle = self._obstacle_to_compiling() if self.compiled else None
+        if obstacle is not None:
+            rank_zero_warn(f"compile has no effect: {obstacle}; updates are made operation by operation")
+        networks = None
+        if self.compiled and obstacle is None:
+            networks = {name: each for name, each in self.named_children() if any(True for _ in each.parameters())}
+        self.updater = make_updater(self, self._steps, optimizers, self.max_grad_norm, networks)
         return self.updater
 
     def _obstacle_to_compiling(self) -> str | None:
@@ -223,88 +233,13 @@ class Learner(lightning.LightningModule, ABC):
             return "only runs of one process are compiled"
         if type(self.value).at is not ValueFunction.at:
             return f"{type(self.value).__name__} changes from update to update"
-        if self._flat is None:
+        if any(flat is None for _, flat in self._steps):
             return "this optimizer treats each parameter as a matrix of its own"
+        if "mixed" in str(self.trainer.precision):
+            return f"with precision {self.trainer.precision} each operation chooses its own"
+        if torch.is_anomaly_enabled():
+            return "detect_anomaly looks at every operation"
         return None
-
-    def _backward(self, loss: Tensor) -> None:
-        # Lightning's hooks around a backward pass cost as much as a small network's own. Where the gradient is one
-        # small vector, one exchange after the pass also costs less than to prepare many that overlap with it.
-        if self.trainer.world_size == 1:
-            loss.backward()
-        elif (gradient := self._exchanged()) is not None:
-            loss.backward()
-            average(gradient, self._processes())
-        else:
-            self.manual_backward(loss)
-
-    def _exchanged(self) -> Tensor | None:
-        """The gradient that processes hand each other here; None if that is left to Lightning's hooks."""
-        flat = self._flat
-        if flat is None or not flat.small or not isinstance(self.trainer.strategy, DDPStrategy):
-            return None
-        return flat.gradient
-
-    def _processes(self) -> Gather:
-        """How processes hand each other vectors; all have to call it."""
-        if self._gather is None:
-            gradient = self._exchanged()
-            self._gather = gather_by_message if gradient is None else gather_over_processes(gradient)
-        return self._gather
-
-    def _count_update(self) -> None:
-        """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""
-        loop = self.trainer.fit_loop.epoch_loop
-        progress = loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
-        # Lightning adds one after the step and uses the result as the horizontal axis of what callbacks log.
-        loop._batches_that_stepped = progress.total.completed - 1
-
-    # ---- logging
-
-    def _accumulate(self, made: Updated) -> None:
-        self._since_log.add(made.names, made.scalars)
-
-    @torch.no_grad()
-    def _write(self, update: int, extra: dict[str, Tensor], rate: float) -> None:
-        rows, terms = self._since_log.rows(), self._since_log.names
-        assert rows is not None
-        values = torch.cat([rows.mean(0), torch.stack(list(extra.values())).to(rows)])
-        if self.trainer.world_size > 1:
-            values = self._of_all_processes(values, [*terms, *extra])
-        numbers = dict(zip([*terms, *extra], values.tolist(), strict=True))
-        wrong = [name for name in terms if not abs(numbers[name]) < float("inf")]
-        if wrong:
-            self._require_finite(update)
-            raise UserError(f"training diverged: {', '.join(wrong)} is {numbers[wrong[0]]} by update {update}{_REMEDY}")
-        self._since_log.clear()
-        metrics = {f"train/{name}": number for name, number in numbers.items()} | {"train/learning_rate": rate}
-        for logger in self.trainer.loggers:
-            logger.log_metrics(metrics, step=update)
-        # What self.log(prog_bar=True) comes to, without a millisecond of bookkeeping that dozens of updates fit into.
-        shown = self.trainer._logger_connector
-        shown._callback_metrics["loss"] = values[terms.index("loss")]
-        shown._progress_bar_metrics["loss"] = numbers["loss"]
-
-    @torch.no_grad()
-    def _require_finite(self, update: int) -> None:
-        """Names the first update after the last log at which a term was no number, and the terms that were none."""
-        found = self._since_log.first_not_finite()
-        if found is None:
-            return
-        ago, wrong = found
-        raise UserError(
-            f"training diverged: {', '.join(f'{name} is {value}' for name, value in wrong.items())} at update "
-            f"{update - ago}{_REMEDY}"
-        )
-
-    def _of_all_processes(self, values: Tensor, names: list[str]) -> Tensor:
-        """The mean over processes, each of which has an equal share of the batch; of extremes the extreme."""
-        ends = {"_min": -1.0, "_max": 1.0}
-        signs = values.new_tensor([ends.get(name[-4:], 0.0) for name in names])
-        everybody = self._processes()(values)
-        return torch.where(signs == 0, everybody.mean(0), signs * (signs * everybody).amax(0))
 
     @torch.no_grad()
     def diagnose(self, q: Tensor, actions: Tensor, rewards: Tensor | None = None) -> dict[str, Tensor]:
@@ -324,12 +259,17 @@ class Learner(lightning.LightningModule, ABC):
 
     # ---- evaluation on held-out data
 
+    def on_train_epoch_end(self) -> None:
+        """Lightning's hook: callbacks that monitor a training figure look at the end of each epoch."""
+        self.metrics.publish(self.trainer)
+
     def on_validation_start(self) -> None:
         """Lightning's hook: stops a run that has diverged since the last log, and makes means as exact as the network.
 
         torchmetrics takes no part in a change of precision.
         """
-        self._require_finite(self.trainer.global_step)
+        self.metrics.require_finite(self.trainer.global_step)
+        self.metrics.publish(self.trainer)
         if next(self.network.parameters()).dtype == torch.float64:
             for metric in (self.held_out_log_likelihood, self.held_out_agreement):
                 metric.set_dtype(torch.float64)
@@ -375,7 +315,7 @@ class Learner(lightning.LightningModule, ABC):
             "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
         }
         several = self.trainer.world_size > 1
-        checkpoint["since_log"] = self._since_log.state_dict(self.trainer.strategy.all_gather if several else None)
+        checkpoint[METRICS_KEY] = self.metrics.buffer.state_dict(self.trainer.strategy.all_gather if several else None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another algorithm or network with a sentence instead of a list of keys."""
@@ -395,5 +335,9 @@ class Learner(lightning.LightningModule, ABC):
             raise UserError(
                 f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
             )
-        if "since_log" in checkpoint:  # earlier versions began their means anew
-            self._since_log.load_state_dict(checkpoint["since_log"], self.trainer.global_rank, self.trainer.world_size)
+        rows = checkpoint.get(METRICS_KEY, checkpoint.get("since_log"))  # as earlier versions called it
+        if rows is not None:  # still earlier ones began their means anew
+            self.metrics.buffer.load_state_dict(rows, self.trainer.global_rank, self.trainer.world_size)
+        per_epoch = getattr(self.trainer.datamodule, "updates_per_epoch", None)
+        if per_epoch is not None:
+            align_counts(checkpoint, limited_epoch(self.trainer, per_epoch))

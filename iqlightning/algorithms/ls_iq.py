@@ -55,7 +55,7 @@ class LSIQ(Learner):
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = None,
-        log_every: int = 20,
+        log_every: int | None = None,
         seed: int = 0,
         compile: bool = False,
     ) -> None:

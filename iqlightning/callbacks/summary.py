@@ -15,6 +15,7 @@ from rich.text import Text
 
 from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.learner import Learner
+from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
@@ -158,8 +159,8 @@ class FinalSummary(Callback):
             self.console.print(Text(f"{'look at it with:':<17} tensorboard --logdir {logs}"), soft_wrap=True)
 
 
-def _checkpoint_callbacks(trainer: Trainer) -> list[ModelCheckpoint]:
-    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+def _checkpoint_callbacks(trainer: Trainer) -> list[ModelCheckpoint | BestAndLast]:
+    return [each for each in trainer.checkpoint_callbacks if isinstance(each, (ModelCheckpoint, BestAndLast))]
 
 
 def _best_checkpoint(trainer: Trainer) -> str | None:

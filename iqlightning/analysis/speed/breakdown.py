@@ -27,12 +27,12 @@ class Parts:
         """Wraps the parts of a running fit."""
         learner = trainer.lightning_module
         self.wrap(trainer.datamodule.source if hasattr(trainer.datamodule, "source") else trainer.datamodule, "batch")
-        update = learner.updater
+        (update,) = learner.updater.steps.values()
         self.wrap(update, "objective", "forward and loss")
         self.wrap(update, "backward", "backward")
-        self.wrap(update, "step", "optimizer")
-        self.wrap(learner, "_accumulate", "sums for the log")
-        self.wrap(learner, "_write", "log")
+        self.wrap(update.optimizer, "step", "optimizer")
+        self.wrap(learner.metrics, "add", "sums for the log")
+        self.wrap(learner.metrics, "log", "log")
         for callback in trainer.callbacks:
             for hook in ("on_train_batch_start", "on_train_batch_end", "on_train_epoch_end", "on_train_epoch_start"):
                 if hook in type(callback).__dict__:
