@@ -75,8 +75,7 @@ class BestAndLast(Checkpoint):
     def save_last_now(self, trainer: Trainer) -> str:
         """Saves ``last.ckpt`` at any other moment and returns its path."""
         if self._saved_at != trainer.global_step:
-            self.last_model_path = self._path("last")
-            self._save(trainer, self.last_model_path)
+            self._save_last(trainer)
         return self.last_model_path
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -124,8 +123,7 @@ class BestAndLast(Checkpoint):
             score = torch.where(score.isnan(), worst, score)
             if trainer.strategy.reduce_boolean_decision(self._at_least_as_good(score)):
                 self._save_best(trainer, score)
-        self.last_model_path = self._path("last")
-        self._save(trainer, self.last_model_path)
+        self._save_last(trainer)
 
     def _at_least_as_good(self, score: Tensor) -> bool:
         """Of equally good weights the later ones are kept: a perfect score says nothing more, further training does."""
@@ -137,6 +135,10 @@ class BestAndLast(Checkpoint):
     def _save_best(self, trainer: Trainer, score: Tensor | None) -> None:
         self.best_model_path, self.best_model_score = self._path("best"), score
         self._save(trainer, self.best_model_path)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        self.last_model_path = self._path("last")
+        self._save(trainer, self.last_model_path)
 
     def _path(self, name: str) -> str:
         assert self.dirpath is not None
