@@ -3,6 +3,7 @@
 It also says where modules are now whose old names stand in stored checkpoints.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -14,13 +15,24 @@ from iqlightning.errors import UserError, unknown
 if TYPE_CHECKING:
     from iqlightning.types import EnvConfig
 
-__all__ = ["KINDS", "MOVED_MODULES", "env_config_from_dict", "register_environments"]
+__all__ = [
+    "KINDS",
+    "KIND_OF_ID",
+    "MOVED_MODULES",
+    "env_config_from_dict",
+    "env_config_of_gymnasium",
+    "register_environments",
+]
 
 #: Kind of an :class:`EnvConfig` (its class name) to the module that defines it.
 KINDS: dict[str, str] = {
     "GridWorldConfig": "iqlightning.gridworld.config",
     "GymnasiumConfig": "iqlightning.envs.gymnasium",
 }
+
+
+#: Gymnasium's id of an environment of ours to its kind, which is made by ``from_gymnasium``.
+KIND_OF_ID: dict[str, str] = {"iqlightning/GridWorld-v0": "GridWorldConfig"}
 
 
 #: Modules by the names that older checkpoints know, to where their classes are now.
@@ -67,6 +79,22 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
         return config(**{name: value for name, value in values.items() if name != "kind"})
     except TypeError as error:
         raise UserError(f"not a description of a {kind}: {error}") from error
+
+
+def env_config_of_gymnasium(env_id: str, kwargs: Mapping[str, Any]) -> "EnvConfig":
+    """The environment that Gymnasium makes by this id and these arguments.
+
+    Raises:
+        UserError: if one of ours has no such arguments; of others this is seen when they are made.
+    """
+    kind = KIND_OF_ID.get(env_id, "GymnasiumConfig")
+    config = getattr(import_module(KINDS[kind]), kind)
+    if env_id not in KIND_OF_ID:  # how its author looked at it does not matter
+        return config(env_id, {name: value for name, value in kwargs.items() if name != "render_mode"})
+    try:
+        return config.from_gymnasium(kwargs)
+    except TypeError as error:
+        raise UserError(f"not the arguments of '{env_id}': {error}") from error
 
 
 def _is_a(value: Any, expected: Any) -> bool:

@@ -8,6 +8,7 @@ import torch
 from gymnasium import Space, spaces
 
 from iqlightning.errors import UserError
+from iqlightning.keyed import integers, uniform
 
 __all__ = [
     "Spaces",
@@ -15,7 +16,9 @@ __all__ = [
     "action_shape",
     "contains_actions",
     "num_actions",
+    "observation_dtype",
     "observation_high",
+    "random_actions",
     "space_from_dict",
     "space_to_dict",
 ]
@@ -83,7 +86,24 @@ def contains_actions(space: Space, actions: torch.Tensor) -> torch.Tensor:
     assert isinstance(space, spaces.Box)
     low, high = (torch.as_tensor(bound, device=actions.device).float() for bound in (space.low, space.high))
     within = (actions >= low - 1e-6 * (1 + low.abs())) & (actions <= high + 1e-6 * (1 + high.abs()))
-    return within.flatten(1).all(1)
+    return within.reshape(len(actions), -1).all(1)
+
+
+def random_actions(space: Space, *keys: int | torch.Tensor) -> torch.Tensor:
+    """(N, *shape) actions, uniform over a ``Discrete`` or a bounded ``Box`` space; the keys broadcast to (N,)."""
+    if isinstance(space, spaces.Discrete):
+        return integers(*keys, bound=int(space.n))
+    assert isinstance(space, spaces.Box)
+    columns = [key.unsqueeze(-1) if isinstance(key, torch.Tensor) else key for key in keys]
+    device = next((key.device for key in keys if isinstance(key, torch.Tensor)), None)
+    low, high = (torch.as_tensor(bound, device=device).double().flatten() for bound in (space.low, space.high))
+    numbers = low + (high - low) * uniform(*columns, torch.arange(len(low), device=device))
+    return numbers.float().view(-1, *space.shape)
+
+
+def observation_dtype(space: Space) -> torch.dtype:
+    """Of a batch of observations: uint8 where the space has bytes, float32 otherwise."""
+    return torch.uint8 if space.dtype == np.uint8 else torch.float32
 
 
 def observation_high(space: Space) -> float:
@@ -115,12 +135,17 @@ def space_from_dict(values: Any) -> Space:
             return spaces.Discrete(int(values["n"]))
         if kind == "Box":
             shape, dtype = tuple(int(side) for side in values["shape"]), np.dtype(str(values["dtype"]))
+            if dtype.kind not in "uif" or not 0 <= math.prod(shape) <= _LARGEST:
+                raise ValueError(f"an array of shape {shape} of {dtype}")  # a file may come from anywhere
             low, high = (_bound_from_list(values[end], shape, dtype) for end in ("low", "high"))
             return spaces.Box(low, high, shape, dtype.type)
     except (KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
         raise UserError(f"not a description of a {kind} space: {' '.join(str(error).split()):.80}") from error
     raise UserError(f"there is no kind of space '{kind}'; valid: Box, Discrete")
 
+
+# Numbers of one observation or action that a file may speak of.
+_LARGEST = 1 << 26
 
 # JSON has no infinities
 _ENDS = {"-inf": -math.inf, "inf": math.inf}

@@ -1,16 +1,16 @@
-"""What flows through the package: transitions, batches and trajectories, and the protocols between its rooms."""
+"""What flows through the package: batches and trajectories, and the protocols between its rooms."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.errors import UserError
 from iqlightning.spaces import Spaces
+from iqlightning.trajectories import Trajectories, Transition
 
 __all__ = [
     "SPLITS",
@@ -20,6 +20,7 @@ __all__ = [
     "BatchSource",
     "EnvConfig",
     "EpisodeResults",
+    "Expert",
     "Figure",
     "Policy",
     "StepResult",
@@ -29,28 +30,6 @@ __all__ = [
 
 #: Which episodes: all, or those of three sets that are kept apart where an environment can do so.
 SPLITS = ("any", "test", "validation", "train")  # the order is part of how seeds are hashed
-
-
-class Transition(NamedTuple):
-    """A batch of transitions (s, a, s'); the batch dimension comes first everywhere.
-
-    Attributes:
-        obs: (B, *shape) observations s.
-        actions: (B,) int64, or (B, *action shape) float32 where actions are continuous.
-        next_obs: (B, *shape) the true successors s', never the first observation of the next episode.
-        terminated: (B,) bool, s' is terminal: its value is zero.
-        truncated: (B,) bool, the episode was cut off at s': its value is bootstrapped all the same.
-        rewards: (B,) float32, or None: demonstrations reach the algorithms without their recorded rewards.
-        steps: (B,) int64, the n of an n-step transition; None means 1.
-    """
-
-    obs: Tensor
-    actions: Tensor
-    next_obs: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    rewards: Tensor | None = None
-    steps: Tensor | None = None
 
 
 class Batch(TypedDict, total=False):
@@ -189,6 +168,31 @@ class EpisodeResults(ABC):
         """The figures of all episodes from the sums of :meth:`summed`, added up over processes."""
 
 
+@runtime_checkable
+class Expert(Protocol):
+    """A world's own expert, which need not be trained."""
+
+    @property
+    def label(self) -> str:
+        """Who demonstrates, in words; files name it as their ``source``."""
+        ...
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What tells its episodes from those of another expert, primitives only; file names are hashed from it."""
+        ...
+
+    def parts(self, episodes: int, seed: int, progress: Callable[[int], None] | None = None) -> Iterator[Trajectories]:
+        """Whole episodes of the split ``train``, in parts that fit into memory: the same ones for the same seed.
+
+        Args:
+            episodes: of all parts together.
+            seed: of the environments and of the expert's choices.
+            progress: called with the number of newly finished episodes.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class EnvConfig(ABC):
     """Everything needed to build an environment again from a file. Subclasses are frozen dataclasses.
@@ -277,131 +281,19 @@ class EnvConfig(ABC):
         """Policies that this world can be played with beside the random one, such as an expert, by their labels."""
         return {}
 
-    def demonstrate(self, episodes: int, seed: int) -> "Trajectories":
-        """Episodes of the world's own expert.
+    @property
+    def expert(self) -> Expert | None:
+        """The world's own expert; None where there is none."""
+        return None
+
+    def gymnasium_spec(self) -> tuple[str, dict[str, Any]] | None:
+        """The id and the arguments by which Gymnasium makes this environment; None where it knows none.
 
         Raises:
-            UserError: if it has none.
+            UserError: if the environment's kind has an id, but not with these settings.
         """
-        raise UserError(
-            f"'{self.name}' has no expert of its own: say with data.path where its demonstrations are; "
-            "the command collect makes them"
-        )
+        return None
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
         """The random map of transitions by the symmetries of this environment; None where none are known."""
         return None
-
-
-@dataclass(frozen=True)
-class Trajectories:
-    """E episodes of N transitions in flat arrays; an episode of T moves has T + 1 observations.
-
-    Transition i of episode e goes from ``observations[i + e]`` to ``observations[i + e + 1]``, so that nothing is
-    stored twice and a successor is always the true one.
-
-    Attributes:
-        observations: (N + E, *shape).
-        actions: (N,) int64, or (N, *action shape) float32.
-        rewards: (N,) float32, as the environment gave them; for evaluation only.
-        starts: (E + 1,) int64, offset of each episode's first transition; the last entry is N.
-        terminated: (E,) bool, the episode ended in a terminal state.
-        truncated: (E,) bool, the episode was cut off.
-    """
-
-    observations: Tensor
-    actions: Tensor
-    rewards: Float[Tensor, " transitions"]
-    starts: Int[Tensor, " bounds"]
-    terminated: Bool[Tensor, " episodes"]
-    truncated: Bool[Tensor, " episodes"]
-
-    @property
-    def num_episodes(self) -> int:
-        """E."""
-        return self.starts.shape[0] - 1
-
-    @property
-    def num_transitions(self) -> int:
-        """N."""
-        return self.actions.shape[0]
-
-    @property
-    def lengths(self) -> Int[Tensor, " episodes"]:
-        """Moves of each episode."""
-        return self.starts[1:] - self.starts[:-1]
-
-    @property
-    def returns(self) -> Float[Tensor, " episodes"]:
-        """Undiscounted sum of recorded rewards of each episode."""
-        total = torch.zeros(self.num_episodes, dtype=torch.float64, device=self.rewards.device)
-        return total.index_add_(0, self.episode_of, self.rewards.to(torch.float64)).to(torch.float32)
-
-    @property
-    def episode_of(self) -> Int[Tensor, " transitions"]:
-        """The episode that each transition belongs to."""
-        episodes = torch.arange(self.num_episodes, device=self.starts.device)
-        return torch.repeat_interleave(episodes, self.lengths)
-
-    @property
-    def first_observations(self) -> Tensor:
-        """(E, *shape) the true initial states."""
-        episodes = torch.arange(self.num_episodes, device=self.starts.device)
-        return self.initial_observations(episodes)
-
-    def initial_observations(self, episodes: Int[Tensor, " chosen"]) -> Tensor:
-        """The true initial states of some episodes."""
-        return self.observations[self.starts[episodes] + episodes]
-
-    def transitions(self, indices: Int[Tensor, " batch"] | None = None, *, with_rewards: bool = False) -> Transition:
-        """The transitions at ``indices`` (all of them by default); recorded rewards only on request."""
-        episode_of = self.episode_of
-        if indices is None:
-            indices = torch.arange(self.num_transitions, device=self.actions.device)
-        episode = episode_of[indices]
-        last = indices + 1 == self.starts[episode + 1]
-        return Transition(
-            obs=self.observations[indices + episode],
-            actions=self.actions[indices],
-            next_obs=self.observations[indices + episode + 1],
-            terminated=last & self.terminated[episode],
-            truncated=last & self.truncated[episode],
-            rewards=self.rewards[indices] if with_rewards else None,
-        )
-
-    def select(self, episodes: Int[Tensor, " chosen"]) -> "Trajectories":
-        """The chosen episodes, in the order given."""
-        lengths = self.lengths[episodes]
-        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        within = torch.arange(int(starts[-1]), device=starts.device) - torch.repeat_interleave(starts[:-1], lengths)
-        moves = torch.repeat_interleave(self.starts[:-1][episodes], lengths) + within
-        seen = lengths + 1
-        offsets = torch.cat([seen.new_zeros(1), seen.cumsum(0)])
-        step = torch.arange(int(offsets[-1]), device=starts.device) - torch.repeat_interleave(offsets[:-1], seen)
-        frames = torch.repeat_interleave(self.starts[:-1][episodes] + episodes, seen) + step
-        return Trajectories(
-            observations=self.observations[frames],
-            actions=self.actions[moves],
-            rewards=self.rewards[moves],
-            starts=starts,
-            terminated=self.terminated[episodes],
-            truncated=self.truncated[episodes],
-        )
-
-    def to(self, device: str | torch.device) -> "Trajectories":
-        """The same trajectories on another device."""
-        return replace(self, **{field.name: getattr(self, field.name).to(device) for field in fields(self)})
-
-    @staticmethod
-    def concatenate(parts: Sequence["Trajectories"]) -> "Trajectories":
-        """One after the other."""
-        counts = torch.tensor([0] + [part.num_transitions for part in parts]).cumsum(0).tolist()
-        starts = [part.starts[:-1] + offset for part, offset in zip(parts, counts, strict=False)]
-        return Trajectories(
-            observations=torch.cat([part.observations for part in parts]),
-            actions=torch.cat([part.actions for part in parts]),
-            rewards=torch.cat([part.rewards for part in parts]),
-            starts=torch.cat([*starts, parts[0].starts.new_tensor([counts[-1]])]),
-            terminated=torch.cat([part.terminated for part in parts]),
-            truncated=torch.cat([part.truncated for part in parts]),
-        )

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from iqlightning.algorithms.lightning_internals import publish_metrics
 from iqlightning.algorithms.metrics_buffer import MetricsBuffer
-from iqlightning.algorithms.updates.step import Updated
+from iqlightning.algorithms.updates.eager import Updated
 from iqlightning.errors import UserError
 
 __all__ = ["TrainingMetrics"]

@@ -1,4 +1,4 @@
-"""Making demonstrations: from the shortest-path expert, once for each recipe, or from any policy."""
+"""Making demonstrations: from a world's own expert, once for each recipe, or from any policy."""
 
 import contextlib
 import hashlib
@@ -11,18 +11,13 @@ import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from iqlightning.data.disk_trajectories import open_demonstrations
+from iqlightning.data.demonstrations import load_demonstrations
 from iqlightning.data.write_in_pieces import write_in_pieces
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.expert import shortest_path_parts
 from iqlightning.rollout import rollout
-from iqlightning.types import EnvConfig, Policy, Trajectories
+from iqlightning.types import EnvConfig, Expert, Policy, Trajectories
 
 __all__ = ["collect", "demonstrations_path", "ensure_demonstrations"]
-
-# Raised whenever the expert comes to play differently, so that files of the old one are not taken for its own.
-_EXPERT_VERSION = 1
 
 # Seconds to wait for another process that makes the same file.
 _PATIENCE = 600
@@ -47,7 +42,7 @@ def collect(
         env: the environment.
         episodes: how many.
         seed: of the environments and of drawn actions.
-        split: which grids to play on, where the environment has splits.
+        split: which episodes, where the environment has splits.
         num_envs: environments stepped together, at most.
         sample: whether actions are drawn.
         device: where to play.
@@ -72,30 +67,28 @@ def ensure_demonstrations(
     directory: str | Path = "data",
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    """The file of the shortest-path expert's demonstrations by this recipe, made if it is not there yet.
+    """The file of demonstrations by the environment's own expert, made if it is not there yet.
 
     Its name ends in a hash of the recipe, so that another recipe is another file and none is ever overwritten. Of
     several runs that need it at once one makes it and the others wait, where the disk knows locks; where it does not,
     they write the same bytes, each into a file of its own that takes the name when it is whole.
 
     Raises:
-        UserError: if the expert cannot play the environment, or the file is damaged or cannot be written.
+        UserError: if the environment has no expert, or the file is damaged or cannot be written.
     """
     path = demonstrations_path(env, episodes, seed, directory)
     with contextlib.nullcontext() if path.exists() else _alone(path):
         if path.exists():
-            open_demonstrations(path)[0].close()  # looks at every byte, and fits into memory whatever its size
+            load_demonstrations(path, in_memory=False)  # looks at every byte, whatever the size
         else:
             _make(path, env, episodes, seed, progress)
     return path
 
 
 def _make(path: Path, env: EnvConfig, episodes: int, seed: int, progress: Callable[[int], None] | None) -> None:
-    assert isinstance(env, GridWorldConfig)  # demonstrations_path has checked it
-    recipe = _recipe(env, episodes, seed)
-    parts = shortest_path_parts(env, episodes, seed, progress=progress)
-    metadata = {"env": env.to_dict(), "seed": seed, "source": "shortest-path expert", "recipe": recipe}
-    write_in_pieces(path, parts, metadata)
+    expert = _expert_of(env)
+    metadata = {"env": env.to_dict(), "seed": seed, "source": expert.label, "recipe": _recipe(env, episodes, seed)}
+    write_in_pieces(path, expert.parts(episodes, seed, progress), metadata)
 
 
 @contextlib.contextmanager
@@ -128,20 +121,24 @@ def demonstrations_path(env: EnvConfig, episodes: int, seed: int, directory: str
     """Where :func:`ensure_demonstrations` keeps the file.
 
     Raises:
-        UserError: if the expert cannot play the environment, or there is nothing to play.
+        UserError: if the environment has no expert, or there is nothing to play.
     """
-    if not isinstance(env, GridWorldConfig):
-        raise UserError(
-            f"the shortest-path expert plays GridWorld only, not '{env.name}'; give data.path, a demonstrations file "
-            "made with: iqlightning collect"
-        )
+    recipe = _recipe(env, episodes, seed)
     if episodes < 1:
         raise UserError(f"data.episodes must be at least 1, but is {episodes}")
-    text = json.dumps(_recipe(env, episodes, seed), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
     return Path(directory) / f"{env.name}-e{episodes}-s{seed}-{digest}.safetensors"
 
 
+def _expert_of(env: EnvConfig) -> Expert:
+    if env.expert is None:
+        raise UserError(
+            f"'{env.name}' has no expert of its own; give data.path, a demonstrations file made with: iqlightning "
+            "collect"
+        )
+    return env.expert
+
+
 def _recipe(env: EnvConfig, episodes: int, seed: int) -> dict[str, Any]:
-    expert = {"expert": "shortest_path", "version": _EXPERT_VERSION}
-    return expert | {"env": env.to_dict(), "episodes": episodes, "seed": seed, "split": "train"}
+    what = {"env": env.to_dict(), "episodes": episodes, "seed": seed, "split": "train"}
+    return _expert_of(env).recipe | what

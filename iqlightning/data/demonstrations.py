@@ -1,18 +1,22 @@
 """The demonstrations file: one ``.safetensors`` with flat arrays, checked on the way in and on the way out.
 
-Tensors: ``observations`` (N + E, *shape), ``actions`` (N,), ``rewards`` (N,), ``starts`` (E + 1,), ``terminated``
-(E,) and ``truncated`` (E,), as in :class:`~iqlightning.types.Trajectories`. The header holds the schema version, a
-SHA-256 over all tensors and metadata (the format alone does not notice a flipped bit), and the metadata as JSON:
-``env`` (the environment's ``to_dict()``), ``seed``, ``source`` and ``recipe``. Nothing in it is ever unpickled or
-executed.
+Tensors: ``observations`` (N + E, *shape), ``actions`` (N,) int64 or (N, *action shape) float32, ``rewards`` (N,),
+``starts`` (E + 1,), ``terminated`` (E,) and ``truncated`` (E,), as in :class:`~iqlightning.types.Trajectories`. The
+header holds the schema version, ``spaces`` (:meth:`Spaces.to_dict() <iqlightning.spaces.Spaces.to_dict>`), a SHA-256
+over all tensors and metadata (the format alone does not notice a flipped bit), and the metadata as JSON: ``env`` (the
+environment's ``to_dict()``), ``seed``, ``source`` and ``recipe``. Files of version 1 have no spaces, and int64 actions
+only. Nothing in a file is ever unpickled or executed.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import mmap
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,15 +24,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from iqlightning.checkpoint_files import write_atomically
+from iqlightning.data.validation import ARRAYS, check_arrays, check_fits, check_spaces, pieces_of, rows_at_once
 from iqlightning.errors import UserError
 from iqlightning.registration import env_config_from_dict
-from iqlightning.spaces import num_actions
+from iqlightning.spaces import Spaces
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = [
     "SCHEMA_VERSION",
-    "check_arrays",
-    "check_fits",
     "digest_of",
     "environment_of",
     "header_for",
@@ -37,42 +40,23 @@ __all__ = [
     "load_demonstrations",
     "read_metadata",
     "save_demonstrations",
-    "verify",
+    "spaces_for",
+    "update_checksum",
 ]
 
-SCHEMA_VERSION = "1"
+#: What is written; this and version 1 are read.
+SCHEMA_VERSION = "2"
 
-_NAMES = ("observations", "actions", "rewards", "starts", "terminated", "truncated")
-_DTYPES = {"actions": torch.int64, "rewards": torch.float32, "starts": torch.int64}
-_DTYPES |= {"terminated": torch.bool, "truncated": torch.bool}
-_OBSERVATION_DTYPES = (torch.uint8, torch.int32, torch.int64, torch.float16, torch.float32, torch.float64)
+_READ = ("1", SCHEMA_VERSION)
 
-
-@runtime_checkable
-class HasPieces(Protocol):
-    """An array that is looked at piece by piece."""
-
-    dtype: torch.dtype
-    shape: Any
-
-    def pieces(self) -> Iterator[Tensor]:
-        """All rows in order."""
-        ...
+# As the header of a file names them.
+_STORED = {"U8": torch.uint8, "BOOL": torch.bool, "I32": torch.int32, "I64": torch.int64}
+_STORED |= {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64}
 
 
-@runtime_checkable
-class HasArrays(Protocol):
-    """Trajectories that are not in memory."""
-
-    observations: Any
-    actions: Tensor
-
-    def arrays(self) -> Mapping[str, Any]:
-        """By the names of a file's tensors: each a tensor, or looked at piece by piece."""
-        ...
-
-
-def save_demonstrations(path: str | Path, trajectories: Trajectories, metadata: Mapping[str, Any]) -> None:
+def save_demonstrations(
+    path: str | Path, trajectories: Trajectories, metadata: Mapping[str, Any], spaces: Spaces | None = None
+) -> None:
     """Writes trajectories so that the file is either whole or not there; equal input gives equal bytes.
 
     The file is written beside its target, flushed to the disk and renamed, so that a crash leaves what was there
@@ -82,20 +66,33 @@ def save_demonstrations(path: str | Path, trajectories: Trajectories, metadata: 
         path: the file; missing folders are made.
         trajectories: on any device.
         metadata: primitives; usually ``env`` (a dict), ``seed``, ``source`` and ``recipe``.
+        spaces: of observations and actions; None means those of the environment that the metadata name.
 
     Raises:
-        UserError: if the trajectories are not valid or the file cannot be written.
+        UserError: if the trajectories are not valid or not of these spaces, or the file cannot be written.
     """
     path = Path(path)
-    tensors = {name: getattr(trajectories, name).detach().cpu().contiguous() for name in _NAMES}
+    tensors = {name: getattr(trajectories, name).detach().cpu().contiguous() for name in ARRAYS}
+    tensors["observations"] = trajectories.observations_in_order().detach().cpu().contiguous()
+    spaces = spaces_for(path, metadata, spaces)
     check_arrays(path, tensors)
-    header = header_for(metadata)
+    check_spaces(path, trajectories, spaces)
+    header = header_for(metadata, spaces)
     header["sha256"] = _checksum(tensors, header)
     write_atomically(path, _serialize(tensors, header), "demonstrations file")
 
 
-def load_demonstrations(path: str | Path) -> tuple[Trajectories, dict[str, Any]]:
-    """Reads and validates a demonstrations file.
+def load_demonstrations(
+    path: str | Path, *, in_memory: bool = True, progress: Callable[[int], None] | None = None
+) -> tuple[Trajectories, dict[str, Any]]:
+    """Reads and validates a demonstrations file, every byte of it.
+
+    Args:
+        path: the file.
+        in_memory: copies everything into memory. Otherwise observations stay in the file, which is mapped into memory
+            read-only and may be larger than memory: pages that have been looked at are the system's cache of the file,
+            counted as resident of this process, but given back whenever memory is short.
+        progress: called with the number of newly checked bytes.
 
     Returns:
         The trajectories on the CPU, and the metadata as it was given to :func:`save_demonstrations`.
@@ -104,46 +101,45 @@ def load_demonstrations(path: str | Path) -> tuple[Trajectories, dict[str, Any]]
         UserError: if the file is missing, unreadable, damaged, of another version or not consistent with itself.
     """
     path = Path(path)
-    header, tensors = _open(path, with_tensors=True)
-    metadata = _metadata(path, header)
-    verify(path, header, tensors)
-    tensors = {name: tensors[name] for name in _NAMES}
+    header, metadata = header_of(path)
+    # copied before they are checked, so that what was checked is what is used
+    copied = ARRAYS if in_memory else tuple(name for name in ARRAYS if name != "observations")
+    mapped, tensors = _map(path, copied)
+    if missing := [name for name in ARRAYS if name not in tensors]:
+        raise UserError(f"'{path}' is not a demonstrations file: it lacks {', '.join(missing)}")
+    tensors = {name: tensors[name] for name in ARRAYS}
+    if header.get("sha256") != _checksum(tensors, header, progress):
+        raise _damaged(path, "its checksum does not match")
+    check_arrays(path, tensors)
     trajectories = Trajectories(**tensors)
+    if header["schema_version"] != "1":
+        check_spaces(path, trajectories, _spaces_in(path, header))
+    elif tensors["actions"].is_floating_point():
+        raise UserError(f"'{path}' is not valid: actions of a file of version 1 are whole numbers; make it again")
     if (env := environment_of(path, metadata)) is not None:
         check_fits(path, trajectories, env)
-    return trajectories, metadata
+    if in_memory:
+        return trajectories, metadata
+    if hasattr(mmap, "MADV_RANDOM"):  # the neighbours of what is read from now on are not wanted
+        mapped.madvise(mmap.MADV_RANDOM)
+    shared_rows = trajectories.first_rows(torch.arange(trajectories.num_episodes))
+    return replace(trajectories, shared_rows=shared_rows), metadata
 
 
 def header_of(path: str | Path) -> tuple[dict[str, str], dict[str, Any]]:
     """The header as it is in the file, and the metadata in it; raises as :func:`read_metadata` does."""
     path = Path(path)
-    header = _open(path, with_tensors=False)[0]
+    if not path.is_file():
+        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise UserError(f"the demonstrations file '{path}' {problem}; make one with: iqlightning collect")
+    try:
+        with safe_open(path, framework="np") as file:  # also checks that the arrays lie within the file
+            header = dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise _damaged(path, str(error).split("\n")[0]) from error
+    except OSError as error:
+        raise UserError(f"cannot read the demonstrations file '{path}': {error.strerror or error}") from error
     return header, _metadata(path, header)
-
-
-def verify(
-    path: Path,
-    header: Mapping[str, str],
-    arrays: Mapping[str, Tensor | HasPieces],
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Checks every byte against the checksum, and that the arrays belong together; what is on the disk piece by piece.
-
-    Args:
-        path: of the file, for messages.
-        header: of the file.
-        arrays: in memory or on the disk.
-        progress: called with the number of newly checked bytes.
-
-    Raises:
-        UserError: if they are damaged, or not those of demonstrations.
-    """
-    if missing := [name for name in _NAMES if name not in arrays]:
-        raise UserError(f"'{path}' is not a demonstrations file: it lacks {', '.join(missing)}")
-    arrays = {name: arrays[name] for name in _NAMES}
-    if header.get("sha256") != _checksum(arrays, header, progress):
-        raise _damaged(path, "its checksum does not match")
-    check_arrays(path, arrays)
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -152,8 +148,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: if the file is missing, unreadable, of another version or no demonstrations file.
     """
-    path = Path(path)
-    return _metadata(path, _open(path, with_tensors=False)[0])
+    return header_of(path)[1]
 
 
 def environment_of(path: str | Path, metadata: Mapping[str, Any]) -> EnvConfig | None:
@@ -172,68 +167,84 @@ def environment_of(path: str | Path, metadata: Mapping[str, Any]) -> EnvConfig |
     return env
 
 
-def check_fits(path: str | Path, trajectories: Trajectories | HasArrays, env: EnvConfig) -> None:
-    """Checks that trajectories can have come from an environment like this one.
-
-    Raises:
-        UserError: if the shape of the observations or the range of the actions differs.
-    """
-    shape = tuple(trajectories.observations.shape[1:])
-    if shape != env.observation_shape:
-        raise UserError(
-            f"the demonstrations in '{path}' do not fit the environment '{env.name}': their observations have shape "
-            f"{shape}, the environment's {env.observation_shape}; choose a file or an environment that match"
-        )
-    highest = int(trajectories.actions.max())
-    if highest >= num_actions(env.spaces.action):
-        raise UserError(
-            f"the demonstrations in '{path}' do not fit the environment '{env.name}': they contain action {highest}, "
-            f"but valid actions are 0 to {num_actions(env.spaces.action) - 1}"
-        )
+def spaces_for(path: str | Path, metadata: Mapping[str, Any], spaces: Spaces | None) -> Spaces:
+    """The spaces to write into a file: those given, else those of the environment that the metadata name."""
+    env = environment_of(path, metadata) if spaces is None else None
+    if spaces is None and env is None:
+        raise UserError(f"the demonstrations for '{path}' do not say which environment they are of, nor its spaces")
+    return spaces or env.spaces  # type: ignore[union-attr]
 
 
-def digest_of(trajectories: Trajectories | HasArrays, progress: Callable[[int], None] | None = None) -> str:
+def digest_of(trajectories: Trajectories) -> str:
     """A SHA-256 over all that was demonstrated, wherever it is kept and whatever else its file says."""
-    if isinstance(trajectories, Trajectories):
-        return _checksum({name: getattr(trajectories, name).cpu() for name in _NAMES}, {})
-    return _checksum(trajectories.arrays(), {}, progress)
+    digest = hashlib.sha256(b"{}")  # as of a file with an empty header
+    for name in sorted(ARRAYS):
+        array = getattr(trajectories, name)
+        if name != "observations":
+            update_checksum(digest, name, array.dtype, array.shape, pieces_of(array.cpu()))
+            continue
+        rows, row = trajectories.num_transitions + trajectories.num_episodes, tuple(array.shape[1:])
+        step = rows_at_once(array)
+        pieces = (trajectories.observations_in_order(i, i + step).cpu() for i in range(0, rows, step))
+        update_checksum(digest, name, array.dtype, (rows, *row), pieces)
+    return digest.hexdigest()
 
 
-def _open(path: Path, *, with_tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not path.is_file():
-        problem = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise UserError(f"the demonstrations file '{path}' {problem}; make one with: iqlightning collect")
+def _map(path: Path, copied: Collection[str]) -> tuple[mmap.mmap, dict[str, Tensor]]:
+    """The file's tensors, some of them copied, the others windows into the file; its header has been checked."""
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = dict(file.metadata() or {})
-            # Cloned, because what the library returns may be a window into the file on disk.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()} if with_tensors else {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise _damaged(path, str(error).split("\n")[0]) from error
-    except OSError as error:
-        raise UserError(f"cannot read the demonstrations file '{path}': {error.strerror or error}") from error
-    return header, tensors
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the demonstrations file '{path}': {error}") from error
+    start = _end_of_header(mapped)
+    tensors = {}
+    for name, entry in json.loads(mapped[8:start]).items():
+        if name == "__metadata__":
+            continue
+        if entry["dtype"] not in _STORED:
+            raise UserError(f"'{path}' is not a demonstrations file: its {name} are {entry['dtype']}")
+        dtype, shape, (first, end) = _STORED[entry["dtype"]], entry["shape"], entry["data_offsets"]
+        if first == end:  # an empty buffer cannot be looked at
+            tensors[name] = torch.empty(0, dtype=dtype)
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given buffer is not writable")
+            window = torch.frombuffer(mapped, dtype=torch.uint8, count=end - first, offset=start + first)
+        # as bytes, since a copy of truths would turn any byte but 0 into 1
+        tensors[name] = (window.clone() if name in copied else window).view(dtype).view(shape)
+    return mapped, tensors
+
+
+def _spaces_in(path: Path, header: Mapping[str, str]) -> Spaces:
+    try:
+        return Spaces.from_dict(json.loads(header.get("spaces", "null")))
+    except (UserError, json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"the demonstrations file '{path}' does not say its spaces: {error}; make it again") from error
 
 
 def _metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     version = header.get("schema_version")
     if version is None:
         raise UserError(f"'{path}' is not a demonstrations file: its header has no schema version")
-    if version != SCHEMA_VERSION:
+    if version not in _READ:
         raise UserError(
             f"the demonstrations file '{path}' has schema version {version}, but this program reads version "
-            f"{SCHEMA_VERSION}; make the file again or install the program that wrote it"
+            f"{' and '.join(_READ)}; make the file again or install the program that wrote it"
         )
+    own = ("schema_version", "sha256", *(["spaces"] if version != "1" else []))
     try:
-        return {name: json.loads(value) for name, value in header.items() if name not in ("schema_version", "sha256")}
+        return {name: json.loads(value) for name, value in header.items() if name not in own}
     except (json.JSONDecodeError, RecursionError) as error:
         raise _damaged(path, "its header is not readable") from error
 
 
-def header_for(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Metadata as the header holds them, without the checksum."""
-    header = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    return header | {"schema_version": SCHEMA_VERSION}
+def header_for(metadata: Mapping[str, Any], spaces: Spaces) -> dict[str, str]:
+    """Metadata and spaces as the header holds them, without the checksum."""
+    header = {**metadata, "spaces": spaces.to_dict()}
+    return {name: json.dumps(value, sort_keys=True) for name, value in header.items()} | {
+        "schema_version": SCHEMA_VERSION
+    }
 
 
 def layout_for(
@@ -258,7 +269,7 @@ def _serialize(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> byte
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _end_of_header(content: bytes) -> int:
+def _end_of_header(content: bytes | mmap.mmap) -> int:
     return 8 + int.from_bytes(content[:8], "little")
 
 
@@ -269,58 +280,29 @@ def _header_bytes(layout: Mapping[str, Any]) -> bytes:
 
 
 def _checksum(
-    arrays: Mapping[str, Tensor | HasPieces], header: Mapping[str, str], progress: Callable[[int], None] | None = None
+    tensors: Mapping[str, Tensor], header: Mapping[str, str], progress: Callable[[int], None] | None = None
 ) -> str:
     digest = hashlib.sha256()
     digest.update(json.dumps({k: v for k, v in header.items() if k != "sha256"}, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-        for piece in _pieces(array):
-            digest.update(piece.contiguous().view(-1).view(torch.uint8).numpy().data)
-            if progress is not None:
-                progress(piece.nbytes)
+    for name, tensor in sorted(tensors.items()):
+        update_checksum(digest, name, tensor.dtype, tensor.shape, pieces_of(tensor), progress)
     return digest.hexdigest()
 
 
-def _pieces(array: Tensor | HasPieces) -> Iterable[Tensor]:
-    return [array] if isinstance(array, Tensor) else array.pieces()
-
-
-def check_arrays(path: str | Path, tensors: Mapping[str, Any]) -> None:
-    """The invariants of :class:`Trajectories`, of arrays by their names; ``path`` is what messages call them."""
-
-    def require(holds: bool, problem: str) -> None:
-        if not holds:
-            raise UserError(f"the demonstrations for '{path}' are not valid: {problem}; make them again")
-
-    for name, dtype in _DTYPES.items():
-        require(tensors[name].dtype == dtype, f"{name} are {tensors[name].dtype}, not {dtype}")
-        require(tensors[name].ndim == 1, f"{name} have shape {tuple(tensors[name].shape)}, not one dimension")
-    observations, actions, starts = tensors["observations"], tensors["actions"], tensors["starts"]
-    transitions, episodes = actions.shape[0], starts.shape[0] - 1
-    require(transitions > 0 and episodes > 0, "they hold no transition")
-    require(
-        observations.ndim > 0 and observations.shape[0] == transitions + episodes,
-        f"{transitions} transitions in {episodes} episodes need {transitions + episodes} observations, not "
-        f"{observations.shape[0] if observations.ndim else 0}",
-    )
-    require(observations.dtype in _OBSERVATION_DTYPES, f"observations are {observations.dtype}")
-    require(not observations.is_floating_point() or _finite(observations), "an observation is not finite")
-    require(tensors["rewards"].shape[0] == transitions, f"{tensors['rewards'].shape[0]} rewards, {transitions} actions")
-    require(_finite(tensors["rewards"]), "a reward is not finite")
-    require(int(starts[0]) == 0 and int(starts[-1]) == transitions, "episodes do not cover the transitions")
-    require(bool((starts[1:] > starts[:-1]).all()), "episode starts do not increase")
-    lowest = min(int(piece.min()) for piece in _pieces(actions))
-    require(lowest >= 0, f"there is an action {lowest}")
-    for name in ("terminated", "truncated"):
-        require(tensors[name].shape[0] == episodes, f"{tensors[name].shape[0]} flags '{name}', {episodes} episodes")
-    require(
-        bool((tensors["terminated"] | tensors["truncated"]).all()), "an episode is neither terminated nor truncated"
-    )
-
-
-def _finite(array: Tensor | HasPieces) -> bool:
-    return all(bool(piece.isfinite().all()) for piece in _pieces(array))
+def update_checksum(
+    digest: Any,
+    name: str,
+    dtype: torch.dtype,
+    shape: Sequence[int],
+    pieces: Iterable[Tensor],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Adds one array, given in pieces, to a checksum over arrays in the order of their names."""
+    digest.update(f"{name} {dtype} {tuple(shape)}".encode())
+    for piece in pieces:
+        digest.update(piece.contiguous().view(-1).view(torch.uint8).numpy().data)
+        if progress is not None:
+            progress(piece.nbytes)
 
 
 def _damaged(path: Path, detail: str) -> UserError:

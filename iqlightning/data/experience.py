@@ -10,17 +10,16 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from iqlightning.data.augment import Augmentation
 from iqlightning.data.index_stream import IndexStream
 from iqlightning.data.placement import Placement
 from iqlightning.data.replay import ReplayBuffer
 from iqlightning.data.shards import check_num_envs, gathered, share_of
 from iqlightning.errors import UserError
-from iqlightning.keyed import Stream, integers
-from iqlightning.spaces import num_actions
-from iqlightning.types import BatchEnv, EnvConfig, Transition
+from iqlightning.keyed import Stream
+from iqlightning.spaces import random_actions
+from iqlightning.types import Augmentation, BatchEnv, EnvConfig, Transition
 
-__all__ = ["Experience", "OnlineReplay", "explore", "own_environments", "own_share"]
+__all__ = ["Experience", "OnlineReplay", "check_same_spaces", "explore", "own_environments", "own_share"]
 
 # Updates whose random numbers are drawn together.
 _BLOCK = 128
@@ -78,7 +77,7 @@ class Experience:
     Args:
         env: this process's environments, which are reset: see :func:`own_environments`.
         act: (N, *shape) observations, the transitions played so far by all processes, and the (N,) numbers of the
-            environments among those of all processes, to (N,) actions.
+            environments among those of all processes, to (N,) or (N, *action shape) actions.
         config: how much to play and to remember, all processes together.
         stream: of ``Stream.REPLAY``, of this process; its size does not matter.
         n_step: of :class:`ReplayBuffer`.
@@ -111,7 +110,7 @@ class Experience:
         self.buffer = ReplayBuffer(
             config.capacity // config.num_envs * env.num_envs,
             env.num_envs,
-            env.spaces.observation_shape,
+            env.spaces,
             self._obs.dtype,
             n_step=n_step,
             gamma=gamma,
@@ -150,7 +149,7 @@ class Experience:
         obs = self._obs
         if self.transitions_played < self.config.warmup_steps:
             keys = (Stream.REPLAY, Stream.RANDOM_POLICY, self.stream.seed, self._steps_played, self._envs)
-            actions = integers(*keys, bound=num_actions(self.env.spaces.action))
+            actions = random_actions(self.env.spaces.action, *keys)
         else:
             actions = self._act(obs, self.transitions_played, self._envs)
         result = self.env.step(actions)
@@ -207,6 +206,18 @@ class Experience:
         self._obs = getattr(self.env, "observations", saved)
         if not torch.equal(self._obs, saved):
             self.buffer.cut()
+
+
+def check_same_spaces(env: EnvConfig, other: EnvConfig) -> None:
+    """Checks that a curriculum may lead from one environment to the other.
+
+    Raises:
+        UserError: if observations are of another shape, or actions of another space.
+    """
+    if env.observation_shape != other.observation_shape:
+        raise UserError(f"'{env.name}' has observations of another shape than '{other.name}'")
+    if env.spaces.action != other.spaces.action:
+        raise UserError(f"'{env.name}' has other actions than '{other.name}'")
 
 
 def own_environments(env: EnvConfig, num_envs: int, seed: int, placement: Placement) -> BatchEnv:

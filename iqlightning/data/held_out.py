@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.data.disk_trajectories import DiskTrajectories
 from iqlightning.data.placement import Placement
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream, hash_keys, integers
@@ -30,9 +29,7 @@ class HeldOutLoader:
         placement: of this process.
     """
 
-    def __init__(
-        self, trajectories: Trajectories | DiskTrajectories, batch_size: int, seed: int, placement: Placement
-    ) -> None:
+    def __init__(self, trajectories: Trajectories, batch_size: int, seed: int, placement: Placement) -> None:
         self._trajectories = trajectories
         self._batch_size = batch_size // placement.world_size
         self._seed = seed

@@ -1,30 +1,40 @@
 """The datamodule of imitation: expert transitions and initial states, optionally the policy's own transitions."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from iqlightning.data.augment import Augmentation, GaussianNoise
+from iqlightning.data.augment import GaussianNoise, symmetry_of
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
-from iqlightning.data.demonstrations import check_fits, digest_of, environment_of, load_demonstrations, read_metadata
-from iqlightning.data.disk_trajectories import DiskTrajectories, checking_bar, open_demonstrations
-from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments, own_share
+from iqlightning.data.demonstrations import digest_of, environment_of, load_demonstrations, read_metadata
+from iqlightning.data.experience import (
+    Experience,
+    OnlineReplay,
+    check_same_spaces,
+    explore,
+    own_environments,
+    own_share,
+)
 from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
-from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
+from iqlightning.data.validation import check_fits
 from iqlightning.envs.dynamics.imagination import Imagination
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.keyed import Stream
 from iqlightning.registration import env_config_from_dict
 from iqlightning.spaces import observation_high
-from iqlightning.types import Batch, BatchEnv, EnvConfig, Trajectories, Transition
+from iqlightning.types import Augmentation, Batch, BatchEnv, EnvConfig, Trajectories, Transition
 
 __all__ = ["ImitationData"]
 
@@ -38,12 +48,12 @@ _LARGE = 1 << 30
 class ImitationData(LightningDataModule):
     """Demonstrations on the training device, served as ``{"expert", "initial"}`` and, online, also ``"policy"``.
 
-    Without a ``path`` the demonstrations are those of the shortest-path expert, made once and kept in ``directory``.
+    Without a ``path`` the environment's own expert demonstrates, once; what it did is kept in ``directory``.
     Recorded rewards stay behind. The batches of update u depend on ``seed`` and ``batch_size`` only, neither on
     ``updates_per_step``, nor on the number of processes, nor on when a run was resumed.
 
     Args:
-        env: the environment; None means that of the file at ``path`` or, without one, GridWorld with its defaults.
+        env: the environment; None means that of the file at ``path``.
         path: a demonstrations file.
         directory: where demonstrations are kept that had to be made.
         episodes: demonstrations to use: the first of the file (None: all), or how many to make (None: 450).
@@ -53,9 +63,10 @@ class ImitationData(LightningDataModule):
         stride: every how many moves of an episode one is used, from a random phase on.
         validation_fraction: share of the episodes that is held out.
         noise_std: standard deviation of Gaussian noise on training states; the study used 0.01.
-        symmetries: whether training grids are turned and mirrored, actions with them; on CartPole,
-            Acrobot and LunarLander: left and right exchanged.
-        out_of_core: whether observations stay in the file and each batch is read from it, so that demonstrations may be
+        symmetries: whether training states are replaced by their images under a random symmetry of the environment,
+            actions with them: on grids turned and mirrored, on CartPole, Acrobot and LunarLander left and right
+            exchanged.
+        out_of_core: whether observations stay in the file, which is mapped into memory, so that demonstrations may be
             larger than memory; the batches are the same. ``auto``: from a file of 1 GB on.
         online: collects the policy's own transitions as well; None is offline learning.
         imagined: has those transitions played in a model of the dynamics that is fitted to the demonstrations, so that
@@ -94,7 +105,12 @@ class ImitationData(LightningDataModule):
     ) -> None:
         super().__init__()
         if env is None:
-            env = GridWorldConfig() if path is None else _env_of_file(path)
+            if path is None:
+                raise UserError(
+                    "ImitationData needs an environment: say with data.env which, or with data.path where its "
+                    "demonstrations are"
+                )
+            env = _env_of_file(path)
         for name, value in (("stride", stride), ("episodes", 1 if episodes is None else episodes)):
             if value < 1:
                 raise UserError(f"data.{name} must be at least 1, but is {value}")
@@ -121,12 +137,13 @@ class ImitationData(LightningDataModule):
         self.updates_per_step = updates_per_step
         self.seed = seed
         self._augmentations = self._make_augmentations(torch.device("cpu"))  # complains early
-        self._training: Trajectories | DiskTrajectories | None = None
-        self._held_out: Trajectories | DiskTrajectories | None = None
+        self._training: Trajectories | None = None
+        self._held_out: Trajectories | None = None
         self._experience: Experience | None = None
         self._source: ExpertSource | None = None
         self._digest = ""
         self._whole_episodes = True
+        self._mapped: _MappedFile | None = None
 
     # What is served
 
@@ -138,14 +155,14 @@ class ImitationData(LightningDataModule):
         return self._source
 
     @property
-    def training(self) -> Trajectories | DiskTrajectories:
+    def training(self) -> Trajectories:
         """The episodes that are trained on, all their transitions and rewards, on the training device."""
         if self._training is None:
             raise RuntimeError("call setup() before asking for demonstrations")
         return self._training
 
     @property
-    def held_out(self) -> Trajectories | DiskTrajectories | None:
+    def held_out(self) -> Trajectories | None:
         """The episodes that are held out; None if there are none."""
         return self._held_out
 
@@ -159,6 +176,8 @@ class ImitationData(LightningDataModule):
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""
+        if self._mapped is not None:
+            self._mapped.require_unchanged()
         batch = self.source.batch(update)
         if not self._whole_episodes:  # what an episode begins with is then no initial state
             batch.pop("initial", None)
@@ -170,21 +189,19 @@ class ImitationData(LightningDataModule):
         What is held out stays, as does what the policy has played itself.
 
         Raises:
-            UserError: if demonstrations come from a file, or observations are of another shape.
+            UserError: if demonstrations come from a file, observations are of another shape, or actions are others.
         """
         if self.path is not None:
             raise UserError(
                 f"the demonstrations come from the file '{self.path}' and cannot change during training; leave out "
                 "data.path and the expert makes them, or leave out the curriculum"
             )
-        if env.observation_shape != self.env.observation_shape:
-            raise UserError(f"'{env.name}' has observations of another shape than '{self.env.name}'")
+        check_same_spaces(env, self.env)
         if env == self.training_env:
             return
         placement = Placement.of(self.trainer)
         episodes = self.episodes or _DEFAULT_EPISODES
         path = ensure_demonstrations(env, episodes, self.demonstrations_seed, self.directory)
-        self._release()
         self.training_env = env
         self._training, _ = self._load(str(path), placement.device)
         self._serve(placement)
@@ -226,10 +243,6 @@ class ImitationData(LightningDataModule):
         """The held-out transitions."""
         return self.val_dataloader()
 
-    def teardown(self, stage: str) -> None:
-        """Closes files and ends threads; what is asked for later opens them again."""
-        self._release()
-
     def state_dict(self) -> dict[str, Any]:
         """Which demonstrations are trained on, what the policy has played so far, the environment of a curriculum."""
         state: dict[str, Any] = {} if self._training is None else {"demonstrations": self._digest}
@@ -257,15 +270,14 @@ class ImitationData(LightningDataModule):
 
     # Building
 
-    def _load(
-        self, path: str, device: torch.device
-    ) -> tuple[Trajectories | DiskTrajectories, Trajectories | DiskTrajectories | None]:
+    def _load(self, path: str, device: torch.device) -> tuple[Trajectories, Trajectories | None]:
         """Training and held-out demonstrations."""
-        if self._stays_on_disk(path):
-            with checking_bar(path) as progress:
-                trajectories, metadata = open_demonstrations(path, progress)
-        else:
+        self._mapped = _MappedFile(path) if self._stays_on_disk(path) else None
+        if self._mapped is None:
             trajectories, metadata = load_demonstrations(path)
+        else:
+            with _checking_bar(path) as progress:
+                trajectories, metadata = load_demonstrations(path, in_memory=False, progress=progress)
         self._whole_episodes = bool(metadata.get("whole_episodes", True))
         check_fits(path, trajectories, self.training_env)
         if self.episodes is not None:
@@ -281,14 +293,6 @@ class ImitationData(LightningDataModule):
         self._digest = digest_of(trained_on)
         return trained_on.to(device), kept
 
-    def _release(self) -> None:
-        """What demonstrations on the disk keep open."""
-        if self._source is not None:
-            self._source.close()
-        for trajectories in (self._training, self._held_out):
-            if isinstance(trajectories, DiskTrajectories):
-                trajectories.close()
-
     def _stays_on_disk(self, path: str) -> bool:
         if isinstance(self.out_of_core, bool):
             return self.out_of_core
@@ -296,9 +300,7 @@ class ImitationData(LightningDataModule):
 
     def _serve(self, placement: Placement) -> None:
         training = self.training
-        # of a large file all are kept without a list of them
-        every = self.stride == 1 and isinstance(training, DiskTrajectories)
-        kept = None if every else keep_every(training, self.stride, self.seed)
+        kept = None if self.stride == 1 else keep_every(training, self.stride, self.seed)
         count = training.num_transitions if kept is None else len(kept)
         if count < self.batch_size:
             raise UserError(
@@ -320,8 +322,6 @@ class ImitationData(LightningDataModule):
         bounds = training.starts if kept is None else torch.searchsorted(kept, training.starts)
         # what an algorithm says it needs; anything else is served everything
         needs = getattr(getattr(self.trainer, "lightning_module", None), "needs", None)
-        if self._source is not None:
-            self._source.close()
         self._source = ExpertSource(
             training,
             kept,
@@ -343,11 +343,13 @@ class ImitationData(LightningDataModule):
     def _own_env(self, online: OnlineReplay, placement: Placement, kept: Tensor | None) -> BatchEnv:
         if self.imagined is None:
             return own_environments(self.training_env, online.num_envs, self.seed, placement)
-        if isinstance(self.training, DiskTrajectories):
+        if self.training.shared_rows is not None:
             raise UserError("data.imagined fits a model to demonstrations in memory; set data.out_of_core to false")
         known = self.training.transitions(kept)
         if self.symmetries:
-            mirrored = symmetry_of(self.env, placement.device)(known, torch.ones_like(known.actions))
+            mirrored = symmetry_of(self.env, placement.device)(
+                known, torch.ones_like(known.terminated, dtype=torch.int64)
+            )
             known = _joined(known, mirrored)
         share = own_share(online.num_envs, placement)
         return self.imagined.make_batch(known, self.env.spaces, seed=self.seed, **share)
@@ -364,6 +366,40 @@ class ImitationData(LightningDataModule):
                 (Stream.NOISE, GaussianNoise(self.noise_std, observation_high(self.env.spaces.observation)))
             )
         return augmentations
+
+
+class _MappedFile:
+    """Notices that a file has been written to since it was checked; one that has been replaced stays mapped as it was.
+
+    What is missing of a file that has become shorter would end the process if it were looked at.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._before = self._state()
+
+    def require_unchanged(self) -> None:
+        """Raises ``UserError`` if it has been written to."""
+        now = self._state()
+        if now is not None and self._before is not None and now[0] == self._before[0] and now != self._before:
+            raise UserError(f"'{self._path}' has changed since it was checked; start again")
+
+    def _state(self) -> tuple[int, int, int] | None:
+        try:
+            state = os.stat(self._path)
+        except OSError:
+            return None
+        return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@contextmanager
+def _checking_bar(path: str) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal, over the bytes of a file; yields what to call with increments."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("checking demonstrations", total=Path(path).stat().st_size if Path(path).is_file() else 0)
+        yield lambda count: bar.advance(task, count)
 
 
 def _joined(one: Transition, other: Transition) -> Transition:

@@ -23,18 +23,17 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from iqlightning.data.demonstrations import check_arrays, check_fits
-from iqlightning.envs.gymnasium import GymnasiumConfig, made_by_gymnasium
+from iqlightning.data.validation import check_arrays, check_fits
+from iqlightning.envs.gymnasium import made_by_gymnasium
 from iqlightning.errors import UserError, unknown
-from iqlightning.gridworld.config import LEVELS, GridWorldConfig
-from iqlightning.spaces import num_actions
+from iqlightning.registration import env_config_of_gymnasium
+from iqlightning.spaces import action_shape, num_actions
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = ["are_whole_episodes", "check_new_minari", "from_minari", "to_minari"]
 
 # As Minari's own, but every part of the path begins with a letter, a digit or an underscore, and there is a version.
 _ID = re.compile(r"(\w[\w-]*/)*\w[\w-]*-v\d+", re.ASCII)
-_GRIDWORLD = "iqlightning/GridWorld-v0"
 
 
 def from_minari(dataset: str, env: EnvConfig | None = None) -> tuple[Trajectories, EnvConfig, str]:
@@ -49,8 +48,9 @@ def from_minari(dataset: str, env: EnvConfig | None = None) -> tuple[Trajectorie
         count from 0, observations keep uint8 and become float32 otherwise.
 
     Raises:
-        UserError: if Minari is not installed; if there is no such dataset, or it is damaged; if its actions are not
-            discrete, its observations no box, or either does not fit the environment; if a number is not finite.
+        UserError: if Minari is not installed; if there is no such dataset, or it is damaged; if its actions are neither
+            discrete nor a box, its observations no box, or either does not fit the environment; if a number is not
+            finite.
     """
     minari = _minari()
     folder = _folder_of(dataset)
@@ -102,7 +102,10 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
     if not (isinstance(box, spaces.Box) and box.dtype == dtype and box.shape == shape):
         low, high = (0, 255) if dtype == np.uint8 else (-math.inf, math.inf)
         box = spaces.Box(low, high, shape, dtype)
-    start = int(made.action_space.start) if isinstance(made.action_space, spaces.Discrete) else 0
+    actions, start = env.spaces.action, 0
+    if isinstance(made.action_space, spaces.Discrete):
+        start = int(made.action_space.start)
+        actions = spaces.Discrete(num_actions(env.spaces.action), start=start)
     # It gets its name when it is whole: another process may make one of the same name meanwhile.
     name, _, version = dataset.rpartition("-v")
     unfinished = f"{name}-unfinished-{secrets.token_hex(4)}-v{version}"
@@ -114,7 +117,7 @@ def to_minari(dataset: str, trajectories: Trajectories, env: EnvConfig, source: 
                 [_buffer(trajectories, episode, start) for episode in range(trajectories.num_episodes)],
                 env=None,  # its spaces may be of another dtype than what was played
                 observation_space=box,
-                action_space=spaces.Discrete(num_actions(env.spaces.action), start=start),
+                action_space=actions,
                 algorithm_name=source,
                 author="iqlightning",
                 description=description or f"{trajectories.num_episodes} episodes of {env.name} by {source}",
@@ -158,7 +161,7 @@ def are_whole_episodes(trajectories: Trajectories) -> bool:
     return not bool((same & ~trajectories.terminated[:-1]).any())
 
 
-# Finding
+# Names and folders
 
 
 def _minari() -> Any:
@@ -231,34 +234,36 @@ def _env_of(raw: Mapping[str, Any], dataset: str) -> EnvConfig:
         raise UserError(
             f"the Minari dataset '{dataset}' does not say which environment it is of: name it with --gym ID"
         )
-    if env_id == _GRIDWORLD:
-        kwargs["level"] = GridWorldConfig.level_of(kwargs.pop("random_walls", True), kwargs.pop("random_goal", True))
-        for name in ("split", "render_mode"):  # which grids were drawn, how they were shown
-            kwargs.pop(name, None)
-        try:
-            return GridWorldConfig(**kwargs)
-        except TypeError as error:
-            raise UserError(f"the Minari dataset '{dataset}' is of an unknown GridWorld: {error}") from error
-    kwargs.pop("render_mode", None)  # how its author looked at it
-    return GymnasiumConfig(env_id, kwargs)
+    try:
+        return env_config_of_gymnasium(env_id, kwargs)
+    except UserError as error:
+        raise UserError(f"the Minari dataset '{dataset}' is of an environment that cannot be: {error}") from error
 
 
 # Reading
 
 
 def _check_spaces(observations: Any, actions: Any, dataset: str) -> None:
-    for name, space, wanted in (("actions", actions, spaces.Discrete), ("observations", observations, spaces.Box)):
-        if not isinstance(space, wanted):
-            kind = "continuous (Box)" if isinstance(space, spaces.Box) else type(space).__name__
+    for name, space, valid in (
+        ("actions", actions, (spaces.Discrete, spaces.Box)),
+        ("observations", observations, (spaces.Box,)),
+    ):
+        if not isinstance(space, valid):
             raise UserError(
-                f"the {name} of the Minari dataset '{dataset}' are {kind}; only {wanted.__name__} ones are supported"
+                f"the {name} of the Minari dataset '{dataset}' are {type(space).__name__}; only "
+                f"{' and '.join(each.__name__ for each in valid)} ones are supported"
             )
 
 
-def _episode(episode: Any, action_space: spaces.Discrete, dataset: str) -> Trajectories:
+def _episode(episode: Any, action_space: Any, dataset: str) -> Trajectories:
     observations, actions = np.asarray(episode.observations), np.asarray(episode.actions)
     moves = len(actions)
-    if actions.ndim != 1 or observations.shape[0] != moves + 1 or len(episode.rewards) != moves or not moves:
+    if (
+        actions.shape[1:] != action_shape(action_space)
+        or observations.shape[0] != moves + 1
+        or len(episode.rewards) != moves
+        or not moves
+    ):
         raise UserError(
             f"episode {episode.id} of the Minari dataset '{dataset}' has {moves} actions, {len(episode.rewards)} "
             f"rewards and {observations.shape[0]} observations; an episode of T moves has T, T and T + 1"
@@ -267,10 +272,12 @@ def _episode(episode: Any, action_space: spaces.Discrete, dataset: str) -> Traje
     if ends[:-1].any():
         raise UserError(f"episode {episode.id} of the Minari dataset '{dataset}' ends before its last move")
     terminated = bool(episode.terminations[-1])
+    numbered = isinstance(action_space, spaces.Discrete)
+    actions = actions.astype(np.int64) - int(action_space.start) if numbered else actions.astype(np.float32)
     observations = observations.astype(np.uint8 if observations.dtype == np.uint8 else np.float32)
     return Trajectories(
         observations=torch.from_numpy(observations),
-        actions=torch.from_numpy(actions.astype(np.int64) - int(action_space.start)),
+        actions=torch.from_numpy(actions),
         rewards=torch.from_numpy(np.asarray(episode.rewards).astype(np.float32)),
         starts=torch.tensor([0, moves]),
         terminated=torch.tensor([terminated]),
@@ -284,24 +291,16 @@ def _episode(episode: Any, action_space: spaces.Discrete, dataset: str) -> Traje
 
 def _spec_and_spaces(env: EnvConfig) -> tuple[Any, gymnasium.Env]:
     """Gymnasium's description of the environment and one of its kind."""
-    if isinstance(env, GymnasiumConfig):
-        env_id, kwargs = env.id, env.kwargs
-    elif isinstance(env, GridWorldConfig):
-        if env.max_size is not None:
-            raise UserError(
-                "the Gymnasium environment of GridWorld has no max_size, and so no Minari dataset can name it"
-            )
-        random_walls, random_goal = LEVELS[env.level]
-        env_id, kwargs = _GRIDWORLD, {"random_walls": random_walls, "random_goal": random_goal}
-        kwargs |= {name: value for name, value in env.to_dict().items() if name not in ("kind", "level", "max_size")}
-    else:
+    named = env.gymnasium_spec()
+    if named is None:
         raise UserError(f"'{env.name}' is no environment that Gymnasium knows by an id, which a Minari dataset names")
+    env_id, kwargs = named
     made = made_by_gymnasium(env_id, lambda: gymnasium.make(env_id, **kwargs))
     made.close()
     assert made.spec is not None
     # a class that stands in for an import path cannot be written down; whoever reads it makes the environment by its id
-    named = {part: None for part in ("entry_point", "vector_entry_point") if callable(getattr(made.spec, part))}
-    return dataclasses.replace(made.spec, **named), made  # type: ignore[arg-type]
+    unnamed = {part: None for part in ("entry_point", "vector_entry_point") if callable(getattr(made.spec, part))}
+    return dataclasses.replace(made.spec, **unnamed), made  # type: ignore[arg-type]
 
 
 def _buffer(trajectories: Trajectories, episode: int, first_action: int) -> Any:

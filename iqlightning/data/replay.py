@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iqlightning.errors import UserError
+from iqlightning.spaces import Spaces, action_dtype, action_shape
 from iqlightning.types import StepResult, Transition
 
 __all__ = ["ReplayBuffer"]
@@ -28,8 +29,8 @@ class ReplayBuffer:
     Args:
         capacity: transitions; rounded down to whole steps of all environments.
         num_envs: N.
-        observation_shape: of one observation.
-        dtype: of observations.
+        spaces: of observations and actions.
+        dtype: of observations as they are played.
         n_step: n.
         gamma: discount within a transition; unused if n is 1.
         device: where it lives.
@@ -42,7 +43,7 @@ class ReplayBuffer:
         self,
         capacity: int,
         num_envs: int,
-        observation_shape: tuple[int, ...],
+        spaces: Spaces,
         dtype: torch.dtype = torch.uint8,
         *,
         n_step: int = 1,
@@ -60,9 +61,10 @@ class ReplayBuffer:
         self.n_step = n_step
         self._rows = capacity // num_envs
         slots = self._rows * num_envs
-        self.obs = torch.zeros((slots, *observation_shape), dtype=dtype, device=device)
+        self.obs = torch.zeros((slots, *spaces.observation_shape), dtype=dtype, device=device)
         self.next_obs = torch.zeros_like(self.obs)
-        self.actions = torch.zeros(slots, dtype=torch.int64, device=device)
+        shape, kind = action_shape(spaces.action), action_dtype(spaces.action)
+        self.actions = torch.zeros((slots, *shape), dtype=kind, device=device)
         self.rewards = torch.zeros(slots, dtype=torch.float32, device=device)
         self.terminated = torch.zeros(slots, dtype=torch.bool, device=device)
         self.truncated = torch.zeros(slots, dtype=torch.bool, device=device)
@@ -84,8 +86,8 @@ class ReplayBuffer:
         """How many transitions can be sampled now."""
         return self.num_steps * self.num_envs
 
-    def add(self, obs: Tensor, actions: Int[Tensor, " num_envs"], result: StepResult) -> None:
-        """Stores one step of all environments: ``obs`` (N, *shape) is what they acted on."""
+    def add(self, obs: Tensor, actions: Tensor, result: StepResult) -> None:
+        """Stores one step of all environments: ``obs`` (N, *shape) is what they acted on, (N, *action shape) how."""
         row = slice(self._next_row * self.num_envs, (self._next_row + 1) * self.num_envs)
         self.obs[row] = obs
         self.actions[row] = actions

@@ -5,13 +5,12 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from iqlightning.data.experience import Experience, OnlineReplay, explore, own_environments
+from iqlightning.data.augment import symmetry_of
+from iqlightning.data.experience import Experience, OnlineReplay, check_same_spaces, explore, own_environments
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
-from iqlightning.data.symmetries import symmetry_of
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.keyed import Stream
 from iqlightning.registration import env_config_from_dict
 from iqlightning.types import Batch, BatchEnv, EnvConfig
@@ -27,7 +26,7 @@ class ReplayData(LightningDataModule):
     resumed run, on any number of processes, continues exactly where the environment can be restored.
 
     Args:
-        env: the environment; None means GridWorld with its defaults.
+        env: the environment; it must be given.
         num_envs: environments stepped together, over all processes; a multiple of their number.
         capacity: transitions that are remembered, over all processes together.
         batch_size: transitions of a batch, over all processes together.
@@ -35,14 +34,14 @@ class ReplayData(LightningDataModule):
         steps_per_update: transitions played for each update; may be fractional.
         n_step: rewards that are summed before the value of the state after them is bootstrapped.
         gamma: discount; the learner's.
-        symmetries: as in :class:`~iqlightning.data.imitation_data.ImitationData`: the transitions of a batch are turned
-            and mirrored, or left and right exchanged in half of them, so that Q becomes (nearly) symmetric.
+        symmetries: as in :class:`~iqlightning.data.imitation_data.ImitationData`, on the transitions of a batch, so
+            that Q becomes (nearly) symmetric.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
         seed: of environments, warm-up and batches.
 
     Raises:
-        UserError: if a value is out of range.
+        UserError: if a value is out of range, or no environment is given.
     """
 
     def __init__(
@@ -61,6 +60,8 @@ class ReplayData(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if env is None:
+            raise UserError("ReplayData plays an environment: say with data.env which")
         check_batch_size(batch_size, 1)
         if not 0.0 <= gamma <= 1.0:
             raise UserError(f"gamma must be between 0 and 1, but is {gamma}")
@@ -68,7 +69,7 @@ class ReplayData(LightningDataModule):
             raise UserError(
                 f"data.capacity {capacity} must be at least num_envs {num_envs} x n_step {n_step}, n_step at least 1"
             )
-        self.env: EnvConfig = GridWorldConfig() if env is None else env
+        self.env: EnvConfig = env
         self.training_env = self.env  # the one that is played; another one during a curriculum
         self.replay = OnlineReplay(num_envs, capacity, warmup_steps, steps_per_update)
         self.batch_size = batch_size
@@ -97,10 +98,9 @@ class ReplayData(LightningDataModule):
         """Plays another environment from now on; what has been played stays in the buffer until it is overwritten.
 
         Raises:
-            UserError: if its observations are of another shape.
+            UserError: if its observations are of another shape, or its actions of another space.
         """
-        if env.observation_shape != self.env.observation_shape:
-            raise UserError(f"'{env.name}' has observations of another shape than '{self.env.name}'")
+        check_same_spaces(env, self.env)
         if env == self.training_env:
             return
         self.training_env = env

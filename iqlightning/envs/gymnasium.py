@@ -1,4 +1,4 @@
-"""Any Gymnasium environment with discrete actions as a batch of tensors."""
+"""Any Gymnasium environment whose observations are a box as a batch of tensors."""
 
 import json
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from jaxtyping import Int
 from torch import Tensor
 
+from iqlightning.envs.mirrors import MIRRORS, MirrorSymmetry
 from iqlightning.errors import UserError, unknown
 from iqlightning.keyed import Stream, hash_keys
-from iqlightning.spaces import Spaces, num_actions
-from iqlightning.types import SPLITS, EnvConfig, StepResult
+from iqlightning.spaces import Spaces, action_dtype, action_shape, contains_actions, num_actions, observation_dtype
+from iqlightning.types import SPLITS, Augmentation, EnvConfig, StepResult
 
 __all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
 
@@ -31,7 +31,9 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class GymnasiumConfig(EnvConfig):
-    """A Gymnasium environment by its id; it must be registered, its actions discrete, its observations a box.
+    """A Gymnasium environment by its id; it must be registered, its observations a box of numbers.
+
+    Its actions are discrete, or a box of real numbers with bounds.
 
     Attributes:
         id: for example ``CartPole-v1``.
@@ -76,6 +78,16 @@ class GymnasiumConfig(EnvConfig):
         """``num_envs`` environments, numbers ``first``, ``first + every``, ...; splits differ in their seeds."""
         return GymnasiumBatch(self, num_envs, seed=seed, split=split, device=device, first=first, every=every)
 
+    def gymnasium_spec(self) -> tuple[str, dict[str, Any]]:
+        """The id and the arguments."""
+        return self.id, self.kwargs
+
+    def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
+        """Left and right exchanged, where :data:`~iqlightning.envs.mirrors.MIRRORS` knows how."""
+        # arguments may change the dynamics (wind), and then nothing is promised
+        known = self.id in MIRRORS and not self.kwargs
+        return MirrorSymmetry(MIRRORS[self.id], device=device) if known else None
+
 
 @lru_cache(maxsize=64)
 def _facts(env_id: str, kwargs: str) -> _Facts:
@@ -83,13 +95,18 @@ def _facts(env_id: str, kwargs: str) -> _Facts:
     env = made_by_gymnasium(env_id, lambda: gymnasium.make(env_id, **json.loads(kwargs)))
     actions, observations = env.action_space, env.observation_space
     env.close()
-    if not isinstance(actions, spaces.Discrete):
-        raise UserError(
-            f"'{env_id}' has actions of the kind {type(actions).__name__}; only Discrete ones are supported"
-        )
     if not isinstance(observations, spaces.Box):
         raise UserError(f"'{env_id}' has observations of the kind {type(observations).__name__}; only Box is supported")
-    return _Facts(Spaces(observations, spaces.Discrete(int(actions.n))), int(actions.start))
+    if isinstance(actions, spaces.Discrete):
+        return _Facts(Spaces(observations, spaces.Discrete(int(actions.n))), int(actions.start))
+    if isinstance(actions, spaces.Box) and actions.is_bounded() and actions.dtype.kind == "f":
+        return _Facts(Spaces(observations, actions), 0)
+    kind = type(actions).__name__
+    if isinstance(actions, spaces.Box):
+        kind += " of whole numbers" if actions.is_bounded() else " without bounds"
+    raise UserError(
+        f"'{env_id}' has actions of the kind {kind}; only Discrete and a Box of real numbers with bounds are supported"
+    )
 
 
 def made_by_gymnasium(env_id: str, make: Callable[[], Any]) -> Any:
@@ -144,9 +161,8 @@ class GymnasiumBatch:
         self._numbers = torch.arange(num_envs) * every + first
         self._everywhere = num_envs * every
         self.spaces = facts.spaces
-        self._num_actions = num_actions(facts.spaces.action)
         self._first_action = facts.first_action
-        self._dtype = np.uint8 if facts.spaces.observation.dtype == np.uint8 else np.float32
+        self._dtype = np.uint8 if observation_dtype(facts.spaces.observation) == torch.uint8 else np.float32
         mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.envs = made_by_gymnasium(
             config.id,
@@ -167,20 +183,19 @@ class GymnasiumBatch:
         self._observations = self._tensor(self.envs.reset(seed=seeds)[0])
         return self._observations
 
-    def step(self, actions: Int[Tensor, " num_envs"]) -> StepResult:
-        """One action in each environment, from 0, whatever number the environment gives its first.
+    def step(self, actions: Tensor) -> StepResult:
+        """One action in each environment: (N,) from 0, whatever number the environment gives its first, or (N, *shape).
 
         Raises:
             RuntimeError: before the first :meth:`reset`.
-            ValueError: if an action is out of range.
-            UserError: if the environment gives an observation or a reward that is not finite.
+            UserError: if an action is out of the space (none is clipped) or of another kind, or the environment gives
+                an observation or a reward that is not finite.
         """
         if not self._seeded:
             raise RuntimeError("call reset() before the first step")
-        chosen = actions.cpu().numpy()
-        if chosen.min() < 0 or chosen.max() >= self._num_actions:
-            raise ValueError(f"actions must be from 0 to {self._num_actions - 1}")
-        observations, rewards, terminated, truncated, infos = self.envs.step(chosen + self._first_action)
+        self._require_valid(actions)
+        chosen = actions.cpu().numpy() + self._first_action
+        observations, rewards, terminated, truncated, infos = self.envs.step(chosen)
         self._steps += 1
         self._require_finite("a reward", rewards)
         successors = observations
@@ -224,6 +239,20 @@ class GymnasiumBatch:
             return [self.seed + i for i in self._numbers.tolist()]
         keys = (self.seed, SPLITS.index(self.split), self._numbers, self._steps)
         return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
+
+    def _require_valid(self, actions: Tensor) -> None:
+        space = self.spaces.action
+        shape, dtype = (self.num_envs, *action_shape(space)), action_dtype(space)
+        if tuple(actions.shape) != shape or actions.is_floating_point() != dtype.is_floating_point:
+            raise UserError(
+                f"'{self.config.id}' needs actions of shape {shape} and type {dtype}, not {tuple(actions.shape)} and "
+                f"{actions.dtype}"
+            )
+        outside = actions[~contains_actions(space, actions)]
+        if len(outside):
+            valid = f"from {space.low.tolist()} to {space.high.tolist()}" if isinstance(space, spaces.Box) else ""
+            valid = valid or f"from 0 to {num_actions(space) - 1}"
+            raise UserError(f"actions of '{self.config.id}' must be {valid}, but one is {outside[0].tolist()}")
 
     def _require_finite(self, what: str, values: np.ndarray) -> None:
         """Said where it happens: once learnt from, it would be everywhere."""

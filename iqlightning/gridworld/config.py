@@ -1,7 +1,8 @@
 """What a GridWorld is made of: its level, size, walls and limits, checked when it is built."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,9 +15,11 @@ from iqlightning.types import EnvConfig
 if TYPE_CHECKING:
     import torch
 
+    from iqlightning.gridworld.expert import ShortestPathExpert
     from iqlightning.gridworld.game.state import GridWorldBatch
+    from iqlightning.gridworld.symmetry import GridSymmetry
 
-__all__ = ["DEFAULT_WALLS", "LEVELS", "SIZES", "GridWorldConfig"]
+__all__ = ["DEFAULT_WALLS", "GYMNASIUM_ID", "LEVELS", "SIZES", "GridWorldConfig"]
 
 #: Level to (random walls, random goal). The start is random on all of them unless ``random_start`` is off.
 LEVELS: dict[str, tuple[bool, bool]] = {
@@ -25,6 +28,9 @@ LEVELS: dict[str, tuple[bool, bool]] = {
     "random_goal": (False, True),
     "random_everything": (True, True),
 }
+
+#: Gymnasium's id of the environment.
+GYMNASIUM_ID = "iqlightning/GridWorld-v0"
 
 #: Smallest and largest height and width.
 SIZES = (2, 64)
@@ -215,3 +221,31 @@ class GridWorldConfig(EnvConfig):
         from iqlightning.gridworld.game.state import GridWorldBatch  # the state is built on this module
 
         return GridWorldBatch(self, num_envs, seed=seed + first, every=every, split=split, device=device)
+
+    @property
+    def expert(self) -> "ShortestPathExpert":
+        """It takes a shortest path."""
+        from iqlightning.gridworld.expert import ShortestPathExpert  # built on this module
+
+        return ShortestPathExpert(self)
+
+    def symmetry(self, device: "str | torch.device" = "cpu") -> "GridSymmetry":
+        """Turning and mirroring."""
+        from iqlightning.gridworld.symmetry import GridSymmetry  # importing this module stays light
+
+        return GridSymmetry(*self.observation_shape, device=device)
+
+    def gymnasium_spec(self) -> tuple[str, dict[str, Any]]:
+        """The id that the package registers, and its arguments; see :meth:`from_gymnasium`."""
+        if self.max_size is not None:
+            raise UserError(f"the Gymnasium environment '{GYMNASIUM_ID}' has no max_size; leave it out")
+        random_walls, random_goal = LEVELS[self.level]
+        own = {name: value for name, value in self.to_dict().items() if name not in ("kind", "level", "max_size")}
+        return GYMNASIUM_ID, {"random_walls": random_walls, "random_goal": random_goal, **own}
+
+    @classmethod
+    def from_gymnasium(cls, kwargs: Mapping[str, Any]) -> "GridWorldConfig":
+        """From the arguments of the Gymnasium environment, of which ``split`` and ``render_mode`` say nothing of it."""
+        kept = {name: value for name, value in kwargs.items() if name not in ("split", "render_mode")}
+        level = cls.level_of(kept.pop("random_walls", True), kept.pop("random_goal", True))
+        return cls(level=level, **kept)

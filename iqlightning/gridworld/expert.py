@@ -1,6 +1,7 @@
 """The shortest-path expert of GridWorld, played for whole batches of grids at once."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +13,35 @@ from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, optima
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import Trajectories
 
-__all__ = ["shortest_path_demonstrations", "shortest_path_parts"]
+__all__ = ["ShortestPathExpert", "shortest_path_demonstrations", "shortest_path_parts"]
 
 # One number below 12 chooses evenly among 1, 2, 3 or 4 optimal moves.
 _CHOICES = 12
 
 # Cells of all the grids planned at once: bounds the memory on large grids.
 _CELLS_AT_ONCE = 1 << 20
+
+
+class ShortestPathExpert:
+    """The expert of one GridWorld; see :class:`~iqlightning.types.Expert` and :func:`shortest_path_demonstrations`.
+
+    Args:
+        env: the GridWorld.
+    """
+
+    label = "shortest-path expert"
+
+    def __init__(self, env: GridWorldConfig) -> None:
+        self.env = env
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Its version is raised whenever it comes to play differently: older files are then not taken for its own."""
+        return {"expert": "shortest_path", "version": 1}
+
+    def parts(self, episodes: int, seed: int, progress: Callable[[int], None] | None = None) -> Iterator[Trajectories]:
+        """Some thousand episodes at a time, on grids to train on."""
+        return shortest_path_parts(self.env, episodes, seed, progress=progress)
 
 
 def shortest_path_demonstrations(

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from iqlightning.agents.agent import Objective
 from iqlightning.algorithms.updates.eager import EagerUpdate
 from iqlightning.algorithms.updates.flat_weights import FlatWeights, flat_optimizer
-from iqlightning.algorithms.updates.step import Objective
 
 
 def network() -> nn.Module:
@@ -126,7 +126,7 @@ PROGRAM = """
         assert trainer.global_step == steps
         if save:
             trainer.save_checkpoint(save)
-        return torch.cat([each.detach().flatten() for each in model.network.parameters()])
+        return torch.cat([each.detach().flatten() for each in model.agent.network.parameters()])
 
     def complaints():
         found = [each for each in said if each.startswith("compile has no effect")]

@@ -11,7 +11,7 @@ from iqlightning.analysis.speed.plain_game import PlainGame, plain_dqn
 from iqlightning.analysis.speed.plain_learning import PlainData, eager_loop, perceptron
 from iqlightning.analysis.speed.setups import large_demonstrations
 from iqlightning.analysis.speed.table import as_table
-from iqlightning.data.disk_trajectories import open_demonstrations
+from iqlightning.data.demonstrations import load_demonstrations
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import parse
@@ -96,7 +96,7 @@ def test_nothing_is_divided_by_zero(rate):
 
 def test_large_demonstrations_are_whole_episodes(tmp_path):
     made = large_demonstrations(tmp_path, 150_000)
-    found, _ = open_demonstrations(made.path)
+    found, _ = load_demonstrations(made.path)
     assert found.num_transitions == 2 * made.trajectories.num_transitions
     assert abs(found.num_transitions - 150_000) < made.trajectories.num_transitions
 

@@ -56,8 +56,8 @@ def test_several_processes_may_make_it_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == [paths[0]]
 
 
-def test_the_expert_plays_gridworld_only(tmp_path):
-    with pytest.raises(UserError, match="plays GridWorld only"):
+def test_an_environment_without_an_expert_is_refused(tmp_path):
+    with pytest.raises(UserError, match="'CartPole-v1' has no expert of its own"):
         ensure_demonstrations(GymnasiumConfig("CartPole-v1"), 20, 0, tmp_path)
     with pytest.raises(UserError, match="at least 1"):
         ensure_demonstrations(ENV, 0, 0, tmp_path)

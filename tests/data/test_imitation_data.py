@@ -217,8 +217,14 @@ def test_what_cannot_be_is_a_plain_sentence(folder, cart_pole_file):
     fails("fewer than batch_size 2400", batch_size=2400)
     fails("only 20; valid: 1 to 20", env=None, path=cart_pole_file, episodes=21)
     fails("do not fit the environment", path=cart_pole_file, episodes=None)
-    fails("turns grids", env=GymnasiumConfig("MountainCar-v0"), path=cart_pole_file, symmetries=True)
-    fails("plays GridWorld only", env=CART_POLE)
+    fails(
+        "no symmetry of 'MountainCar-v0' is known; set it to false",
+        env=GymnasiumConfig("MountainCar-v0"),
+        path=cart_pole_file,
+        symmetries=True,
+    )
+    fails("'CartPole-v1' has no expert of its own", env=CART_POLE)
+    fails("needs an environment: say with data.env which", env=None)
     fails("does not exist", env=None, path=str(folder / "none.safetensors"))
     fails("does not exist", path=str(folder / "none.safetensors"))
     fails("stride must be at least 1", stride=0)

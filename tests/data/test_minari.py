@@ -14,8 +14,8 @@ from iqlightning.data import minari as minari_module
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.data.minari import check_new_minari, from_minari, to_minari
-from iqlightning.evaluation.reference_policies import RandomPolicy
-from iqlightning.spaces import num_actions
+from iqlightning.keyed import Stream
+from iqlightning.spaces import random_actions
 from iqlightning.types import EnvConfig, Trajectories
 
 minari = pytest.importorskip("minari", reason="Minari is an optional extra")
@@ -54,7 +54,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def played(env: EnvConfig, episodes: int = 6) -> Trajectories:
-    return collect(RandomPolicy(num_actions(env.spaces.action)), env, episodes, 0, num_envs=3)
+    class Random:
+        moves = 0
+
+        def act(self, observations, *, sample=False):
+            self.moves += 1
+            return random_actions(env.spaces.action, Stream.RANDOM_POLICY, self.moves, torch.arange(len(observations)))
+
+    return collect(Random(), env, episodes, 0, num_envs=3)
 
 
 def foreign(dataset: str, observation_space, action_space, observations, actions) -> Path:
@@ -80,6 +87,7 @@ def foreign(dataset: str, observation_space, action_space, observations, actions
         GymnasiumConfig("CartPole-v1"),
         GymnasiumConfig("CartPole-v1", {"sutton_barto_reward": True}),
         GymnasiumConfig("Snow-v0", {"length": 5}),
+        GymnasiumConfig("Pendulum-v1", {"g": 9.0}),
         GridWorldConfig(height=4, width=5, num_walls=2, max_moves=9),
         GridWorldConfig(level="random_walls", wall_density=0.1, random_start=False, max_moves=12),
     ],
@@ -133,7 +141,8 @@ def test_a_dataset_of_minaris_own_recording_becomes_a_file_that_fit_reads(tmp_pa
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "words"),
     [
-        (spaces.Box(-1, 1, (4,)), spaces.Box(-1, 1, (2,)), ["actions", "continuous", "only Discrete"]),
+        (spaces.Box(-1, 1, (4,)), spaces.Box(-1, 1, (2,)), ["do not fit", "actions are torch.float32", "torch.int64"]),
+        (spaces.Box(-1, 1, (4,)), spaces.MultiBinary(2), ["actions", "MultiBinary", "only Discrete and Box"]),
         (spaces.Discrete(9), spaces.Discrete(2), ["observations", "Discrete", "only Box"]),
         (spaces.Box(-1, 1, (5,)), spaces.Discrete(2), ["do not fit", "(5,)", "(4,)"]),
         (spaces.Box(-1, 1, (4,)), spaces.Discrete(7, start=5), ["do not fit", "action 6", "0 to 1"]),

@@ -1,20 +1,24 @@
 """Demonstrations that stay in their file: the same batches, bit for bit, and the same mistakes found."""
 
-import time
+import gc
+import mmap
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from iqlightning import GridWorldConfig, Trajectories, UserError
-from iqlightning.data import disk_rows
-from iqlightning.data.demonstrations import digest_of, save_demonstrations
-from iqlightning.data.disk_rows import DiskRows, ReadAhead
-from iqlightning.data.disk_trajectories import DiskTrajectories, open_demonstrations
+from iqlightning.data import expert_source, validation
+from iqlightning.data.demonstrations import digest_of, load_demonstrations, save_demonstrations
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.write_in_pieces import write_in_pieces
 from iqlightning.gridworld.expert import shortest_path_demonstrations
+from iqlightning.spaces import Spaces
 
 ENV = GridWorldConfig(height=6, width=5, num_walls=4)
 
@@ -50,7 +54,7 @@ def assert_equal(ours: Any, theirs: Any) -> None:
                 assert torch.equal(x, y)
 
 
-@pytest.mark.parametrize("at_once", [1, 5_000, 1 << 24], ids=["a batch", "some", "a block"])
+@pytest.mark.parametrize("at_once", [1, 1 << 24], ids=["a batch", "a block"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -63,9 +67,10 @@ def assert_equal(ours: Any, theirs: Any) -> None:
     ids=lambda options: "-".join(options) or "plain",
 )
 def test_batches_are_those_from_memory(path, options, at_once, monkeypatch):
-    monkeypatch.setattr(disk_rows, "_AT_ONCE", at_once)
+    monkeypatch.setattr(expert_source, "_GATHERED", at_once)
     memory, disk = both(path, **options)
-    assert isinstance(disk.training, DiskTrajectories)
+    assert memory.training.shared_rows is None
+    assert disk.training.shared_rows is not None
     for update in [*range(5), 127, 128, 300, 4, 129]:
         assert_equal(disk.batch(update), memory.batch(update))
 
@@ -84,44 +89,29 @@ def test_a_run_may_go_on_either_way(path):
     disk.load_state_dict(memory.state_dict())
 
 
-def test_what_stays_in_the_file_is_all_that_was_demonstrated(path, played):
-    found, metadata = open_demonstrations(path)
+@pytest.mark.parametrize("piece", [1, 5_000, 1 << 24])
+def test_what_stays_in_the_file_is_all_that_was_demonstrated(path, played, piece, monkeypatch):
+    monkeypatch.setattr(validation, "_PIECE", piece)
+    mapped, metadata = load_demonstrations(path, in_memory=False)
     assert metadata["seed"] == 0
-    assert digest_of(found) == digest_of(played)
-    chosen = torch.tensor([0, 1, 2, 7, 8, 30, 59])
-    assert digest_of(found.select(chosen)) == digest_of(played.select(chosen))
-    some = played.select(chosen)
-    for ours, theirs in zip(
-        found.select(chosen).transitions(torch.arange(9)), some.transitions(torch.arange(9)), strict=True
-    ):
-        if ours is None or theirs is None:
-            assert ours is theirs
-        else:
-            assert torch.equal(ours, theirs)
+    assert digest_of(mapped) == digest_of(played)
+    for chosen in (torch.tensor([0, 1, 2, 7, 8, 30, 59]), torch.tensor([40, 3, 3])):
+        ours, theirs = mapped.select(chosen), played.select(chosen)
+        assert ours.observations is mapped.observations
+        assert digest_of(ours) == digest_of(theirs)
+        assert torch.equal(ours.first_observations, theirs.first_observations)
+        assert torch.equal(Trajectories.concatenate([ours, ours]).observations, theirs.observations.repeat(2, 1, 1, 1))
+        for indices in (None, torch.arange(min(9, theirs.num_transitions)).flip(0)):
+            moves = zip(ours.transitions(indices), theirs.transitions(indices), strict=True)
+            assert all(x is y is None or torch.equal(x, y) for x, y in moves)  # type: ignore[arg-type]
 
 
-def test_a_slow_disk_is_read_ahead(path, played, monkeypatch):
-    monkeypatch.setattr(disk_rows, "_SLOW", 0.0)
-    waited = []
-
-    def slowly(self, length, offset, read=DiskRows._read):
-        waited.append(offset)
-        time.sleep(1e-5)
-        return read(self, length, offset)
-
-    monkeypatch.setattr(DiskRows, "_read", slowly)
-    rows = open_demonstrations(path)[0].observations
-    generator = torch.Generator().manual_seed(0)
-    wanted = torch.randint(len(played.observations), (64, 10), generator=generator)
-    ahead = ReadAhead(rows, 10, 4, lambda number: wanted[number % 64])
-    for number in (*range(12), 40, 41, 0):
-        assert torch.equal(ahead.batch(number), played.observations[wanted[number]])
-    assert ahead._pending is not None
-    for part in ahead._pending[2]:  # the next block is on its way
-        part.result()
-    waited.clear()
-    assert ahead.batch(1) is not None
-    assert not waited  # the block is here already
+def test_what_stays_in_the_file_can_be_saved_again(path, played, tmp_path):
+    mapped, metadata = load_demonstrations(path, in_memory=False)
+    chosen = torch.tensor([2, 30, 31])
+    save_demonstrations(tmp_path / "ours", mapped.select(chosen), metadata)
+    save_demonstrations(tmp_path / "theirs", played.select(chosen), metadata)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_large_files_stay_where_they_are_and_small_ones_do_not(path, monkeypatch):
@@ -139,101 +129,140 @@ def test_a_flipped_bit_is_noticed(path, tmp_path, place):
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(content)
     with pytest.raises(UserError, match="damaged"):
-        open_demonstrations(damaged)
+        load_demonstrations(damaged, in_memory=False)
 
 
 def test_what_is_missing_or_no_demonstrations_is_said(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
-        open_demonstrations(tmp_path / "none.safetensors")
+        load_demonstrations(tmp_path / "none.safetensors", in_memory=False)
     (tmp_path / "short.safetensors").write_bytes(b"12345678")
     with pytest.raises(UserError, match="damaged"):
-        open_demonstrations(tmp_path / "short.safetensors")
+        load_demonstrations(tmp_path / "short.safetensors", in_memory=False)
 
 
-def test_a_file_that_shrinks_while_it_is_read_is_said(path, tmp_path):
-    copied = tmp_path / "copied.safetensors"
-    copied.write_bytes(path.read_bytes())
-    found, _ = open_demonstrations(copied)
-    copied.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(UserError, match="shorter"):
-        found.transitions(torch.arange(found.num_transitions))
+def copied(path, tmp_path) -> tuple[Path, ImitationData]:
+    copy = tmp_path / "copied.safetensors"
+    copy.write_bytes(path.read_bytes())
+    data = ImitationData(path=str(copy), batch_size=16, out_of_core=True)
+    data.setup("fit")
+    return copy, data
 
 
-def test_a_file_that_changes_after_it_was_checked_is_said(path, tmp_path):
-    copied = tmp_path / "copied.safetensors"
-    copied.write_bytes(path.read_bytes())
-    found, _ = open_demonstrations(copied)
-    found.close()
-    copied.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(UserError, match="has changed since it was checked"):
-        found.transitions(torch.arange(3))
-    copied.unlink()
-    with pytest.raises(UserError, match=r"cannot read '.*copied\.safetensors'"):
-        found.transitions(torch.arange(3))
+@pytest.mark.parametrize("written", [lambda content: content[:3000], lambda content: content + b" "])
+def test_a_file_that_is_written_to_while_it_is_read_is_said(path, tmp_path, written):
+    copy, data = copied(path, tmp_path)
+    data.batch(0)
+    copy.write_bytes(written(path.read_bytes()))
+    with pytest.raises(UserError, match=r"copied\.safetensors' has changed since it was checked; start again"):
+        data.batch(1)
 
 
-def test_a_disk_that_fails_is_said(path, monkeypatch):
-    found, _ = open_demonstrations(path)
+def test_a_file_that_is_replaced_or_deleted_is_served_as_it_was(path, tmp_path):
+    copy, data = copied(path, tmp_path)
+    memory = ImitationData(path=str(path), batch_size=16, out_of_core=False)
+    memory.setup("fit")
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "other").rename(copy)
+    assert_equal(data.batch(1), memory.batch(1))
+    copy.unlink()
+    assert_equal(data.batch(200), memory.batch(200))
 
-    def fails(*_):
-        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(disk_rows.os, "pread", fails)
-    with pytest.raises(UserError, match=r"cannot read '.*': Input/output error"):
-        found.transitions(torch.arange(3))
+def test_a_disk_that_cannot_be_mapped_is_said(path, monkeypatch):
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", fails)
+    with pytest.raises(UserError, match=r"cannot read the demonstrations file '.*': .*No such device"):
+        load_demonstrations(path, in_memory=False)
 
 
-def test_what_was_served_leaves_nothing_open(path, monkeypatch):
-    monkeypatch.setattr(disk_rows, "_SLOW", 0.0)
-    monkeypatch.setattr(disk_rows, "_AT_ONCE", 1)
-    memory, disk = both(path)
-    for module in (memory, disk):
-        module.batch(0)
-    assert isinstance(disk.training, DiskTrajectories)
-    rows, ahead = disk.training.observations, disk.source._ahead
-    assert ahead is not None
-    assert rows._file is not None
-    assert ahead._threads is not None
-    disk.teardown("fit")
-    assert rows._file is None
-    assert ahead._threads is None
-    assert_equal(disk.batch(1), memory.batch(1))  # and it can go on
-    threads = ahead._threads
-    assert threads is not None
-    disk.setup("fit")
-    assert ahead._threads is None
-    assert threads._shutdown
-    disk.teardown("fit")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks where Linux says what is mapped")
+def test_what_nobody_looks_at_any_more_is_not_mapped(path, tmp_path):
+    copy, data = copied(path, tmp_path)
+    data.batch(0)
+    assert str(copy) in Path("/proc/self/maps").read_text()
+    del data
+    gc.collect()
+    assert str(copy) not in Path("/proc/self/maps").read_text()
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that only it has, not those of files that are mapped."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["RssAnon"].split()[0]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks where Linux says what memory is used for")
+def test_observations_that_stay_in_the_file_take_no_memory(tmp_path, monkeypatch):
+    """Mapped pages that were looked at are the system's cache of the file, and are given back when memory is short."""
+    monkeypatch.setattr(validation, "_PIECE", 1 << 20)
+    frames, episodes, length = 32_000, 32, 999
+    path, size = tmp_path / "large.safetensors", frames * 3 * 40 * 8
+    part = Trajectories(
+        observations=torch.ones((length + 1) * episodes // 8, 3, 40, dtype=torch.float64),
+        actions=torch.zeros(length * episodes // 8, dtype=torch.int64),
+        rewards=torch.zeros(length * episodes // 8),
+        starts=torch.arange(episodes // 8 + 1) * length,
+        terminated=torch.ones(episodes // 8, dtype=torch.bool),
+        truncated=torch.zeros(episodes // 8, dtype=torch.bool),
+    )
+    of = Spaces(spaces.Box(0, 1, (3, 40), np.float64), spaces.Discrete(2))
+    write_in_pieces(path, (part for _ in range(8)), {"env": None}, of)
+    del part
+    before = anonymous_memory()
+    mapped, _ = load_demonstrations(path, in_memory=False)
+    training = mapped.select(torch.arange(1, episodes))
+    digest_of(training)
+    highest = anonymous_memory()
+    for first in range(0, training.num_transitions, 512):
+        training.transitions(torch.arange(first, min(first + 512, training.num_transitions)))
+        highest = max(highest, anonymous_memory())
+    assert highest - before < size / 2
 
 
 def test_checking_tells_how_far_it_is(path):
     seen: list[int] = []
-    open_demonstrations(path, seen.append)
+    load_demonstrations(path, in_memory=False, progress=seen.append)
     assert abs(sum(seen) - path.stat().st_size) < 4096
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.int64])
 def test_a_file_written_in_pieces_is_that_of_one_piece(tmp_path, played, dtype):
     played = replace(played, observations=played.observations.to(dtype))
-    metadata = {"env": ENV.to_dict(), "seed": 0, "source": "expert", "recipe": {"é": 1}}
-    save_demonstrations(tmp_path / "whole", played, metadata)
+    metadata = {"seed": 0, "source": "expert", "recipe": {"é": 1}}
+    bytes_of = np.uint8 if dtype == torch.uint8 else np.float32
+    of = ENV.spaces._replace(observation=spaces.Box(0, 1, ENV.observation_shape, bytes_of))
+    save_demonstrations(tmp_path / "whole", played, metadata, of)
     parts = (played.select(torch.arange(*span)) for span in ((0, 1), (1, 40), (40, 60)))
-    assert write_in_pieces(tmp_path / "pieces", parts, metadata) == played.num_transitions
+    assert write_in_pieces(tmp_path / "pieces", parts, metadata, of) == played.num_transitions
     assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
     assert {file.name for file in tmp_path.iterdir()} == {"whole", "pieces"}
 
 
+def test_numbers_as_actions_are_written_in_pieces_too(tmp_path, played):
+    played = replace(played, actions=torch.rand(played.num_transitions, 2, generator=torch.Generator().manual_seed(0)))
+    of = ENV.spaces._replace(action=spaces.Box(0, 1, (2,)))
+    save_demonstrations(tmp_path / "whole", played, {}, of)
+    parts = (played.select(torch.arange(*span)) for span in ((0, 20), (20, 60)))
+    write_in_pieces(tmp_path / "pieces", parts, {}, of)
+    assert (tmp_path / "pieces").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_what_cannot_be_written_leaves_nothing(tmp_path, played):
-    other = replace(played, observations=played.observations.float())
+    of = ENV.spaces._replace(observation=spaces.Box(0, 1, ENV.observation_shape))
+    parts = [replace(played, observations=played.observations.to(dtype)) for dtype in (torch.float32, torch.float64)]
     with pytest.raises(UserError, match="one shape and type"):
-        write_in_pieces(tmp_path / "file", iter([played, other]), {})
+        write_in_pieces(tmp_path / "file", iter(parts), {}, of)
+    with pytest.raises(UserError, match="do not fit the header"):
+        write_in_pieces(tmp_path / "file", iter([played]), {}, of)
     with pytest.raises(UserError, match="no episode"):
-        write_in_pieces(tmp_path / "file", iter([]), {})
+        write_in_pieces(tmp_path / "file", iter([]), {}, of)
 
     def fails():
         yield played
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_in_pieces(tmp_path / "file", fails(), {})
+        write_in_pieces(tmp_path / "file", fails(), {}, ENV.spaces)
     assert not list(tmp_path.iterdir())

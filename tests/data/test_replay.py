@@ -1,17 +1,24 @@
 """The replay buffer against sums written out by hand and a plain reference."""
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from iqlightning.data.replay import ReplayBuffer
 from iqlightning.errors import UserError
+from iqlightning.spaces import Spaces
 from iqlightning.types import StepResult
+
+
+def of_vectors(size: int) -> Spaces:
+    return Spaces(spaces.Box(-np.inf, np.inf, (size,)), spaces.Discrete(4))
 
 
 def filled(steps: int, capacity: int, num_envs: int = 3, seed: int = 0, **options) -> tuple[ReplayBuffer, list[dict]]:
     """A buffer after random steps, and the steps; an observation is (step, environment), a successor that plus 0.5."""
     generator = torch.Generator().manual_seed(seed)
-    buffer = ReplayBuffer(capacity, num_envs, (2,), torch.float32, **options)
+    buffer = ReplayBuffer(capacity, num_envs, of_vectors(2), torch.float32, **options)
     history = []
     for t in range(steps):
         obs = torch.stack([torch.full((num_envs,), float(t)), torch.arange(num_envs).float()], 1)
@@ -60,7 +67,7 @@ def test_samples_equal_a_plain_reference(n_step, steps):
 
 
 def test_three_steps_by_hand():
-    buffer = ReplayBuffer(6, 1, (1,), n_step=3, gamma=0.5)
+    buffer = ReplayBuffer(6, 1, of_vectors(1), n_step=3, gamma=0.5)
     ends = {2: "terminated", 4: "truncated"}
     for t in range(6):
         flags = {name: torch.tensor([ends.get(t) == name]) for name in ("terminated", "truncated")}
@@ -81,7 +88,7 @@ def test_three_steps_by_hand():
 def test_a_restored_buffer_goes_on_exactly(steps):
     buffer, _ = filled(steps, capacity=30, n_step=2)
     state = buffer.state_dict()
-    restored = ReplayBuffer(30, 3, (2,), torch.float32, n_step=2)
+    restored = ReplayBuffer(30, 3, of_vectors(2), torch.float32, n_step=2)
     restored.load_state_dict(state)
     for step in range(3):
         for one in (buffer, restored):
@@ -113,9 +120,9 @@ def test_a_cut_ends_unfinished_episodes():
 
 def test_sizes_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="at least 12"):
-        ReplayBuffer(11, 4, (2,), n_step=3)
+        ReplayBuffer(11, 4, of_vectors(2), n_step=3)
     with pytest.raises(UserError, match="n_step must be at least 1"):
-        ReplayBuffer(11, 4, (2,), n_step=0)
+        ReplayBuffer(11, 4, of_vectors(2), n_step=0)
     buffer, _ = filled(5, capacity=30)
     with pytest.raises(UserError, match="same capacity and num_envs"):
-        ReplayBuffer(60, 3, (2,)).load_state_dict(buffer.state_dict())
+        ReplayBuffer(60, 3, of_vectors(2)).load_state_dict(buffer.state_dict())

@@ -4,10 +4,21 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 
 from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
 from iqlightning.data.shards import share_of
 from iqlightning.spaces import num_actions, observation_high
+
+
+class Stretch(gymnasium.Env):
+    """Its actions are a box that is not supported."""
+
+    observation_space = spaces.Box(-1, 1, (2,))
+
+    def __init__(self, whole: bool = False) -> None:
+        self.action_space = spaces.Box(0, 9, (2,), np.int64) if whole else spaces.Box(-np.inf, np.inf, (2,))
 
 
 def test_cartpole_has_the_facts_of_its_spaces():
@@ -28,13 +39,16 @@ def test_planes_of_zeros_and_ones_are_not_bytes_of_255():
     ("config", "words"),
     [
         (GymnasiumConfig("CartPol-v1"), ["CartPol-v1", "did you mean 'CartPole-v"]),
-        (GymnasiumConfig("Pendulum-v1"), ["Pendulum-v1", "Box", "Discrete"]),
+        (GymnasiumConfig("Stretch-v0"), ["Stretch-v0", "Box without bounds", "Discrete and a Box", "with bounds"]),
+        (GymnasiumConfig("Stretch-v0", {"whole": True}), ["Stretch-v0", "Box of whole numbers", "real numbers"]),
         (GymnasiumConfig("FrozenLake-v1"), ["FrozenLake-v1", "Discrete", "Box"]),
         (GymnasiumConfig("CartPole-v1", {"wheels": 4}), ["CartPole-v1", "wheels"]),
         (GymnasiumConfig("antigravity:CartPole-v1"), ["antigravity:CartPole-v1", "import"]),
     ],
 )
-def test_what_cannot_be_used_is_refused(config, words):
+def test_what_cannot_be_used_is_refused(config, words, monkeypatch):
+    spec = EnvSpec("Stretch-v0", entry_point=Stretch)  # type: ignore[arg-type]
+    monkeypatch.setitem(gymnasium.registry, "Stretch-v0", spec)
     with pytest.raises(UserError) as error:
         config.make_batch(1, seed=0)
     assert all(word in str(error.value) for word in words), str(error.value)
@@ -124,5 +138,29 @@ def test_misuse_is_refused():
     with pytest.raises(RuntimeError, match="reset"):
         batch.step(torch.tensor([0, 0]))
     batch.reset()
-    with pytest.raises(ValueError, match="0 to 1"):
+    with pytest.raises(UserError, match=r"actions of 'CartPole-v1' must be from 0 to 1, but one is 2"):
         batch.step(torch.tensor([0, 2]))
+    with pytest.raises(UserError, match=r"needs actions of shape \(2,\) and type torch.int64"):
+        batch.step(torch.tensor([0.0, 1.0]))
+
+
+def test_real_actions_are_played_as_they_are():
+    batch = GymnasiumConfig("Pendulum-v1").make_batch(3, seed=5)
+    envs = [gymnasium.make("Pendulum-v1") for _ in range(3)]
+    first = np.stack([env.reset(seed=5 + i)[0] for i, env in enumerate(envs)])
+    assert (batch.reset().numpy() == first).all()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        actions = torch.rand((3, 1), generator=generator) * 4 - 2
+        result = batch.step(actions)
+        for i, env in enumerate(envs):
+            successor, reward, *_ = env.step(actions[i].numpy())
+            assert (result.next_obs[i].numpy() == successor).all()
+            assert float(result.rewards[i]) == pytest.approx(float(reward))
+    batch.step(torch.full((3, 1), 2.0) * (1 + 2**-23))  # the bound, but for rounding
+    with pytest.raises(UserError, match=r"'Pendulum-v1' must be from \[-2.0\] to \[2.0\], but one is \[2.5\]"):
+        batch.step(torch.tensor([[0.0], [2.5], [-9.0]]))
+    with pytest.raises(UserError, match=r"must be from .*, but one is \[nan\]"):
+        batch.step(torch.full((3, 1), torch.nan))
+    with pytest.raises(UserError, match=r"needs actions of shape \(3, 1\) and type torch.float32, not \(3,\)"):
+        batch.step(torch.zeros(3))

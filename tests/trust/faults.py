@@ -17,9 +17,9 @@ from iqlightning.algorithms import learner
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
-from iqlightning.data import collect
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.errors import UserError
+from iqlightning.gridworld.expert import ShortestPathExpert
 
 __all__ = [
     "EDGES",
@@ -192,4 +192,4 @@ def write_down(folder: Path) -> None:
     def act(*arguments: Any, **named: Any) -> None:
         note.write_text(json.dumps(json.loads(note.read_text()) + 1))
 
-    plant(collect, "shortest_path_parts", act)
+    plant(ShortestPathExpert, "parts", act)

@@ -139,6 +139,16 @@ def env(**changes: Any) -> str:
     return json.dumps(ENV.to_dict() | changes)
 
 
+def spaces(**changes: Any) -> str:
+    described = ENV.spaces.to_dict()
+    return json.dumps(
+        {
+            name: change and described[name] | change
+            for name, change in ({"observation": {}, "action": {}} | changes).items()
+        }
+    )
+
+
 HUGE = 1 << 62
 LIES: dict[str, Lie] = {
     **{f"{name} lie beyond the end": about_array(name, data_offsets=[0, 1 << 40]) for name in ARRAYS},
@@ -160,7 +170,23 @@ LIES: dict[str, Lie] = {
     "there is no metadata": lambda file: file.joined({k: v for k, v in file.header.items() if k != "__metadata__"}),
     "there is no version": about_metadata(schema_version=None),
     "the version is older": about_metadata(schema_version="0"),
-    "the version is newer": about_metadata(schema_version="2"),
+    "the version is newer": about_metadata(schema_version="3"),
+    "there are no spaces": about_metadata(spaces=None),
+    "spaces are not JSON": about_metadata(spaces="{"),
+    "spaces are nested without end": about_metadata(spaces="[" * 100_000),
+    "spaces are a list": about_metadata(spaces="[1]"),
+    "there is no space of observations": about_metadata(spaces=spaces(observation=None)),
+    "observations are of another shape": about_metadata(spaces=spaces(observation={"shape": [3, 4, 5]})),
+    "observations are of absurd size": about_metadata(spaces=spaces(observation={"shape": [1 << 31, 1 << 30]})),
+    "observations are of no numbers": about_metadata(spaces=spaces(observation={"dtype": "object"})),
+    "observations are long words": about_metadata(spaces=spaces(observation={"dtype": "S1000000000"})),
+    "observations have too many bounds": about_metadata(spaces=spaces(observation={"low": [0] * 7})),
+    "the space has fewer actions": about_metadata(spaces=spaces(action={"n": 1})),
+    "the space has no actions": about_metadata(spaces=spaces(action={"n": -1})),
+    "the space has actions of a kind that is not known": about_metadata(spaces=spaces(action={"kind": "os.system"})),
+    "the space has actions that are numbers": about_metadata(
+        spaces=spaces(action={"kind": "Box", "low": 0, "high": 4, "shape": [], "dtype": "float32"})
+    ),
     "the version is a word": about_metadata(schema_version="one"),
     "there is no checksum": about_metadata(sha256=None),
     "the checksum is another": about_metadata(sha256="0" * 64),
@@ -197,6 +223,10 @@ LIES: dict[str, Lie] = {
     "a flag is missing": in_arrays(truncated=lambda x: x[:-1]),
     "rewards are exact": in_arrays(rewards=lambda x: x.double()),
     "actions are a column": in_arrays(actions=lambda x: x[:, None]),
+    "actions are numbers": in_arrays(actions=lambda x: x.float()),
+    "actions are numbers in an older file": lambda file: about_metadata(schema_version="1", spaces=None)(
+        File.of(in_arrays(actions=lambda x: x.float())(file))
+    ),
     "there is no transition": in_arrays(
         actions=lambda x: x[:0], rewards=lambda x: x[:0], starts=lambda x: x[:1], observations=lambda x: x[:0]
     ),

@@ -1,18 +1,19 @@
-"""Files that were written once and are kept: the present version is read for ever, others are refused with advice.
+"""Files that were written once and are kept: they are read for ever, those of other versions are refused with advice.
 
 Version 1 is the first; the files of version 0 are the same ones under a lower number, as an older program would have
-written it. Run as a program, this writes files of a version that has none yet, and never touches those there are.
+written it. Demonstrations have a second version, with actions that are numbers; the kept ones are three episodes. Run
+as a program, this writes files of a version that has none yet, and never touches those there are.
 """
 
 import io
 import json
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 import torch
+from gymnasium import spaces
 from safetensors.torch import load_file
 
 from iqlightning import checkpoint_files
@@ -21,10 +22,12 @@ from iqlightning.checkpoints import load_policy
 from iqlightning.cli.main import main
 from iqlightning.data import demonstrations
 from iqlightning.data.demonstrations import load_demonstrations
+from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.gridworld.game.observation import observe
+from iqlightning.spaces import Spaces
+from iqlightning.types import Trajectories
 
 KEPT = Path(__file__).parent / "kept"
 EXPECTED = KEPT / "version_1.json"
@@ -77,7 +80,7 @@ def test_a_run_of_the_first_version_still_goes_on(workplace):
     stored = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert stored["global_step"] == 230
     before = read_checkpoint(KEPT / "version_1.ckpt")["state_dict"]
-    assert any(not torch.equal(value, stored["state_dict"][name]) for name, value in before.items())
+    assert any(not torch.equal(value, stored["state_dict"][f"agent.{name}"]) for name, value in before.items())
 
 
 def test_settings_that_came_later_are_at_their_defaults_in_an_older_run(workplace):
@@ -104,6 +107,35 @@ def test_a_dataset_of_the_first_version_is_still_read(workplace):
     workplace.fit("--data.path", str(KEPT / "version_1.safetensors"), "--data.episodes", "null")
 
 
+def driven() -> Trajectories:
+    """Three episodes of Pendulum, or of what looks like them."""
+    lengths = torch.tensor([5, 2, 4])
+    angle = torch.arange(14) / 7
+    return Trajectories(
+        observations=torch.stack([angle.cos(), angle.sin(), angle], 1),
+        actions=torch.linspace(-2, 2, 11)[:, None],
+        rewards=-torch.arange(11.0),
+        starts=torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
+        terminated=torch.tensor([False, True, False]),
+        truncated=torch.tensor([True, False, True]),
+    )
+
+
+DRIVEN = {"env": GymnasiumConfig("Pendulum-v1").to_dict(), "seed": 0, "source": "by hand", "recipe": {"episodes": 3}}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_dataset_of_the_second_version_is_still_read(in_memory):
+    trajectories, metadata = load_demonstrations(KEPT / "version_2.safetensors", in_memory=in_memory)
+    assert metadata == DRIVEN
+    for name in ("observations", "actions", "rewards", "starts", "terminated", "truncated"):
+        torch.testing.assert_close(getattr(trajectories, name), getattr(driven(), name))
+    header, _ = demonstrations.header_of(KEPT / "version_2.safetensors")
+    assert header["schema_version"] == "2"
+    described = Spaces.from_dict(json.loads(header["spaces"]))
+    assert (described.observation_shape, described.action) == ((3,), spaces.Box(-2, 2, (1,)))
+
+
 @pytest.mark.parametrize("command", ["fit", "validate", "evaluate", "export"])
 def test_a_checkpoint_of_another_version_is_refused_with_advice(workplace, command):
     path = str(KEPT / "version_0.ckpt")
@@ -117,7 +149,7 @@ def test_a_checkpoint_of_another_version_is_refused_with_advice(workplace, comma
 def test_a_dataset_of_another_version_is_refused_with_advice(workplace):
     path = str(KEPT / "version_0.safetensors")
     sentence = workplace.refused("fit", "--config", "tiny.yaml", "--data.path", path)
-    assert "version_0.safetensors' has schema version 0, but this program reads version 1" in sentence
+    assert "version_0.safetensors' has schema version 0, but this program reads version 1 and 2" in sentence
     assert "make the file again or install the program that wrote it" in sentence
 
 
@@ -136,24 +168,16 @@ def test_the_kept_files_are_small():
     assert all(file.stat().st_size < 20_000 for file in KEPT.iterdir())
 
 
-def _write(folder: Path) -> None:
-    """Makes the files with the program as it is now."""
-    version = checkpoint_files.SCHEMA_VERSION
-    if (KEPT / f"version_{version}.ckpt").exists():
-        sys.exit(f"the files of version {version} are kept as they are")
+def _write_checkpoint(folder: Path) -> None:
+    """Makes one with the program as it is now."""
+    name = f"version_{checkpoint_files.SCHEMA_VERSION}"
     (folder / "kept.yaml").write_text(SETTINGS)
     places = ("--trainer.default_root_dir", str(folder), "--data.directory", str(folder))
     main(["fit", "--config", str(folder / "kept.yaml"), *places])
     content = (folder / "kept" / "version_0" / "checkpoints" / "last.ckpt").read_bytes()
-    (KEPT / f"version_{version}.ckpt").write_bytes(content)
-    env = GridWorldConfig(height=4, width=4, num_walls=2)
-    metadata = {"env": env.to_dict(), "seed": 0, "source": "shortest-path expert", "recipe": {"episodes": 8}}
-    made = shortest_path_demonstrations(env, 8, seed=0)
-    demonstrations.save_demonstrations(KEPT / f"version_{version}.safetensors", made, metadata)
-    dataset = {"actions": made.actions.tolist(), "starts": made.starts.tolist()}
-    dataset |= {"observations": int(made.observations.sum()), "metadata": metadata}
-    policy = facts(load_policy(KEPT / f"version_{version}.ckpt"))
-    EXPECTED.write_text(json.dumps({"policy": policy, "dataset": dataset}, indent=1) + "\n")
+    (KEPT / f"{name}.ckpt").write_bytes(content)
+    expected = {"policy": facts(load_policy(KEPT / f"{name}.ckpt"))}
+    (KEPT / f"{name}.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
 def _lower() -> None:
@@ -168,6 +192,11 @@ def _lower() -> None:
 
 
 if __name__ == "__main__":
-    with TemporaryDirectory() as made_in:
-        _write(Path(made_in))
-    _lower()
+    if not (KEPT / f"version_{checkpoint_files.SCHEMA_VERSION}.ckpt").exists():
+        with TemporaryDirectory() as made_in:
+            _write_checkpoint(Path(made_in))
+    dataset = KEPT / f"version_{demonstrations.SCHEMA_VERSION}.safetensors"
+    if not dataset.exists():
+        demonstrations.save_demonstrations(dataset, driven(), DRIVEN)
+    if not (KEPT / "version_0.ckpt").exists():
+        _lower()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from iqlightning.algorithms.updates.eager import EagerUpdate
-from iqlightning.algorithms.updates.step import Objective, Updated
+from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.updates.eager import EagerUpdate, Updated
 from iqlightning.types import Batch, Transition
 
 __all__ = ["CompiledUpdate"]

@@ -1,15 +1,29 @@
 """One gradient step, operation by operation."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from iqlightning.agents.agent import Objective
 from iqlightning.algorithms.updates.flat_weights import FlatWeights
-from iqlightning.algorithms.updates.step import Objective, Updated
 
-__all__ = ["EagerUpdate"]
+__all__ = ["EagerUpdate", "Updated"]
+
+
+class Updated(NamedTuple):
+    """What an update leaves behind.
+
+    Attributes:
+        names: of the scalars.
+        scalars: loss, terms and the norm of the gradient before clipping; on the device, one by one or as a vector.
+        diagnostics: computes further scalars; of the weights before the update.
+    """
+
+    names: list[str]
+    scalars: tuple[Tensor, ...] | Tensor
+    diagnostics: Callable[[], dict[str, Tensor]]
 
 
 class EagerUpdate:

@@ -7,11 +7,11 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from iqlightning.agents.agent import Step
 from iqlightning.algorithms.updates.backward import backward_for
 from iqlightning.algorithms.updates.compiled import CompiledUpdate
-from iqlightning.algorithms.updates.eager import EagerUpdate
+from iqlightning.algorithms.updates.eager import EagerUpdate, Updated
 from iqlightning.algorithms.updates.flat_weights import FlatWeights
-from iqlightning.algorithms.updates.step import Step, Updated
 from iqlightning.types import Batch
 
 __all__ = ["Updater", "make_updater"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.analysis.speed import setups, whole_runs
 from iqlightning.analysis.speed.bench import Bench
 from iqlightning.analysis.speed.breakdown import Parts
@@ -20,7 +21,6 @@ from iqlightning.gridworld.encoders.grid_cnn import GridCNN
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.gridworld.game.state import GridWorldBatch
-from iqlightning.losses.values import SoftValue
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import QPolicy
 
@@ -188,7 +188,7 @@ def _dqn(bench: Bench) -> list[Result]:
 def _evaluation(bench: Bench) -> list[Result]:
     env, episodes = GridWorldConfig(), bench.many(10_000)
     network = _grid_network().requires_grad_(False)
-    policy = QPolicy(network, SoftValue(), 0.99, env)
+    policy = QPolicy(SoftQ.of(env.spaces, network), 0.99, env)
     found = bench.race({"play": lambda: timed(episodes, lambda: evaluate_gridworld(policy, env, episodes, 0))})
     seconds = tuple(each.wall / each.units * 10_000 for each in found["play"])
     what = "evaluation of 10,000 episodes, GridCNN, untrained"

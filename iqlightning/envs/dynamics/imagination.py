@@ -118,14 +118,14 @@ class Imagination:
         Warns in a sentence where the model predicts badly.
 
         Raises:
-            UserError: if observations are no vectors.
+            UserError: if observations are no vectors, or actions are not discrete.
         """
         if known.obs.ndim != 2 or not known.obs.is_floating_point():
             raise UserError(
                 f"data.imagined models vectors of numbers, but observations have the shape {tuple(known.obs.shape[1:])}"
                 " or are bytes; leave it out"
             )
-        self.model.fit(known, num_actions(spaces.action))
+        self.model.fit(known, num_actions(spaces.action))  # complains of actions that are not numbered
         explained = self.model.explained
         worst = int(explained.argmin())
         if not explained[worst] >= _TRUSTED:

@@ -1,4 +1,4 @@
-"""Which symmetries an environment has: those of the square for GridWorld, left and right for some of Gymnasium's."""
+"""Left and right exchanged in some of Gymnasium's environments."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.data.augment import Augmentation, GridSymmetry
-from iqlightning.envs.gymnasium import GymnasiumConfig
-from iqlightning.errors import UserError
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.types import EnvConfig, Transition
+from iqlightning.types import Transition
 
-__all__ = ["MIRRORS", "Mirror", "MirrorSymmetry", "symmetry_of"]
+__all__ = ["MIRRORS", "Mirror", "MirrorSymmetry"]
 
 
 class Mirror(NamedTuple):
@@ -68,21 +64,3 @@ class MirrorSymmetry:
         """Observations (B, F), mirrored or not."""
         chosen = keys & 1
         return observations.gather(1, self._order[chosen]) * self._signs[chosen].to(observations.dtype)
-
-
-def symmetry_of(env: EnvConfig, device: str | torch.device = "cpu") -> Augmentation:
-    """The augmentation by the symmetries of an environment.
-
-    Raises:
-        UserError: if none are known.
-    """
-    if isinstance(env, GridWorldConfig):
-        channels, height, width = env.observation_shape
-        return GridSymmetry(channels, height, width, device=device)
-    # arguments may change the dynamics (wind), and then nothing is promised
-    if isinstance(env, GymnasiumConfig) and env.id in MIRRORS and not env.kwargs:
-        return MirrorSymmetry(MIRRORS[env.id], device=device)
-    raise UserError(
-        f"data.symmetries turns grids, but the environment is '{env.name}'; set it to false (valid: GridWorld, "
-        f"{', '.join(MIRRORS)}, without arguments)"
-    )
