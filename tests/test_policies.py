@@ -1,16 +1,19 @@
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
 from iqlightning.losses.values import SoftValue
 from iqlightning.nets.encoders import MLP
-from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
+from iqlightning.spaces import Spaces
 
 
-def policy(temperature: float = 0.5) -> QPolicy:
+def policy(temperature: float = 0.5) -> AgentPolicy:
     torch.manual_seed(0)
-    return QPolicy(QNetwork((4,), 3, 1.0, MLP), SoftValue(temperature), gamma=0.9)
+    spaces = Spaces(Box(-10, 10, (4,)), Discrete(3))
+    return AgentPolicy(SoftQ(spaces, MLP, value=SoftValue(temperature)), gamma=0.9)
 
 
 def test_shapes_and_dtypes_for_any_real_dtype():

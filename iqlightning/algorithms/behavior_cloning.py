@@ -1,66 +1,43 @@
 """Behaviour cloning: maximum likelihood of the expert's actions, the baseline of every comparison."""
 
-from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
-from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
-from iqlightning.algorithms.schedules import Schedule
-from iqlightning.errors import UserError
-from iqlightning.losses.cloning import cloning_loss
+from iqlightning.agents.agent import Objective, Step
+from iqlightning.algorithms.learner import EncoderFactory, Learner
 from iqlightning.losses.values import SoftValue
-from iqlightning.nets.encoders.encoder import Encoder
-from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.types import Batch
 
 __all__ = ["BehaviorCloning"]
 
 
 class BehaviorCloning(Learner):
-    """min_Q -E_expert[log softmax(Q(s, .) / temperature)_a].
+    """min -E_expert[log pi(a | s)], in nats (Pomerleau 1991).
 
-    Q is identified only up to a constant for each state, so neither V nor the recovered reward means anything here;
-    they exist so that the same tools can show it.
+    Where actions are discrete, pi is softmax(Q(s, .) / temperature). Q is identified only up to a constant for each
+    state, so neither V nor the recovered reward means anything here; they exist so that the same tools can show it.
 
     Args:
-        encoder: see ``Learner``.
-        head: see ``Learner``.
+        encoder: builds the agent's encoder from an observation's shape.
         temperature: of the softmax.
-        gamma: of the recovered reward that value maps show; training does not use it.
-        optimizer: see ``Learner``.
-        schedule: see ``Learner``.
-        max_grad_norm: see ``Learner``.
-        log_every: see ``Learner``.
-        seed: see ``Learner``.
-        compile: see ``Learner``.
+        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`; ``gamma`` is that of the recovered
+            reward that value maps show, training does not use it.
     """
 
-    def __init__(
-        self,
-        encoder: Callable[[tuple[int, ...]], Encoder],
-        head: Callable[[tuple[int, ...], int], Head] = PlainHead,
-        temperature: float = 1.0,
-        gamma: float = 0.99,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
-        max_grad_norm: float | None = None,
-        log_every: int = 20,
-        seed: int = 0,
-        compile: bool = False,
-    ) -> None:
-        super().__init__(
-            encoder, head, SoftValue(temperature), gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile
-        )
+    def __init__(self, encoder: EncoderFactory | None = None, temperature: float = 1.0, **settings: Any) -> None:
+        super().__init__(encoder, value=SoftValue(temperature), target=None, copies=1, **settings)
+
+    def steps(self) -> list[Step]:
+        """Those of the agent's policy."""
+        return self.agent.cloning_steps(self.objective)
 
     def objective(self, batch: Batch) -> Objective:
         """The negative log-likelihood; ``log_likelihood`` is its only term."""
-        expert = batch.get("expert")
-        if expert is None:
-            raise UserError("BehaviorCloning learns from demonstrations: take ImitationData as the data")
-        q = self.network(expert.obs)
-        loss = cloning_loss(q, expert.actions, self.value.temperature)
+        (expert,) = self.parts_of(batch)
+        log_likelihood = self.agent.log_prob(expert.obs, expert.actions).mean()
 
         def diagnostics() -> dict[str, Tensor]:
-            return self.diagnose(q, expert.actions)
+            return self.agent.diagnose(self.agent.bellman([expert]))
 
-        return Objective(loss, {"log_likelihood": -loss}, diagnostics)
+        return Objective(-log_likelihood, {"log_likelihood": log_likelihood}, diagnostics)

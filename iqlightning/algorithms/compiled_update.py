@@ -41,7 +41,7 @@ class CompiledUpdate:
 
     Args:
         eager: the update to compile, on flat weights.
-        networks: by name, those that the objective uses; the one called ``network`` is trained.
+        networks: by name, those that the objective uses; what ``eager.flat`` holds of them is trained.
         say: called with one sentence if compiling fails.
     """
 
@@ -50,7 +50,9 @@ class CompiledUpdate:
         self.eager, self.flat, self.say = eager, eager.flat, say
         self.objective, self.backward, self.step = eager.objective, eager.backward, eager.step
         self._module = _Traced(networks, self.objective)
-        self._names = [f"networks.network.{name}" for name in self.flat.names]
+        stepped = {id(each): place for place, each in enumerate(self.flat.parameters)}
+        by_place = {stepped[id(each)]: name for name, each in self._module.named_parameters() if id(each) in stepped}
+        self._names = [by_place[place] for place in range(len(stepped))]
         trained = set(self._names)
         others = [*self._module.named_parameters(), *self._module.named_buffers()]
         self._other_names = [name for name, _ in others if name not in trained]

@@ -1,24 +1,23 @@
 """Deep Q-learning (Mnih et al. 2015) and its usual options: double, dueling (a head), n-step (the data), Munchausen."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from iqlightning import keyed
-from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
-from iqlightning.algorithms.schedules import Schedule
+from iqlightning.agents.agent import Objective
+from iqlightning.agents.soft_q import SoftQ
+from iqlightning.algorithms.learner import EncoderFactory, Learner
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
 from iqlightning.losses.munchausen import Munchausen
 from iqlightning.losses.td import td_loss, td_target
 from iqlightning.losses.values import MaxValue
-from iqlightning.nets.encoders.encoder import Encoder
-from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.types import Batch, EnvConfig
+from iqlightning.spaces import num_actions
+from iqlightning.types import Batch
 
 __all__ = ["DQN"]
 
@@ -32,29 +31,22 @@ class DQN(Learner):
     policy, where it is sampled, draws from softmax(Q / temperature) at that temperature.
 
     Args:
-        encoder: see ``Learner``.
-        head: see ``Learner``; DuelingHead for a dueling network.
-        gamma: see ``Learner``.
+        encoder: builds the agent's encoder from an observation's shape.
         double_q: double Q-learning; None for it unless there is ``munchausen``, whose target has no maximum.
-        target: how the target network follows.
+        target: how the target network follows; by default by a hundredth at every update.
         epsilon_start: exploration at the beginning.
         epsilon_end: exploration after ``epsilon_steps``.
         epsilon_steps: environment transitions over which it falls.
         reward_scale: rewards are multiplied by it in the target, so that Q has the scale networks begin at.
         munchausen: adds the policy's log-probability to the reward; None for plain DQN.
-        optimizer: see ``Learner``.
-        schedule: see ``Learner``.
-        max_grad_norm: see ``Learner``.
-        log_every: see ``Learner``.
-        seed: see ``Learner``.
-        compile: see ``Learner``.
+        max_grad_norm: gradients are scaled down to this Euclidean norm; None for no clipping.
+        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`, ``head: DuelingHead`` for a dueling
+            network among them.
     """
 
     def __init__(
         self,
-        encoder: Callable[[tuple[int, ...]], Encoder],
-        head: Callable[[tuple[int, ...], int], Head] = PlainHead,
-        gamma: float = 0.99,
+        encoder: EncoderFactory | None = None,
         double_q: bool | None = None,
         target: TargetUpdate | None = None,
         epsilon_start: float = 1.0,
@@ -62,15 +54,14 @@ class DQN(Learner):
         epsilon_steps: int = 10_000,
         reward_scale: float = 1.0,
         munchausen: Munchausen | None = None,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
         max_grad_norm: float | None = 10.0,
-        log_every: int = 20,
-        seed: int = 0,
-        compile: bool = False,
+        **settings: Any,
     ) -> None:
         value = MaxValue() if munchausen is None else munchausen.value
-        super().__init__(encoder, head, value, gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile)
+        target = target or TargetUpdate(every=1, rate=0.01)
+        super().__init__(
+            encoder, value=value, target=target, copies=1, agent=None, max_grad_norm=max_grad_norm, **settings
+        )
         if not 0 <= epsilon_end <= epsilon_start <= 1:
             raise UserError(
                 f"exploration needs 0 <= epsilon_end <= epsilon_start <= 1, not {epsilon_end} and {epsilon_start}"
@@ -81,7 +72,6 @@ class DQN(Learner):
             raise UserError("the target of Munchausen takes no maximum: set double_q to false, or munchausen to null")
         self.double_q = munchausen is None if double_q is None else double_q
         self.munchausen = munchausen
-        self.target = target or TargetUpdate(every=1, rate=0.01)
         self.epsilon_start = epsilon_start
         self.epsilon_end = epsilon_end
         self.epsilon_steps = epsilon_steps
@@ -93,33 +83,25 @@ class DQN(Learner):
         """Its own experience."""
         return frozenset({"policy"})
 
-    def build(self, env: EnvConfig) -> None:
-        """The network and its target."""
-        super().build(env)
-        self.target_network: nn.Module = self.target.copy(self.network)
-
     def objective(self, batch: Batch) -> Objective:
         """The temporal-difference loss; ``td_error`` is the mean absolute error of Q(s, a)."""
-        data = batch.get("policy")
-        if data is None:
-            raise UserError("DQN learns from its own experience: take ReplayData as the data, not demonstrations")
+        (data,) = self.parts_of(batch)
         if data.rewards is None:
             raise UserError("DQN needs rewards; demonstrations are served without them")
-        next_q = None
-        if self.double_q and self.network.encoder.shares_work:
-            q, next_q = self.network(torch.cat([data.obs, data.next_obs])).chunk(2)
+        agent = self.agent
+        assert isinstance(agent, SoftQ)
+        if self.double_q:
+            q, next_q = agent.q_values_of_both(data.obs, data.next_obs)
         else:
-            q = self.network(data.obs)
+            q, next_q = agent.q_values(data.obs), None
         with torch.no_grad():
-            if self.double_q and next_q is None:  # no gradient goes this way: not to compute it is a third less work
-                next_q = self.network(data.next_obs)
-            target_q = self.target_network(data.next_obs)
+            target_q = agent.q_values(data.next_obs, target=True)
             rewards = data.rewards.to(q.dtype) * self.reward_scale
             if self.munchausen is None:
                 best = (target_q if next_q is None else next_q).argmax(1, keepdim=True)
                 next_v = target_q.gather(1, best)[:, 0]
             else:
-                rewards = rewards + self.munchausen.reward(self.target_network(data.obs), data.actions)
+                rewards = rewards + self.munchausen.reward(agent.q_values(data.obs, target=True), data.actions)
                 next_v = self.munchausen.value(target_q)
             target = td_target(rewards, next_v, data.terminated, self.gamma, data.steps)
         q_a = q.gather(1, data.actions[:, None])[:, 0]
@@ -127,13 +109,9 @@ class DQN(Learner):
 
         def diagnostics() -> dict[str, Tensor]:
             epsilon = torch.tensor(self.epsilon(self._env_steps), device=q.device)
-            return self.diagnose(q, data.actions) | {"epsilon": epsilon}
+            return agent.diagnose_q(q, data.actions) | {"epsilon": epsilon}
 
         return Objective(loss, {"td_error": (q_a - target).detach().abs().mean()}, diagnostics)
-
-    def after_update(self, update: int) -> None:
-        """Moves the target network."""
-        self.target(self.target_network, self.network, update)
 
     def epsilon(self, env_steps: int) -> float:
         """Exploration probability after ``env_steps`` transitions."""
@@ -150,9 +128,9 @@ class DQN(Learner):
             envs: numbers of these environments among those of all processes.
         """
         self._env_steps = env_steps
-        greedy = self.network(observations).argmax(1)
+        greedy = self.agent.act(observations)
         keys = (Stream.EXPLORATION, self.seed, env_steps, envs)
-        random = keyed.integers(*keys, 1, bound=self.network.num_actions)
+        random = keyed.integers(*keys, 1, bound=num_actions(self.agent.spaces.action))
         return torch.where(keyed.uniform(*keys, 0) < self.epsilon(env_steps), random, greedy)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,16 +7,28 @@ is then paid once for all of them. Whatever the grouping, ``trainer.global_step`
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
+from jaxtyping import Int
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 
+from iqlightning.agents.agent import (
+    Agent,
+    AgentFactory,
+    Bellman,
+    Objective,
+    OptimizerFactory,
+    Step,
+    agent_from_recipe,
+)
+from iqlightning.agents.older import agent_recipe_of, current_names
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.algorithms.compiled_update import CompiledUpdate
 from iqlightning.algorithms.eager_update import EagerUpdate, Updated
 from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
@@ -24,18 +36,21 @@ from iqlightning.algorithms.process_gather import Gather, average, gather_by_mes
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.since_log import SinceLog
 from iqlightning.errors import UserError
+from iqlightning.keyed import Stream
 from iqlightning.losses.values import ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
-from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import POLICY_SCHEMA, QPolicy
-from iqlightning.spaces import num_actions, observation_high
+from iqlightning.nets.target import TargetUpdate
+from iqlightning.policies import POLICY_SCHEMA, AgentPolicy
 from iqlightning.types import Batch, EnvConfig, Transition
 
-__all__ = ["Learner", "Objective", "OptimizerFactory"]
+__all__ = ["EncoderFactory", "HeadFactory", "Learner"]
 
-OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
-"""Builds the optimizer from parameters."""
+EncoderFactory = Callable[[tuple[int, ...]], Encoder]
+"""Builds an encoder from the shape of one observation."""
+
+HeadFactory = Callable[[tuple[int, ...], int], Head]
+"""Builds a head from the encoder's feature shape and the number of actions."""
 
 _REMEDY = "; try a lower learning rate or a smaller --model.max_grad_norm"
 
@@ -44,56 +59,60 @@ def _adam(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
 
-class Objective(NamedTuple):
-    """What an algorithm computes of a batch.
-
-    Attributes:
-        loss: the scalar to minimise.
-        terms: its terms, scalars; their means over the updates since the last log are logged.
-        diagnostics: further scalars, computed on the updates that are logged only.
-    """
-
-    loss: Tensor
-    terms: dict[str, Tensor]
-    diagnostics: Callable[[], dict[str, Tensor]]
+_REMEDIES = {
+    "expert": "take ImitationData as the data",
+    "initial": "take demonstrations of whole episodes, or ExpertStates as the value term",
+    "policy": "play in training: --data.online of ImitationData, or ReplayData where nothing is imitated",
+}
 
 
 class Learner(lightning.LightningModule, ABC):
-    """A Q-network, its optimizer and the update loop.
+    """An agent, its optimizers and the update loop.
 
-    The network takes its shapes from ``trainer.datamodule.env`` when a run begins, so that no size stands twice in a
+    The agent takes its spaces from ``trainer.datamodule.env`` when a run begins, so that no size stands twice in a
     configuration; outside a trainer call :meth:`build` with an environment's configuration.
 
+    ``encoder``, ``head``, ``value``, ``target`` and ``copies`` are the settings of
+    :class:`~iqlightning.agents.soft_q.SoftQ`, the agent of discrete actions; another agent has its own.
+
     Args:
-        encoder: builds the encoder from an observation's shape.
-        head: builds the head from the encoder's feature shape and the number of actions.
-        value: V from Q.
+        encoder: builds the agent's encoder from an observation's shape.
         gamma: discount in [0, 1).
-        optimizer: builds the optimizer from parameters.
+        head: builds the head from the encoder's feature shape and the number of actions.
+        value: V from Q: SoftValue (by default at temperature 0.01), AnnealedSoftValue for a scheduled temperature, or
+            MaxValue for a policy without entropy.
+        target: V(s') from a target network that follows so; None takes it from the network itself.
+        copies: Q-networks of their own weights, of which the smallest Q is the policy's and V's; 2 for twin Q.
+        agent: builds another agent from the spaces of the environment; None for SoftQ.
+        optimizer: builds the optimizer from parameters; by default Adam at 1e-3.
         schedule: of the learning rate.
         max_grad_norm: gradients are scaled down to this Euclidean norm; None for no clipping.
         log_every: updates between two logged points.
         seed: of the initial weights and of drawn actions.
         compile: whether loss, gradient and optimizer step are compiled into one function. Compiling takes seconds to a
             minute at first, so that it pays on long runs of small networks.
+
+    Raises:
+        UserError: if a value is out of range, or settings of SoftQ are given beside another agent.
     """
 
-    copies: int = 1
-    """Q-networks of which the smallest counts; an algorithm may offer more than one."""
-
+    agent: Agent
     trainer: Any  # Lightning's own annotation forbids the attributes that are read below
 
     def __init__(
         self,
-        encoder: Callable[[tuple[int, ...]], Encoder],
-        head: Callable[[tuple[int, ...], int], Head],
-        value: ValueFunction,
-        gamma: float,
-        optimizer: OptimizerFactory | None,
-        schedule: Schedule | None,
-        max_grad_norm: float | None,
-        log_every: int,
-        seed: int,
+        encoder: EncoderFactory | None = None,
+        gamma: float = 0.99,
+        head: HeadFactory | None = None,
+        value: ValueFunction | None = None,
+        target: TargetUpdate | None = None,
+        copies: int = 1,
+        agent: AgentFactory | None = None,
+        optimizer: OptimizerFactory | None = None,
+        schedule: Schedule | None = None,
+        max_grad_norm: float | None = None,
+        log_every: int = 20,
+        seed: int = 0,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -104,9 +123,7 @@ class Learner(lightning.LightningModule, ABC):
         if log_every < 1:
             raise UserError(f"log_every counts updates and must be at least 1, not {log_every}")
         self.automatic_optimization = False
-        self.encoder_factory = encoder
-        self.head_factory = head or PlainHead
-        self.value = value
+        self.agent_factory = agent or _soft_q(type(self).__name__, encoder, head, value, target, copies)
         self.gamma = gamma
         self.optimizer_factory = optimizer or _adam
         self.schedule = schedule or Constant()
@@ -115,7 +132,6 @@ class Learner(lightning.LightningModule, ABC):
         self.seed = seed
         self.compiled = compile
         self.env: EnvConfig | None = None
-        self.network: QNetwork
         # a NaN is a finding, not something to leave out of a mean
         self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
         self.held_out_agreement = MeanMetric(nan_strategy="disable")
@@ -132,23 +148,34 @@ class Learner(lightning.LightningModule, ABC):
         return frozenset({"expert"})
 
     def build(self, env: EnvConfig) -> None:
-        """Makes the networks for an environment; weights depend on ``seed`` alone."""
+        """Makes the agent for an environment; weights depend on ``seed`` alone."""
         self.env = env
-        self.network = self.fresh_network()
+        self.agent = self.fresh_agent()
 
-    def fresh_network(self) -> QNetwork:
-        """A network with the run's initial weights."""
+    def fresh_agent(self) -> Agent:
+        """An agent with the run's initial weights."""
         assert self.env is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return QNetwork(
-                self.env.observation_shape,
-                num_actions(self.env.spaces.action),
-                observation_high(self.env.spaces.observation),
-                self.encoder_factory,
-                self.head_factory,
-                self.copies,
+            return self.agent_factory(self.env.spaces)
+
+    def steps(self) -> list[Step]:
+        """What the optimizers step at every update."""
+        return self.agent.steps(self.objective)
+
+    def parts_of(self, batch: Batch) -> list[Transition]:
+        """The expert's and the policy's transitions, those of the two that the objective needs.
+
+        Raises:
+            UserError: if the batch lacks what it needs.
+        """
+        missing = [name for name in sorted(self.needs) if name not in batch]
+        if missing:
+            raise UserError(
+                f"{type(self).__name__} needs {' and '.join(missing)} data here, which this run does not have; "
+                f"{_REMEDIES[missing[0]]}"
             )
+        return [batch[name] for name in ("expert", "policy") if name in self.needs]  # type: ignore[literal-required]
 
     def configure_model(self) -> None:
         """Lightning's hook: builds the networks once the data, and with it the environment, is known."""
@@ -158,18 +185,13 @@ class Learner(lightning.LightningModule, ABC):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Lightning's hook."""
         self.updater = self._gather = None
-        optimizer, self._flat = flat_optimizer(self.trainable, self.optimizer_factory)
+        optimizer, self._flat = flat_optimizer(self.steps()[0].module, self.optimizer_factory)
         return optimizer
 
     @property
-    def trainable(self) -> nn.Module:
-        """What the optimizer steps and the gradient's norm counts: the network, unless an algorithm learns more."""
-        return self.network
-
-    @property
-    def policy(self) -> QPolicy:
+    def policy(self) -> AgentPolicy:
         """The policy of the present weights."""
-        return QPolicy(self.network, self.value, self.gamma, self.env)
+        return AgentPolicy(self.agent, self.gamma, self.env)
 
     # ---- the update
 
@@ -177,8 +199,26 @@ class Learner(lightning.LightningModule, ABC):
     def objective(self, batch: Batch) -> Objective:
         """The loss of a batch, its terms, and diagnostics."""
 
-    def after_update(self, update: int) -> None:
-        """Called after gradient update number ``update`` (from 1), within the step: target networks move here."""
+    @property
+    def network(self) -> Any:
+        """The network of Q(s, .)."""
+        return self.agent.network
+
+    @property
+    def value(self) -> Any:
+        """V from Q(s, .)."""
+        return self.agent.value
+
+    def explore(self, observations: Tensor, env_steps: int, envs: Int[Tensor, " num_envs"]) -> Tensor:
+        """Actions drawn from the policy for an online run, keyed by seed, transitions so far and environment.
+
+        Args:
+            observations: (N, *shape) of this process's environments.
+            env_steps: transitions collected so far, by all processes.
+            envs: (N,) numbers of these environments among those of all processes.
+        """
+        with torch.no_grad():
+            return self.agent.act(observations, sample=True, keys=(Stream.SAMPLE, self.seed, env_steps, envs))
 
     def training_step(self, batches: Iterable[Batch], batch_idx: int = 0) -> STEP_OUTPUT:
         """One gradient update for each batch."""
@@ -194,11 +234,11 @@ class Learner(lightning.LightningModule, ABC):
             factor = factor_at(update, total)
             for group, rate in zip(groups, rates, strict=True):
                 group["lr"] = rate * factor
-            self.value.at(update)
+            self.agent.at(update)
             logs = (update + 1) % log_every == 0
             made = updater(batch, logs)
             update += 1
-            self.after_update(update)
+            self.agent.after_update(update)
             self._accumulate(made)
             self._count_update()
             if logs:
@@ -206,8 +246,9 @@ class Learner(lightning.LightningModule, ABC):
         return None
 
     def _make_updater(self, optimizer: torch.optim.Optimizer) -> EagerUpdate | CompiledUpdate:
-        parameters = [each for each in self.network.parameters() if each.requires_grad]
-        eager = EagerUpdate(self.objective, self._backward, optimizer, parameters, self._flat, self.max_grad_norm)
+        step = self.steps()[0]
+        parameters = [each for each in step.module.parameters() if each.requires_grad]
+        eager = EagerUpdate(step.objective, self._backward, optimizer, parameters, self._flat, self.max_grad_norm)
         self.updater = eager
         if self.compiled:
             obstacle = self._obstacle_to_compiling()
@@ -221,8 +262,8 @@ class Learner(lightning.LightningModule, ABC):
     def _obstacle_to_compiling(self) -> str | None:
         if self.trainer.world_size > 1:
             return "only runs of one process are compiled"
-        if type(self.value).at is not ValueFunction.at:
-            return f"{type(self.value).__name__} changes from update to update"
+        if self.agent.scheduled:
+            return "its temperature changes from update to update"
         if self._flat is None:
             return "this optimizer treats each parameter as a matrix of its own"
         return None
@@ -307,19 +348,13 @@ class Learner(lightning.LightningModule, ABC):
         return torch.where(signs == 0, everybody.mean(0), signs * (signs * everybody).amax(0))
 
     @torch.no_grad()
-    def diagnose(self, q: Tensor, actions: Tensor, rewards: Tensor | None = None) -> dict[str, Tensor]:
-        """Mean Q, V and V - Q, the policy's entropy in nats, the recovered reward's mean and range."""
-        q_a = q.gather(1, actions[:, None])[:, 0]
-        v = self.value(q)
-        log_pi = torch.log_softmax(q / self.value.temperature, dim=1)
-        scalars = {
-            "q": q_a.mean(),
-            "v": v.mean(),
-            "v_minus_q": (v - q_a).mean(),
-            "entropy": -(log_pi.exp() * log_pi).sum(1).mean(),
-        }
-        if rewards is not None:
-            scalars |= {"reward": rewards.mean(), "reward_min": rewards.min(), "reward_max": rewards.max()}
+    def diagnose(self, bellman: Bellman) -> dict[str, Tensor]:
+        """Means of Q, V, V - Q, entropy and recovered reward (and its range); V and reward of the policy's moves."""
+        rewards, *rest = (part.rewards(self.gamma) for part in bellman.parts)
+        scalars = self.agent.diagnose(bellman)
+        scalars |= {"reward": rewards.mean(), "reward_min": rewards.min(), "reward_max": rewards.max()}
+        if rest:
+            scalars |= {"policy_reward": rest[0].mean(), "policy_v": bellman.parts[1].v.mean()}
         return scalars
 
     # ---- evaluation on held-out data
@@ -330,7 +365,7 @@ class Learner(lightning.LightningModule, ABC):
         torchmetrics takes no part in a change of precision.
         """
         self._require_finite(self.trainer.global_step)
-        if next(self.network.parameters()).dtype == torch.float64:
+        if next(self.agent.parameters()).dtype == torch.float64:
             for metric in (self.held_out_log_likelihood, self.held_out_agreement):
                 metric.set_dtype(torch.float64)
 
@@ -340,10 +375,8 @@ class Learner(lightning.LightningModule, ABC):
         if expert is None:
             return
         if len(expert.actions):  # a process's last share may be empty; it logs all the same, so that none waits
-            q = self.network(expert.obs)
-            log_pi = torch.log_softmax(q / self.value.temperature, dim=1)
-            self.held_out_log_likelihood.update(log_pi.gather(1, expert.actions[:, None])[:, 0])
-            self.held_out_agreement.update((q.argmax(1) == expert.actions).float())
+            self.held_out_log_likelihood.update(self.agent.log_prob(expert.obs, expert.actions))
+            self.held_out_agreement.update(self.agent.agreement(expert.obs, expert.actions))
         self.log("val/log_likelihood", self.held_out_log_likelihood, on_epoch=True, batch_size=len(expert.actions))
         self.log("val/expert_agreement", self.held_out_agreement, on_epoch=True, batch_size=len(expert.actions))
 
@@ -355,8 +388,7 @@ class Learner(lightning.LightningModule, ABC):
         expert = batch.get("expert")
         if expert is None:
             raise UserError("predict reads held-out demonstrations: take ImitationData as the data")
-        q = self.network(expert.obs)
-        return {"q": q, "v": self.value(q), "actions": q.argmax(1)}
+        return self.agent.predict(expert.obs)
 
     # ---- checkpoints
 
@@ -366,8 +398,7 @@ class Learner(lightning.LightningModule, ABC):
         checkpoint["iqlightning"] = {
             "schema": POLICY_SCHEMA,
             "algorithm": type(self).__name__,
-            "network": self.network.recipe,
-            "value": self.value.to_dict(),
+            "agent": self.agent.recipe,
             "gamma": self.gamma,
             "env": self.env.to_dict(),
             "seed": self.seed,
@@ -381,19 +412,33 @@ class Learner(lightning.LightningModule, ABC):
         """Refuses a checkpoint of another algorithm or network with a sentence instead of a list of keys."""
         stored = checkpoint.get("iqlightning", {})
         # a scheduled temperature is the one that the weights were trained at last
-        self.value.at(max(int(checkpoint.get("global_step", 0)) - 1, 0))
+        self.agent.at(max(int(checkpoint.get("global_step", 0)) - 1, 0))
         if stored.get("algorithm") != type(self).__name__:
             raise UserError(
                 f"the checkpoint is of {stored.get('algorithm')}, this run's algorithm is {type(self).__name__}"
             )
-        ours, theirs = self.network.recipe, stored["network"]
-        if theirs != ours:
-            # with the arguments that have been added since, at their defaults
-            theirs = QNetwork.from_recipe(theirs).recipe
+        ours, theirs = self.agent.architecture, agent_recipe_of(stored)
+        # built, so that arguments that have been added since stand at their defaults
+        theirs = agent_from_recipe(theirs).architecture if theirs["kind"] == self.agent.recipe["kind"] else theirs
         if theirs != ours:
             part = next(name for name in ours | theirs if ours.get(name) != theirs.get(name))
             raise UserError(
                 f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
             )
+        checkpoint["state_dict"] = current_names(checkpoint["state_dict"])
         if "since_log" in checkpoint:  # earlier versions began their means anew
             self._since_log.load_state_dict(checkpoint["since_log"], self.trainer.global_rank, self.trainer.world_size)
+
+
+def _soft_q(
+    algorithm: str,
+    encoder: EncoderFactory | None,
+    head: HeadFactory | None,
+    value: ValueFunction | None,
+    target: TargetUpdate | None,
+    copies: int,
+) -> AgentFactory:
+    """The agent of an algorithm that is given none."""
+    if encoder is None:
+        raise UserError(f"{algorithm} needs an encoder, such as MLP")
+    return lambda spaces: SoftQ(spaces, encoder, head or PlainHead, value, target, copies)

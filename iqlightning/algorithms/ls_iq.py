@@ -1,19 +1,15 @@
 """LS-IQ: least-squares inverse Q-learning (Al-Hafez et al. 2023, arXiv 2303.00599)."""
 
-from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from iqlightning.algorithms.expert_and_policy import bellman_terms, draw_actions, expert_and_policy
-from iqlightning.algorithms.learner import Learner, Objective, OptimizerFactory
-from iqlightning.algorithms.schedules import Schedule
+from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.learner import EncoderFactory, Learner
 from iqlightning.losses.ls_iq import RewardBounds, ls_iq_loss
-from iqlightning.losses.values import SoftValue, ValueFunction
-from iqlightning.nets.encoders.encoder import Encoder
-from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.types import Batch, EnvConfig
+from iqlightning.types import Batch
 
 __all__ = ["LSIQ"]
 
@@ -22,91 +18,57 @@ class LSIQ(Learner):
     r"""max_Q E_E[r] - E_mix[V(s) - gamma V(s')] - c E_mix[r^2], r = Q(s, a) - gamma V(s'), online.
 
     Args:
-        encoder: see ``Learner``.
-        head: see ``Learner``.
+        encoder: builds the agent's encoder from an observation's shape.
         c: weight of the squared reward; rewards of the optimum lie in [-1 / c, 1 / c].
         clip_targets: keep V(s') within +-1 / (c (1 - gamma)).
         fixed_expert_target: see ``losses.ls_iq.ls_iq_loss``.
         absorbing_states: see ``losses.ls_iq.ls_iq_loss``.
-        value: V from Q; by default soft at temperature 0.01.
-        gamma: see ``Learner``.
-        target: how the target network follows.
-        copies: see ``IQLearn``.
-        optimizer: see ``Learner``.
-        schedule: see ``Learner``.
-        max_grad_norm: see ``Learner``.
-        log_every: see ``Learner``.
-        seed: see ``Learner``.
-        compile: see ``Learner``.
+        target: how the target network follows; by default by a hundredth at every update.
+        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
     """
 
     def __init__(
         self,
-        encoder: Callable[[tuple[int, ...]], Encoder],
-        head: Callable[[tuple[int, ...], int], Head] = PlainHead,
+        encoder: EncoderFactory | None = None,
         c: float = 0.5,
         clip_targets: bool = True,
         fixed_expert_target: bool = False,
         absorbing_states: bool = True,
-        value: ValueFunction | None = None,
-        gamma: float = 0.99,
         target: TargetUpdate | None = None,
-        copies: int = 1,
-        optimizer: OptimizerFactory | None = None,
-        schedule: Schedule | None = None,
-        max_grad_norm: float | None = None,
-        log_every: int = 20,
-        seed: int = 0,
-        compile: bool = False,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            encoder, head, value or SoftValue(), gamma, optimizer, schedule, max_grad_norm, log_every, seed, compile
-        )
-        self.bounds = RewardBounds.of(c, gamma)
+        super().__init__(encoder, target=target or TargetUpdate(every=1, rate=0.01), **settings)
+        self.bounds = RewardBounds.of(c, self.gamma)
         self.c = c
         self.clip_targets = clip_targets
         self.fixed_expert_target = fixed_expert_target
         self.absorbing_states = absorbing_states
-        self.copies = copies
-        self.target = target or TargetUpdate(every=1, rate=0.01)
 
     @property
     def needs(self) -> frozenset[str]:
         """Demonstrations and its own experience."""
         return frozenset({"expert", "policy"})
 
-    def build(self, env: EnvConfig) -> None:
-        """The network and its target."""
-        super().build(env)
-        self.target_network: nn.Module = self.target.copy(self.network)
-
     def objective(self, batch: Batch) -> Objective:
         """The loss of ``losses.ls_iq``."""
-        expert, policy = expert_and_policy(batch, "LSIQ")
-        (of_expert, of_policy), q = bellman_terms(self.network, self.target_network, self.value, [expert, policy])
-        loss, scalars = ls_iq_loss(
-            of_expert,
-            of_policy,
-            self.c,
-            self.gamma,
-            self.clip_targets,
-            self.fixed_expert_target,
-            self.absorbing_states,
-        )
+        bellman = self.agent.bellman(self.parts_of(batch))
+
+        def of_terms(expert: Any, policy: Any) -> tuple[Tensor, dict[str, Tensor]]:
+            return ls_iq_loss(
+                expert,
+                policy,
+                self.c,
+                self.gamma,
+                self.clip_targets,
+                self.fixed_expert_target,
+                self.absorbing_states,
+            )
+
+        loss, terms = bellman.objective(of_terms)
 
         def diagnostics() -> dict[str, Tensor]:
-            next_v = torch.cat([of_expert.next_v, of_policy.next_v])
-            return self.diagnose(q[0], expert.actions, of_expert.rewards(self.gamma)) | {
-                "policy_reward": of_policy.rewards(self.gamma).mean(),
-                "clipped_targets": (next_v.abs() > self.bounds.q).to(next_v.dtype).mean(),
-            }
+            next_v = torch.cat([part.next_v for part in bellman.parts])
+            beyond = (next_v.abs() > self.bounds.q).to(next_v.dtype).mean()
+            return self.diagnose(bellman) | {"clipped_targets": beyond}
 
-        return Objective(loss, scalars, diagnostics)
-
-    def after_update(self, update: int) -> None:
-        """Moves the target network."""
-        self.target(self.target_network, self.network, update)
-
-    def explore(self, observations: Tensor, env_steps: int, envs: Tensor) -> Tensor:
-        """Actions drawn from softmax(Q / temperature) for N environments, (N, *shape)."""
-        return draw_actions(self.network, observations, self.value.temperature, self.seed, env_steps, envs)
+        return Objective(loss, terms, diagnostics)

@@ -1,9 +1,11 @@
 """Behaviour cloning as the bar to beat: the run's own network, batches and number of updates, another loss."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.algorithms.learner import Learner
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.losses.cloning import cloning_loss
@@ -59,7 +61,7 @@ def train_cloning(
         progress: called with 1 after each update.
     """
     temperature = learner.value.temperature
-    network = learner.fresh_network().to(next(learner.network.parameters()))
+    network: Any = learner.fresh_agent().network.to(next(learner.network.parameters()))
     parameters = list(network.parameters())
     optimizer = learner.optimizer_factory(parameters)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -79,4 +81,4 @@ def train_cloning(
         if progress is not None:
             progress(1)
     network.eval().requires_grad_(False)
-    return QPolicy(network, SoftValue(temperature), learner.gamma, learner.env)
+    return QPolicy(SoftQ.of(learner.agent.spaces, network, SoftValue(temperature)), learner.gamma, learner.env)

@@ -149,7 +149,7 @@ PROGRAM = """
         assert trainer.global_step == steps
         if save:
             trainer.save_checkpoint(save)
-        return torch.cat([each.detach().flatten() for each in model.network.parameters()])
+        return torch.cat([each.detach().flatten() for each in model.agent.network.parameters()])
 
     def complaints():
         found = [each for each in said if each.startswith("compile has no effect")]

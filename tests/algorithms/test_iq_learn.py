@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import iqlightning
+from iqlightning.agents import SoftQ
 from iqlightning.algorithms import IQFromObservations, IQLearn
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
@@ -47,7 +48,7 @@ def test_a_gradient_penalty_is_added_and_logged():
     total = terms["value_term"] - terms["expert_term"] + terms["penalty"]
     assert objective.loss.item() == pytest.approx(total.item(), rel=1e-5)
     objective.loss.backward()
-    assert all(p.grad is not None for p in model.network.parameters())
+    assert all(p.grad is not None for p in model.agent.network.parameters())
 
 
 def test_the_share_at_the_guard_is_logged():
@@ -61,9 +62,9 @@ def test_the_guard_is_held_against_the_rewards_that_the_divergence_sees():
     model = built(divergence=TotalVariation(0.5), absorbing_states=True, gamma=0.99)
     expert = transitions(0)._replace(terminated=torch.ones(16).bool())
     with torch.no_grad():
-        for weights in model.network.parameters():
+        for weights in model.agent.network.parameters():
             weights.zero_()
-        model.network.head.q[-1].bias.fill_(-2.0)
+        model.agent.network.head.q[-1].bias.fill_(-2.0)
     assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 0.0
     model.absorbing_states = False
     assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 1.0
@@ -72,14 +73,14 @@ def test_the_guard_is_held_against_the_rewards_that_the_divergence_sees():
 @pytest.mark.parametrize("target", [None, TargetUpdate()])
 def test_twins_give_each_copy_the_loss_with_the_smallest_v(target: TargetUpdate | None):
     one, twins = built(target=target), built(copies=2, target=target)
-    assert torch.equal(one.network(transitions(0).obs), twins.network.each(transitions(0).obs)[0])
+    assert torch.equal(one.agent.network(transitions(0).obs), twins.agent.network.each(transitions(0).obs)[0])
     loss = twins.objective(batch()).loss
     loss.backward()
-    assert all(p.grad is not None and p.grad.any() for p in twins.network.others.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in twins.agent.network.others.parameters())
     # two equal copies are one network
-    twins.network.others[0].load_state_dict(one.network.state_dict())
+    twins.agent.network.others[0].load_state_dict(one.agent.network.state_dict())
     if target is not None:
-        twins.target_network.load_state_dict(twins.network.state_dict())
+        twins.agent.target_network.load_state_dict(twins.agent.network.state_dict())
     assert twins.objective(batch()).loss.item() == pytest.approx(one.objective(batch()).loss.item(), rel=1e-6)
 
 
@@ -121,7 +122,10 @@ def test_a_sure_inverse_model_turns_it_into_iq_learn(monkeypatch):
 def test_q_waits_until_the_inverse_model_is_surer(unsure, learns):
     model = built(IQFromObservations, unsure=unsure)
     model.objective(batch()).loss.backward()
-    assert any(bool((each.grad != 0).any()) for each in model.network.parameters() if each.grad is not None) == learns
+    assert (
+        any(bool((each.grad != 0).any()) for each in model.agent.network.parameters() if each.grad is not None)
+        == learns
+    )
     assert all(bool((each.grad != 0).any()) for each in model.inverse.head.parameters())
 
 
@@ -138,7 +142,7 @@ def test_the_inverse_model_learns_moves_wherever_they_are_made():
     next_obs = batches.step(actions).next_obs
     moved = (obs != next_obs).flatten(1).any(1)
     torch.manual_seed(0)
-    inverse = InverseDynamics(config.observation_shape, 4, 1.0, LocalCNN)
+    inverse = InverseDynamics(config.spaces, LocalCNN)
     optimizer = torch.optim.Adam(inverse.parameters(), lr=3e-3)
     for _ in range(150):
         loss = torch.nn.functional.cross_entropy(inverse(obs[:256], next_obs[:256]), actions[:256])
@@ -152,17 +156,19 @@ def test_the_inverse_model_learns_moves_wherever_they_are_made():
 
 def test_twins_with_a_falling_temperature_come_back_from_their_checkpoint(tmp_path):
     value = AnnealedSoftValue(1.0, 0.1, updates=20)
-    model = IQLearn(lambda shape: MLP(shape, hidden=(16,)), copies=2, value=value)
+    model: Any = IQLearn(lambda shape: MLP(shape, hidden=(16,)), copies=2, value=value)
     keep = ModelCheckpoint(dirpath=str(tmp_path), save_last=True)
     iqlightning_trainer(tmp_path, keep).fit(
         model, ImitationData(ENV, episodes=40, batch_size=16, directory=str(tmp_path / "data"), updates_per_epoch=10)
     )
     policy = iqlightning.load_policy(tmp_path / "last.ckpt")
-    assert isinstance(policy.value, SoftValue)
+    agent = policy.agent
+    assert isinstance(agent, SoftQ)
+    assert isinstance(agent.value, SoftValue)
     # the last of 20 updates is number 19
-    assert policy.value.temperature == pytest.approx(0.1 ** (19 / 20))
+    assert policy.temperature == pytest.approx(0.1 ** (19 / 20))
     observations = transitions(3).obs
-    assert torch.equal(policy.q_values(observations), model.network(observations).detach())
+    assert torch.equal(policy.q_values(observations), model.agent.network(observations).detach())
 
 
 def iqlightning_trainer(folder, keep: ModelCheckpoint):

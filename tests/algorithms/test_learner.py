@@ -90,10 +90,10 @@ def test_the_grouping_of_updates_changes_nothing_with_rollouts(updates_per_step:
 
 
 def test_the_munchausen_target_is_the_formula():
-    model = DQN(small, gamma=0.9, reward_scale=0.5, munchausen=Munchausen(weight=0.7, temperature=0.2, floor=-0.4))
+    model: Any = DQN(small, gamma=0.9, reward_scale=0.5, munchausen=Munchausen(weight=0.7, temperature=0.2, floor=-0.4))
     model.build(ENV)
     with torch.no_grad():  # another target network than the network itself
-        for parameter in model.target_network.parameters():
+        for parameter in model.agent.target_network.parameters():
             parameter.mul_(3.0)
     data = Transition(
         obs=torch.randint(2, (9, 3, 4, 4), generator=torch.Generator().manual_seed(0)).float(),
@@ -105,8 +105,8 @@ def test_the_munchausen_target_is_the_formula():
         steps=torch.tensor([1, 2, 3] * 3),
     )
     with torch.no_grad():
-        before, after = (model.target_network(each).double() for each in (data.obs, data.next_obs))
-        own = model.network(data.obs).double()
+        before, after = (model.agent.target_network(each).double() for each in (data.obs, data.next_obs))
+        own = model.agent.network(data.obs).double()
     policy, next_policy = (torch.softmax(each / 0.2, 1) for each in (before, after))
     log_probability = (0.2 * policy.log())[torch.arange(9), data.actions].clamp(min=-0.4)
     value = (next_policy * (after - 0.2 * next_policy.log())).sum(1).masked_fill(data.terminated, 0.0)

@@ -31,15 +31,15 @@ BATCH = Batch(expert=transitions(0), policy=transitions(1))
 def test_every_copy_gets_a_gradient(kind: Any):
     twins = built(kind, copies=2)
     twins.objective(BATCH).loss.backward()
-    for parameters in (twins.network.head.parameters(), twins.network.others.parameters()):
+    for parameters in (twins.agent.network.head.parameters(), twins.agent.network.others.parameters()):
         assert all(weights.grad is not None and weights.grad.any() for weights in parameters)
 
 
 @pytest.mark.parametrize("kind", [LSIQ, SQIL])
 def test_two_equal_copies_are_one_network(kind: Any):
     one, twins = built(kind), built(kind, copies=2)
-    twins.network.others[0].load_state_dict(one.network.state_dict())
-    twins.target_network.load_state_dict(twins.network.state_dict())
+    twins.agent.network.others[0].load_state_dict(one.agent.network.state_dict())
+    twins.agent.target_network.load_state_dict(twins.agent.network.state_dict())
     assert twins.objective(BATCH).loss.item() == pytest.approx(one.objective(BATCH).loss.item(), rel=1e-6)
     ours, theirs = (model.objective(BATCH).diagnostics() for model in (one, twins))
     assert {name: value.item() for name, value in ours.items()} == pytest.approx(
@@ -50,4 +50,4 @@ def test_two_equal_copies_are_one_network(kind: Any):
 def test_the_smaller_q_is_the_policys():
     twins = built(LSIQ, copies=2)
     observations = transitions(2).obs
-    assert torch.equal(twins.network(observations), twins.network.each(observations).amin(0))
+    assert torch.equal(twins.agent.network(observations), twins.agent.network.each(observations).amin(0))

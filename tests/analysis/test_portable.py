@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.analysis import portable as portable_module
 from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
 from iqlightning.envs.gymnasium import GymnasiumConfig
@@ -18,24 +19,23 @@ from iqlightning.gridworld.encoders import (
     RecurrentPlanner,
     ValueIterationNetwork,
 )
+from iqlightning.gridworld.encoders import portable as portable_encoders
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.log_planner import _portable_path_costs, path_costs
+from iqlightning.gridworld.encoders.portable import player_cell
 from iqlightning.gridworld.game.layouts import draw_layouts
 from iqlightning.losses.values import MaxValue, SoftValue
 from iqlightning.nets.encoders import MLP
-from iqlightning.nets.encoders import portable as portable_encoders
-from iqlightning.nets.encoders.portable import player_cell
 from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 GRID = GridWorldConfig(height=6, width=5, num_walls=4)
 
 
 def policy_of(env, encoder, value=None):
     torch.manual_seed(0)
-    network = QNetwork(env.observation_shape, env.num_actions, env.observation_high, encoder)
-    network.eval().requires_grad_(False)
-    return QPolicy(network, value or SoftValue(0.1), 0.9, env)
+    agent = SoftQ(env.spaces, encoder, value=value or SoftValue(0.1)).eval().requires_grad_(False)
+    return AgentPolicy(agent, 0.9, env)
 
 
 @pytest.mark.parametrize("iterations", [None, 3])

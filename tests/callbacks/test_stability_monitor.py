@@ -56,7 +56,7 @@ def test_weights_that_are_no_numbers_stop_the_run_and_leave_the_last_checkpoint(
         def on_validation_start(self, trainer, pl_module):
             if trainer.global_step == 20:
                 with torch.no_grad():
-                    next(model.network.parameters()).fill_(math.nan)
+                    next(model.agent.network.parameters()).fill_(math.nan)
 
     with pytest.raises(UserError, match=r"the weights network\.\S+ are not finite"):
         trainer(tmp_path, [Spoil(), keep]).fit(model, demonstrations(tmp_path))

@@ -101,11 +101,11 @@ def test_cloning_repeats_exactly_learns_and_leaves_the_learner_alone(fitted: tup
     model, data = fitted
     before = {name: value.clone() for name, value in model.state_dict().items()}
     counted: list[int] = []
-    one = train_cloning(model, expert_batches(data, 1), 60, progress=counted.append)
-    other = train_cloning(model, expert_batches(data, 1), 60)
+    one: Any = train_cloning(model, expert_batches(data, 1), 60, progress=counted.append)
+    other: Any = train_cloning(model, expert_batches(data, 1), 60)
     assert sum(counted) == 60
-    for name, value in one.network.state_dict().items():
-        assert torch.equal(value, other.network.state_dict()[name])
+    for name, value in one.agent.network.state_dict().items():
+        assert torch.equal(value, other.agent.network.state_dict()[name])
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     expert = data.training.transitions()

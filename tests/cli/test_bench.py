@@ -20,7 +20,7 @@ def test_rows_are_measured_and_written(workplace):
     rows = {result["row"]: result for result in written["results"]}
     assert set(rows) == {"expert", "environment"}
     assert rows["environment"]["median"] > 0
-    assert set(rows["environment"]["rates"]) == {"compiled", "plain numpy loop"}
+    assert set(rows["environment"]["rates"]) == {"eager", "plain numpy loop"}
 
 
 def test_fit_is_measured_beside_a_raw_loop_with_its_parts(workplace):

@@ -201,7 +201,7 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
         ("--gym CartPole-v1", ["'CartPole-v1' has no expert of its own"]),
         ("--gym CartPole-v1 --policy heuristic", ["no heuristic for 'CartPole-v1'", "LunarLander-v3"]),
         ("--policy heuristic", ["no heuristic for 'gridworld", "LunarLander-v3"]),
-        ("--gym Blackjack-v1 --policy random", ["Blackjack-v1", "Tuple", "only Box"]),
+        ("--gym FrozenLake-v1 --policy random", ["FrozenLake-v1", "Discrete", "only Box"]),
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),

@@ -269,7 +269,7 @@ def test_weights_that_are_not_finite_never_replace_good_ones(workplace, monkeypa
         class BreakAt(Callback):
             def on_validation_start(self, trainer, pl_module):
                 if trainer.global_step == 20:
-                    next(pl_module.network.parameters()).data.view(-1)[0] = float("nan")
+                    next(pl_module.agent.network.parameters()).data.view(-1)[0] = float("nan")
         """,
     )
     monkeypatch.syspath_prepend(workplace.folder)

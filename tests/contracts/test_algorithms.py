@@ -59,7 +59,7 @@ def test_one_update_lowers_the_loss_on_a_fixed_batch(algorithm):
     batch = fixed_batch()
     before = model.objective(batch).loss
     before.backward()
-    torch.optim.SGD(model.trainable.parameters(), lr=1e-3).step()
+    torch.optim.SGD(model.steps()[0].module.parameters(), lr=1e-3).step()
     assert model.objective(batch).loss < before
 
 

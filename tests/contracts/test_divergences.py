@@ -124,7 +124,7 @@ def test_a_penalty_is_nothing_or_a_scalar_that_reaches_the_weights(divergence: D
     flags = torch.zeros(6, dtype=torch.bool)
     batch = Transition(torch.randn(6, 3), torch.zeros(6, dtype=torch.int64), torch.randn(6, 3), flags, flags)
     for policy in (None, batch._replace(obs=torch.randn(4, 3))):
-        penalty = divergence.penalty(network, batch, policy)
+        penalty = divergence.penalty(lambda obs, _: network(obs), batch, policy)
         if penalty is not None:
             network.zero_grad()
             penalty.backward()

@@ -190,10 +190,10 @@ def batch(obs: torch.Tensor) -> Transition:
 def test_the_gradient_penalty_of_a_linear_q_by_hand():
     # Q = (3x + 4y, 0): gradient norms 5 and 0, so ((5 - 1)^2 + (0 - 1)^2) / 2 = 8.5, wherever the points are
     weights = torch.tensor([[3.0, 0.0], [4.0, 0.0]])
-    penalty = GradientPenalty(weight=2.0)(lambda x: x @ weights, batch(torch.randn(8, 2)), None)
+    penalty = GradientPenalty(weight=2.0)(lambda x, _: x @ weights, batch(torch.randn(8, 2)), None)
     assert penalty.item() == pytest.approx(17.0, rel=1e-4)
     # pixels up to 10 that the network divides by 10: the same function of what the network sees
-    scaled = GradientPenalty(weight=2.0)(lambda x: x / 10 @ weights, batch(10 * torch.randn(8, 2)), None, scale=10.0)
+    scaled = GradientPenalty(weight=2.0)(lambda x, _: x / 10 @ weights, batch(10 * torch.randn(8, 2)), None, scale=10.0)
     assert scaled.item() == pytest.approx(17.0, rel=1e-4)
 
 
@@ -204,7 +204,7 @@ def test_interpolated_points_lie_between_their_two_ends():
 
 def test_images_of_bytes_are_interpolated_as_numbers():
     pictures = torch.randint(256, (4, 3, 2, 2), dtype=torch.uint8)
-    penalty = GradientPenalty()(lambda x: x.flatten(1)[:, :2] / 255, batch(pictures), batch(pictures.flip(0)), 255.0)
+    penalty = GradientPenalty()(lambda x, _: x.flatten(1)[:, :2] / 255, batch(pictures), batch(pictures.flip(0)), 255.0)
     assert penalty.item() == pytest.approx(0.0, abs=1e-6)
 
 
@@ -215,7 +215,7 @@ def test_a_penalty_can_go_with_any_divergence():
     assert both.domain == Hellinger(5.0).domain
     nested = Penalized(Wasserstein1(weight=1.0), weight=2.0)
     weights = torch.tensor([[3.0], [4.0]])
-    penalty = nested.penalty(lambda x: x @ weights, batch(torch.randn(4, 2)), None)
+    penalty = nested.penalty(lambda x, _: x @ weights, batch(torch.randn(4, 2)), None)
     assert penalty is not None
     assert penalty.item() == pytest.approx(48.0, rel=1e-4)
 

@@ -80,7 +80,7 @@ def test_a_run_of_the_first_version_still_goes_on(workplace):
     stored = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert stored["global_step"] == 230
     before = read_checkpoint(KEPT / "version_1.ckpt")["state_dict"]
-    assert any(not torch.equal(value, stored["state_dict"][name]) for name, value in before.items())
+    assert any(not torch.equal(value, stored["state_dict"][f"agent.{name}"]) for name, value in before.items())
 
 
 def test_settings_that_came_later_are_at_their_defaults_in_an_older_run(workplace):

@@ -10,7 +10,7 @@ from iqlightning.analysis.intervals import Estimate, estimate, share
 from iqlightning.analysis.report.charts import interval_bar
 from iqlightning.analysis.report.examination import Examination
 from iqlightning.analysis.runs import Group, Run, differing_settings
-from iqlightning.gridworld.game.planning import GOAL_REWARD
+from iqlightning.gridworld.game.rules import GOAL_REWARD
 
 __all__ = ["Exhibit", "environment_of", "results_table", "runs_table", "truth_table"]
 

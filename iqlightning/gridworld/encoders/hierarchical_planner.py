@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
-from iqlightning.nets.encoders.portable import repeat
+from iqlightning.gridworld.encoders.portable import repeat
 
 __all__ = ["HierarchicalPlanner"]
 

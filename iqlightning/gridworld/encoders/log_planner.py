@@ -17,8 +17,10 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
-from iqlightning.nets.encoders.encoder import Encoder, require_grid
-from iqlightning.nets.encoders.portable import player_cell, until_it_stays
+from iqlightning.gridworld.encoders.planes import neighbours, require_grid
+from iqlightning.gridworld.encoders.portable import player_cell, until_it_stays
+from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["LogPlanner", "path_costs"]
 
@@ -72,9 +74,9 @@ class _PathCosts(torch.autograd.Function):
             flow = handed
 
 
-def _offsets(stride: int) -> tuple[int, int, int, int]:
+def _offsets(stride: int) -> tuple[int, ...]:
     """Where the cells above, right, below and left of the first one begin in a line padded by ``stride``."""
-    return 0, stride + 1, 2 * stride, stride - 1
+    return tuple(stride + step for step in cell_steps(stride))
 
 
 def path_costs(
@@ -102,10 +104,9 @@ def _portable_path_costs(cost: Tensor, source: Tensor, longest: int | None) -> T
     begin = torch.full_like(cost, _FAR).masked_fill(source[:, None], 0.0)
 
     def iterate(total: Tensor) -> Tensor:
-        p = F.pad(total, (1, 1, 1, 1), value=_FAR)
-        vertical = torch.minimum(p[:, :, :-2, 1:-1], p[:, :, 2:, 1:-1])
-        horizontal = torch.minimum(p[:, :, 1:-1, :-2], p[:, :, 1:-1, 2:])
-        return torch.minimum(total, torch.minimum(vertical, horizontal) + cost)
+        up, right, down, left = neighbours(total, _FAR)
+        nearest = torch.minimum(torch.minimum(up, down), torch.minimum(left, right))
+        return torch.minimum(total, nearest + cost)
 
     # no way is longer than there are cells
     return until_it_stays(iterate, begin, source[0].numel() if longest is None else longest)
@@ -164,7 +165,7 @@ class LogPlanner(Encoder):
         )
         stride = width + 2
         here = (row + 1) * stride + column + 1
-        there = torch.stack([here - stride, here + 1, here + stride, here - 1], dim=1)
+        there = torch.stack([here + step for step in cell_steps(stride)], dim=1)
         costs, kinds = plans[which[:, None], there].split([plans.shape[-1] - 3, 3], dim=-1)
         own = plans[which, here][:, None, :-3]
         value = torch.exp(-own).expand(-1, 4, -1)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from iqlightning.evaluation.choice import draw_actions
 from iqlightning.gridworld.game.observation import parse
-from iqlightning.gridworld.game.planning import edge_table, shortest_paths
+from iqlightning.gridworld.game.planning import shortest_paths
+from iqlightning.gridworld.game.rules import next_cells_from
 from iqlightning.keyed import Stream, hash_keys, uniform
 
 __all__ = ["ShortestPathPolicy"]
@@ -35,8 +36,7 @@ class ShortestPathPolicy:
         walls, player, goal = parse(observations)
         distances = self._plan(walls, goal).flatten(1)
         # as in planning.optimal_actions, but at the player's cell alone
-        ahead = edge_table(*walls.shape[1:], device=walls.device)[player]
-        ahead = torch.where(walls.flatten(1).gather(1, ahead), player[:, None], ahead)
+        ahead = next_cells_from(walls, player)
         left = distances.gather(1, player[:, None])
         optimal = ((distances.gather(1, ahead) == left - 1) & (left > 0)).double()
         optimal = torch.where(optimal.any(1, keepdim=True), optimal, 1.0)

@@ -15,7 +15,8 @@ from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, edge_table, shortest_moves
+from iqlightning.gridworld.game.planning import manhattan_distance, shortest_moves
+from iqlightning.gridworld.game.rules import edge_table, episode_returns, move_players
 from iqlightning.types import Policy
 
 __all__ = ["evaluate_gridworld", "play_grids"]
@@ -99,7 +100,7 @@ def play_grids(
     device, (batch, height, width) = walls.device, walls.shape
     if episodes is None:
         episodes = torch.arange(batch, device=device)
-    edges, blocking = edge_table(height, width, device), walls.flatten(1)
+    edges, blocking = edge_table(height, width, device).flatten(), walls.flatten()
     deterministic = not is_random(policy, sample)
     moves = torch.full((batch,), move_limit, device=device)
     success = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -122,8 +123,7 @@ def play_grids(
         rows = torch.arange(len(alive), device=device)
         seen = observations[:, 1].view(len(rows), -1)
         seen[rows, player] = 0
-        ahead = edges[player, actions]
-        player = torch.where(blocking[alive, ahead], player, ahead)
+        player = move_players(player, actions, edges, blocking, alive * (height * width))
         seen[rows, player] = 1
         if paths is not None:
             paths[alive, move] = player.to(torch.int16)
@@ -140,14 +140,13 @@ def play_grids(
     if progress is not None and len(alive):
         progress(len(alive))
 
-    manhattan = (start // width - goal // width).abs() + (start % width - goal % width).abs()
     return GridWorldResults(
         episodes=episodes,
         success=success,
         moves=moves,
         shortest=shortest_moves(walls, start, goal),
-        manhattan=manhattan,
-        returns=(MOVE_REWARD * moves + (GOAL_REWARD - MOVE_REWARD) * success).to(torch.float32),
+        manhattan=manhattan_distance(start, goal, width),
+        returns=episode_returns(moves, success),
         layouts=layouts,
         paths=paths,
     )

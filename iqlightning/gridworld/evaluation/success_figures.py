@@ -5,16 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from iqlightning.gridworld.evaluation.drawing import pixels
 from iqlightning.gridworld.evaluation.success_profile import Profile
+from iqlightning.gridworld.game.palette import FAINT, INK
 
 __all__ = ["success_panel"]
 
-_INK = "#22262a"
-_FAINT = "#6b7076"
 _LINE = "#0072b2"
 _LABELS = {
     "shortest": "moves of the shortest path",
@@ -38,20 +37,18 @@ def success_panel(
         uint8 (pixel rows, pixel columns, 3).
     """
     figure = Figure(figsize=(0.6 + 3.1 * len(profiles), 3.6), dpi=dpi, facecolor="white", layout="constrained")
-    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     places = figure.subplots(1, len(profiles), squeeze=False, sharey=True)[0]
     worst = min((float(profile.interval.min()) for profile in profiles.values() if len(profile.lowest)), default=0.0)
     bottom = max(0.0, worst - 0.06 * (1 - worst) - 0.002)
     for axes, (name, profile) in zip(places, profiles.items(), strict=True):
         _draw(axes, profile, bottom)
-        axes.set_xlabel(_LABELS.get(name, name), size=11, color=_INK)
-    places[0].set_ylabel("success rate", size=11, color=_INK)
+        axes.set_xlabel(_LABELS.get(name, name), size=11, color=INK)
+    places[0].set_ylabel("success rate", size=11, color=INK)
     # the scale follows the worst: at 99.9% a fixed one would show a straight line
     places[0].set_ylim(bottom, 1 + 0.06 * (1 - bottom))
     places[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if bottom < 0.9 else 1))
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return pixels(figure)
 
 
 def _draw(axes: Axes, profile: Profile, bottom: float) -> None:
@@ -64,7 +61,7 @@ def _draw(axes: Axes, profile: Profile, bottom: float) -> None:
     axes.fill_between(x, interval[:, 0], interval[:, 1], color=_LINE, alpha=0.18, linewidth=0)
     axes.plot(x, rate, color=_LINE, marker="o", markersize=4.5, linewidth=1.6, clip_on=False)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.tick_params(labelsize=9, colors=_FAINT)
+    axes.tick_params(labelsize=9, colors=FAINT)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#c4c8cc")

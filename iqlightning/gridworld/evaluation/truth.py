@@ -20,13 +20,12 @@ from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.planning import (
     UNREACHABLE,
     evaluate_policy,
-    next_cells,
     occupancy,
     optimal_actions,
     shortest_paths,
     soft_value_iteration,
-    true_rewards,
 )
+from iqlightning.gridworld.game.rules import next_cells, transition_rewards
 
 __all__ = [
     "GroundTruth",
@@ -82,7 +81,7 @@ def ground_truth(layouts: Layouts, gamma: float, temperature: float) -> GroundTr
     """
     walls, _, goal = layouts
     moves = next_cells(walls)
-    rewards, terminal = true_rewards(moves, goal)
+    rewards, terminal = transition_rewards(moves, goal)
     distances = shortest_paths(walls, goal)
     cut_off = (distances == UNREACHABLE).flatten(1)
     terminal = terminal | cut_off.unsqueeze(2)

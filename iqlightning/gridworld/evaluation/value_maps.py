@@ -10,11 +10,12 @@ from torch import Tensor
 
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import next_cells, optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.planning import optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.losses.values import MaxValue
 
-__all__ = ["QFunction", "ValueMaps", "optimal_maps", "temperature_of", "value_maps"]
+__all__ = ["QFunction", "ValueMaps", "action_values", "optimal_maps", "temperature_of", "value_maps"]
 
 # observations in one call of the network
 _CHUNK = 4096
@@ -25,7 +26,11 @@ class QFunction(Protocol):
     """What value maps ask of a policy; :class:`iqlightning.policies.QPolicy` is one."""
 
     gamma: float
-    value: Callable[[Tensor], Tensor]  # (B, A) -> (B,), the one that training used: soft, or the maximum
+
+    @property
+    def value(self) -> Callable[[Tensor], Tensor]:
+        """(B, A) Q-values to (B,), the V that training used: soft, or the maximum."""
+        ...
 
     def q_values(self, observations: Real[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
         """(B, A) Q-values."""
@@ -78,6 +83,29 @@ def optimal_maps(layouts: Layouts, gamma: float, temperature: float) -> Float[Te
 
 
 @torch.no_grad()
+def action_values(
+    policy: QFunction, layouts: Layouts, device: str | torch.device = "cpu"
+) -> tuple[Float[Tensor, "batch cells actions"], Float[Tensor, "batch cells"]]:
+    """Q(s, a) and V(s) of the player on every cell of every grid, walls included; float64, on the CPU.
+
+    Args:
+        policy: on ``device``.
+        layouts: B grids on the CPU.
+        device: where the policy is.
+    """
+    walls, _, goal = layouts
+    batch, cells = len(walls), walls[0].numel()
+    grid = torch.arange(batch).repeat_interleave(cells)
+    player = torch.arange(cells).repeat(batch)
+    parts = []
+    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
+        q = policy.q_values(observe(walls[rows].to(device), at.to(device), goal[rows].to(device)))
+        parts.append(torch.cat([q, policy.value(q)[:, None]], dim=1).double().cpu())
+    q_and_v = torch.cat(parts).view(batch, cells, -1)
+    return q_and_v[..., :-1], q_and_v[..., -1]
+
+
+@torch.no_grad()
 def value_maps(
     policy: QFunction,
     layouts: Layouts,
@@ -102,17 +130,7 @@ def value_maps(
     layouts = Layouts(*(tensor.cpu() for tensor in layouts))
     walls, _, goal = layouts
     batch, height, width = walls.shape
-    cells = height * width
-
-    grid = torch.arange(batch).repeat_interleave(cells)
-    player = torch.arange(cells).repeat(batch)
-    parts = []
-    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
-        observations = observe(walls[rows].to(device), at.to(device), goal[rows].to(device))
-        q = policy.q_values(observations)
-        parts.append(torch.cat([q, policy.value(q)[:, None]], dim=1).double().cpu())
-    q_and_v = torch.cat(parts).view(batch, cells, -1)
-    q, v = q_and_v[..., :-1], q_and_v[..., -1]
+    q, v = action_values(policy, layouts, device)
 
     successors = next_cells(walls)
     next_v = v.gather(1, successors.flatten(1)).flatten()

@@ -62,7 +62,7 @@ class Divergence(ABC):
 
     def penalty(
         self,
-        q_function: Callable[[Tensor], Tensor],
+        q_function: Callable[[Tensor, Tensor | None], Tensor],
         expert: Transition,
         policy: Transition | None,
         scale: float = 1.0,
@@ -70,7 +70,8 @@ class Divergence(ABC):
         """A further term to be minimised that reads the Q-function itself, or None; see ``GradientPenalty``.
 
         Args:
-            q_function: (N, *shape) to (N, A).
+            q_function: observations (N, *shape), and actions where they are continuous, to (N, columns): Q of every
+                action, or of every copy.
             expert: the batch's expert transitions.
             policy: the policy's, or None offline.
             scale: the value that the network scales to 1; distances between observations are measured after it.

@@ -28,6 +28,9 @@ def interpolate(expert: Tensor, other: Tensor) -> Tensor:
 class GradientPenalty:
     r"""weight * mean_{i, a} (|grad_s Q(s_i, a)| - target)^2 at observations s_i between two batches.
 
+    Where actions are continuous, they lie between the two batches as well and the gradient is that of (s, a), for each
+    copy of Q.
+
     Between expert and policy observations where there are both (Gulrajani et al. 2017, arXiv 1704.00028, eq. 3; the
     reference takes the mean over actions too). Offline there is no policy data: then between expert observations and
     others of the same batch, half a batch apart, which covers the segments among the expert's states.
@@ -47,7 +50,7 @@ class GradientPenalty:
 
     def __call__(
         self,
-        q_function: Callable[[Tensor], Tensor],
+        q_function: Callable[[Tensor, Tensor | None], Tensor],
         expert: Transition,
         policy: Transition | None,
         scale: float = 1.0,
@@ -56,9 +59,19 @@ class GradientPenalty:
         first = expert.obs.float()
         second = torch.roll(first, len(first) // 2, 0) if policy is None else policy.obs.float()
         points = interpolate(first, second).requires_grad_()
+        actions = None
+        if expert.actions.is_floating_point():
+            other = torch.roll(expert.actions, len(first) // 2, 0) if policy is None else policy.actions
+            actions = interpolate(expert.actions, other).requires_grad_()
+        inputs = [points] if actions is None else [points, actions]
         with torch.enable_grad():
-            q = q_function(points)
-            gradients = [torch.autograd.grad(q_a.sum(), points, create_graph=True)[0] for q_a in q.unbind(1)]
+            q = q_function(points, actions)
+            slopes = [torch.autograd.grad(column.sum(), inputs, create_graph=True) for column in q.unbind(1)]
         # the square root has no derivative at 0, where a network without a slope begins
-        norms = [(gradient.flatten(1).square().sum(1) * scale**2 + 1e-12).sqrt() for gradient in gradients]
+        norms = [(_squared_norm(*slope, scale=scale) + 1e-12).sqrt() for slope in slopes]
         return self.weight * (torch.stack(norms) - self.target).square().mean()
+
+
+def _squared_norm(by_state: Tensor, by_action: Tensor | None = None, *, scale: float) -> Tensor:
+    square = by_state.flatten(1).square().sum(1) * scale**2
+    return square if by_action is None else square + by_action.flatten(1).square().sum(1)

@@ -40,7 +40,7 @@ class Wasserstein1(Divergence):
 
     def penalty(
         self,
-        q_function: Callable[[Tensor], Tensor],
+        q_function: Callable[[Tensor, Tensor | None], Tensor],
         expert: Transition,
         policy: Transition | None,
         scale: float = 1.0,
@@ -79,7 +79,7 @@ class Penalized(Divergence):
 
     def penalty(
         self,
-        q_function: Callable[[Tensor], Tensor],
+        q_function: Callable[[Tensor, Tensor | None], Tensor],
         expert: Transition,
         policy: Transition | None,
         scale: float = 1.0,

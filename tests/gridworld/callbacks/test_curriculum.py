@@ -50,7 +50,7 @@ def replay(folder: Path) -> ReplayData:
 
 
 def weights(module: Any) -> torch.Tensor:
-    return torch.nn.utils.parameters_to_vector(module.network.parameters())
+    return torch.nn.utils.parameters_to_vector(module.agent.network.parameters())
 
 
 @pytest.mark.parametrize(("make_data", "kind"), [(imitation, None), (replay, DQN)])

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import torch
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.encoders import GridCNN
 from iqlightning.gridworld.page.contenders import Contender
@@ -19,7 +20,7 @@ from iqlightning.gridworld.page.session import Session
 from iqlightning.losses.values import SoftValue
 from iqlightning.nets.encoders import MLP
 from iqlightning.nets.q_network import QNetwork
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 SMALL = GridWorldConfig(height=4, width=5, num_walls=2)
 SETTINGS = {"random_walls": True, "random_goal": True, "random_start": True, "height": 4, "width": 5, "num_walls": 2}
@@ -28,11 +29,13 @@ SETTINGS = {"random_walls": True, "random_goal": True, "random_start": True, "he
 UNHURRIED = Limits(messages_per_second=1e9, burst=10**9)
 
 
-def policy(encoder: Any = GridCNN, env: GridWorldConfig = SMALL) -> QPolicy:
+def policy(encoder: Any = GridCNN, env: GridWorldConfig = SMALL) -> AgentPolicy:
     torch.manual_seed(0)
     network = QNetwork(env.observation_shape, 4, 1.0, encoder)
     network.eval()
-    return QPolicy(network, SoftValue(0.1), gamma=0.9, env=env, info={"algorithm": "IQLearn", "updates": 3})
+    return AgentPolicy(
+        SoftQ.of(env.spaces, network, SoftValue(0.1)), gamma=0.9, env=env, info={"algorithm": "IQLearn", "updates": 3}
+    )
 
 
 def session(folder: Path) -> Session:
