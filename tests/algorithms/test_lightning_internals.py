@@ -1,4 +1,4 @@
-"""What this package needs of Lightning's insides: a new Lightning that changes one of them fails here, with a sentence."""
+"""What this package needs of Lightning's insides: a new Lightning that changes it fails here, with a sentence."""
 
 from pathlib import Path
 from typing import Any
