@@ -1,9 +1,10 @@
 """Which environments there are: for Gymnasium by id, for files and checkpoints by kind; imports nothing heavy.
 
-It also says where modules are now whose old names stand in stored checkpoints.
+It also says what has taken the place of the classes whose old names stand in stored checkpoints.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -19,6 +20,7 @@ __all__ = [
     "KINDS",
     "KIND_OF_ID",
     "MOVED_MODULES",
+    "current_recipe",
     "env_config_from_dict",
     "env_config_of_gymnasium",
     "register_environments",
@@ -51,6 +53,23 @@ MOVED_MODULES: dict[str, str] = {
 }
 
 
+#: Colours of floor, wall, player and goal when ``TorchvisionBackbone`` drew grids itself.
+_FORMER_COLOURS = ((0.95, 0.95, 0.93), (0.22, 0.24, 0.28), (0.85, 0.20, 0.20), (0.96, 0.80, 0.20))
+
+
+def current_recipe(class_path: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The class and the arguments that build today what a stored recipe built when it was written."""
+    module, _, name = class_path.rpartition(".")
+    class_path = f"{MOVED_MODULES.get(module, module)}.{name}"
+    if class_path == "iqlightning.nets.encoders.torchvision_backbone.TorchvisionBackbone" and "rendered" in arguments:
+        arguments = dict(arguments)
+        if arguments.pop("rendered"):
+            path = "iqlightning.gridworld.encoders.rendered_backbone.RenderedBackbone"
+            return path, arguments | {"colours": _FORMER_COLOURS}
+        arguments.pop("cell_pixels", None)
+    return class_path, arguments
+
+
 def register_environments() -> None:
     """Tells Gymnasium of the package's own environments, by name: nothing is imported before it is used."""
     gymnasium.register(
@@ -72,8 +91,9 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
     if kind not in KINDS:
         raise unknown("kind of environment", kind, KINDS)
     config = getattr(import_module(KINDS[kind]), kind)
-    for name, expected in get_type_hints(config).items():
-        if name in values and not _is_a(values[name], expected):
+    hints = get_type_hints(config)
+    for name in (field.name for field in fields(config)):
+        if name in values and not _is_a(values[name], hints[name]):
             raise UserError(f"not a description of a {kind}: {name} is {values[name]!r:.40}")
     try:
         return config(**{name: value for name, value in values.items() if name != "kind"})

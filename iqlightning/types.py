@@ -1,9 +1,10 @@
 """What flows through the package: batches and trajectories, and the protocols between its rooms."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -127,28 +128,35 @@ class BatchEnv(Protocol):
 
 
 class Figure(NamedTuple):
-    """One number that an evaluation ends in.
+    """One number that an evaluation ends in, and how tables show it.
 
     Attributes:
-        name: its key in ``metrics()`` and in files.
+        name: its key in :meth:`EpisodeResults.metrics`, and so in files and logs.
         label: in words, for a table of one policy.
-        heading: short, for a table of many; may have two lines.
-        form: format of the value, such as ``.3f`` or ``.1%``.
-        in_summary: whether a table of many policies shows it.
+        form: format of its value there, such as ``.3f`` or ``.2%``.
+        heading: of its column in a table of many policies, may have two lines; "" where it has none.
+        column_form: format of its value there.
+        beside: what that table shows with it: "" (nothing), ``interval`` (a column of its own), or the name of another
+            figure, which follows the sign ±.
+        better: ``high`` or ``low``; "" where neither end is.
+        limits: the ends of what it can be.
     """
 
     name: str
     label: str
-    heading: str
     form: str = ".3f"
-    in_summary: bool = True
+    heading: str = ""
+    column_form: str = ".3f"
+    beside: str = ""
+    better: str = ""
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
 
 class EpisodeResults(ABC):
     """What became of some episodes: figures of them, and how those of several processes come together."""
 
-    figures: tuple[Figure, ...]
-    """The figures there can be, the most telling first."""
+    SUMS: ClassVar[tuple[str, ...]]
+    """The keys of :meth:`summed`."""
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
@@ -165,7 +173,7 @@ class EpisodeResults(ABC):
     @staticmethod
     @abstractmethod
     def of_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The figures of all episodes from the sums of :meth:`summed`, added up over processes."""
+        """Figures of all episodes, the ones that training logs, from sums of :meth:`summed` added up over processes."""
 
 
 @runtime_checkable
@@ -200,6 +208,13 @@ class EnvConfig(ABC):
     The abstract members make it playable. The others say what a world knows of itself beyond its moves; by default that
     is nothing, and whoever asks then does without.
     """
+
+    FIGURES: ClassVar[tuple[Figure, ...]] = (
+        Figure("mean_return", "mean return", ".3f", "mean\nreturn", ".2f", beside="std_return", better="high"),
+        Figure("std_return", "standard deviation of the return"),
+        Figure("mean_length", "mean length", heading="mean\nlength", column_form=".1f", limits=(0.0, math.inf)),
+    )
+    """The figures of an evaluation that tables show, the most telling first."""
 
     @property
     @abstractmethod
@@ -239,8 +254,8 @@ class EnvConfig(ABC):
 
     # ---- what a world may know of itself
 
-    def describe(self, episodes: int) -> str:
-        """What a table over ``episodes`` episodes is of."""
+    def describe(self, episodes: int, *, brief: bool = False) -> str:
+        """What a table over ``episodes`` episodes is of; ``brief`` for the title of a narrow one."""
         return f"{episodes:,} episodes of {self.name}"
 
     def facts(self) -> dict[str, Any]:
@@ -262,6 +277,8 @@ class EnvConfig(ABC):
         progress: Callable[[int], None] | None = None,
     ) -> EpisodeResults | None:
         """Plays this rank's share of the episodes in the world's own way; None where it has none but ``make_batch``.
+
+        Its figures are then those of :attr:`FIGURES`.
 
         Args:
             policy: acts on (B, *shape) observations on ``device``.
@@ -293,6 +310,26 @@ class EnvConfig(ABC):
             UserError: if the environment's kind has an id, but not with these settings.
         """
         return None
+
+    @property
+    def legend(self) -> str:
+        """What the numbers of an observation and of an action mean, in sentences; "" where that is not known."""
+        return ""
+
+    def resized(self, height: int, width: int) -> "EnvConfig | None":
+        """The same kind of world with observations of another height and width; None where there is none."""
+        return None
+
+    @classmethod
+    def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
+        """What a report shows of policies of this kind of world: (anchor, heading, HTML) of each section.
+
+        Args:
+            exhibits: :class:`iqlightning.analysis.report.exhibit.Exhibit`, each with a policy, of such worlds.
+            episodes: to play with each policy.
+            seed: of the episodes.
+        """
+        return ()
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
         """The random map of transitions by the symmetries of this environment; None where none are known."""

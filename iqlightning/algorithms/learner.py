@@ -12,10 +12,9 @@ from typing import Any
 import lightning
 import torch
 from jaxtyping import Int
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from iqlightning.agents.agent import (
     Agent,
@@ -24,11 +23,12 @@ from iqlightning.agents.agent import (
     Objective,
     OptimizerFactory,
     Step,
-    agent_from_recipe,
 )
-from iqlightning.agents.older import agent_recipe_of, current_names
+from iqlightning.agents.older import current_names
 from iqlightning.agents.soft_q import SoftQ
+from iqlightning.algorithms.held_out_scores import HeldOutScores
 from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
+from iqlightning.algorithms.policy_record import policy_record, require_same_policy
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.trainer_options import pauses, require_supported
 from iqlightning.algorithms.training_metrics import TrainingMetrics
@@ -41,7 +41,7 @@ from iqlightning.losses.values import ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.policies import POLICY_SCHEMA, AgentPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.types import Batch, EnvConfig, Transition
 
 __all__ = ["METRICS_KEY", "EncoderFactory", "HeadFactory", "Learner"]
@@ -133,9 +133,7 @@ class Learner(lightning.LightningModule, ABC):
         self.seed = seed
         self.compiled = compile
         self.env: EnvConfig | None = None
-        # a NaN is a finding, not something to leave out of a mean
-        self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
-        self.held_out_agreement = MeanMetric(nan_strategy="disable")
+        self.held_out = HeldOutScores()
         self.metrics = TrainingMetrics()
         self.updater: Updater | None = None
         self._steps: list[tuple[Step, FlatWeights | None]] = []
@@ -177,15 +175,16 @@ class Learner(lightning.LightningModule, ABC):
             )
         return [batch[name] for name in ("expert", "policy") if name in self.needs]  # type: ignore[literal-required]
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Lightning's first hook of a run: refuses what the trainer is asked for and could only ignore."""
+        if self.trainer.state.fn == "fit":
+            require_supported(self.trainer)
+        return []
+
     def configure_model(self) -> None:
         """Lightning's hook: builds the networks once the data, and with it the environment, is known."""
         if self.env is None:
             self.build(self.trainer.datamodule.env)
-
-    def setup(self, stage: str) -> None:
-        """Lightning's hook: refuses what the trainer is asked for and could only ignore."""
-        if stage == "fit":
-            require_supported(self.trainer)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Lightning's hook: an optimizer for each step of an update."""
@@ -233,7 +232,11 @@ class Learner(lightning.LightningModule, ABC):
         trainer = self.trainer
         count_batches(trainer, len(batches) - 1)  # Lightning has counted one
         optimizers = self._optimizers()
-        updater = self.updater or self._make_updater(optimizers)
+        if self.updater is None:
+            self.updater = make_updater(
+                self, self._steps, optimizers, self.max_grad_norm, self.compiled, self.agent.scheduled
+            )
+        updater = self.updater
         updater.begin()
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
@@ -274,29 +277,6 @@ class Learner(lightning.LightningModule, ABC):
     def _log_interval(self) -> int:
         return self.log_every or self.trainer.log_every_n_steps
 
-    def _make_updater(self, optimizers: list[torch.optim.Optimizer]) -> Updater:
-        obstacle = self._obstacle_to_compiling() if self.compiled else None
-        if obstacle is not None:
-            rank_zero_warn(f"compile has no effect: {obstacle}; updates are made operation by operation")
-        networks = None
-        if self.compiled and obstacle is None:
-            networks = {name: each for name, each in self.named_children() if any(True for _ in each.parameters())}
-        self.updater = make_updater(self, self._steps, optimizers, self.max_grad_norm, networks)
-        return self.updater
-
-    def _obstacle_to_compiling(self) -> str | None:
-        if self.trainer.world_size > 1:
-            return "only runs of one process are compiled"
-        if self.agent.scheduled:
-            return "its temperature changes from update to update"
-        if any(flat is None for _, flat in self._steps):
-            return "this optimizer treats each parameter as a matrix of its own"
-        if "mixed" in str(self.trainer.precision):
-            return f"with precision {self.trainer.precision} each operation chooses its own"
-        if torch.is_anomaly_enabled():
-            return "detect_anomaly looks at every operation"
-        return None
-
     @torch.no_grad()
     def diagnose(self, bellman: Bellman) -> dict[str, Tensor]:
         """Means of Q, V, V - Q, entropy and recovered reward (and its range); V and reward of the policy's moves."""
@@ -314,26 +294,17 @@ class Learner(lightning.LightningModule, ABC):
         self.metrics.publish(self.trainer)
 
     def on_validation_start(self) -> None:
-        """Lightning's hook: stops a run that has diverged since the last log, and makes means as exact as the network.
-
-        torchmetrics takes no part in a change of precision.
-        """
+        """Lightning's hook: stops a run that has diverged since the last log."""
         self.metrics.require_finite(self.trainer.global_step)
         self.metrics.publish(self.trainer)
-        if next(self.agent.parameters()).dtype == torch.float64:
-            for metric in (self.held_out_log_likelihood, self.held_out_agreement):
-                metric.set_dtype(torch.float64)
+        self.held_out.match_precision(next(self.agent.parameters()).dtype)
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
-        """Log-likelihood of held-out actions under softmax(Q / temperature), and agreement with the best action."""
-        expert: Transition | None = batch.get("expert")
-        if expert is None:
-            return
-        if len(expert.actions):  # a process's last share may be empty; it logs all the same, so that none waits
-            self.held_out_log_likelihood.update(self.agent.log_prob(expert.obs, expert.actions))
-            self.held_out_agreement.update(self.agent.agreement(expert.obs, expert.actions))
-        self.log("val/log_likelihood", self.held_out_log_likelihood, on_epoch=True, batch_size=len(expert.actions))
-        self.log("val/expert_agreement", self.held_out_agreement, on_epoch=True, batch_size=len(expert.actions))
+        """Scores held-out demonstrations."""
+        expert = batch.get("expert")
+        if expert is not None:
+            self.held_out.update(self.agent, expert)
+            self.held_out.log(self, len(expert.actions))
 
     def test_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Nothing: callbacks play the environment."""
@@ -350,36 +321,17 @@ class Learner(lightning.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the policy from the file alone, and what is logged next; tensors and primitives only."""
         assert self.env is not None
-        checkpoint["iqlightning"] = {
-            "schema": POLICY_SCHEMA,
-            "algorithm": type(self).__name__,
-            "agent": self.agent.recipe,
-            "gamma": self.gamma,
-            "env": self.env.to_dict(),
-            "seed": self.seed,
-            "updates": checkpoint.get("global_step", 0),
-            "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
-        }
+        updates, figures = checkpoint.get("global_step", 0), self.trainer.callback_metrics
+        name = type(self).__name__
+        checkpoint["iqlightning"] = policy_record(name, self.agent, self.gamma, self.env, self.seed, updates, figures)
         several = self.trainer.world_size > 1
         checkpoint[METRICS_KEY] = self.metrics.buffer.state_dict(self.trainer.strategy.all_gather if several else None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another algorithm or network with a sentence instead of a list of keys."""
-        stored = checkpoint.get("iqlightning", {})
+        """Goes on from a checkpoint of the same algorithm and network, of this version or an earlier one."""
+        require_same_policy(checkpoint.get("iqlightning", {}), type(self).__name__, self.agent)
         # a scheduled temperature is the one that the weights were trained at last
         self.agent.at(max(int(checkpoint.get("global_step", 0)) - 1, 0))
-        if stored.get("algorithm") != type(self).__name__:
-            raise UserError(
-                f"the checkpoint is of {stored.get('algorithm')}, this run's algorithm is {type(self).__name__}"
-            )
-        ours, theirs = self.agent.architecture, agent_recipe_of(stored)
-        # built, so that arguments that have been added since stand at their defaults
-        theirs = agent_from_recipe(theirs).architecture if theirs["kind"] == self.agent.recipe["kind"] else theirs
-        if theirs != ours:
-            part = next(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-            raise UserError(
-                f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
-            )
         checkpoint["state_dict"] = current_names(checkpoint["state_dict"])
         rows = checkpoint.get(METRICS_KEY, checkpoint.get("since_log"))  # as earlier versions called it
         if rows is not None:  # still earlier ones began their means anew

@@ -9,16 +9,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from iqlightning.types import EnvConfig
+
 __all__ = ["BoardLayout"]
 
-#: Page of "Custom scalars": heading to chart to its curves; a band is mean, lowest and highest.
+#: Page of "Custom scalars": heading to chart to its curves; a band is mean, lowest and highest. The first page shows
+#: the environment's own figures as well, and any callback adds what it has as its attribute ``charts``.
 LAYOUT: dict[str, dict[str, list[Any]]] = {
-    "1 how good": {
-        "success rate": ["Multiline", ["val/success_rate"]],
-        "distance ratio": ["Multiline", ["val/distance_ratio"]],
-        "mean return": ["Multiline", ["val/mean_return"]],
-        "agreement with the expert": ["Multiline", ["val/expert_agreement"]],
-    },
+    "1 how good": {"agreement with the expert": ["Multiline", ["val/expert_agreement"]]},
     "2 how it learns": {
         "loss": ["Multiline", ["train/loss"]],
         "gradient norm": ["Multiline", ["train/grad_norm"]],
@@ -28,17 +26,8 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
     "3 what it believes": {
         "Q and V": ["Multiline", ["train/q", "train/v"]],
         "recovered reward": ["Margin", ["train/reward", "train/reward_min", "train/reward_max"]],
-        "reward against the truth": ["Multiline", ["truth/reward_pearson", "truth/reward_spearman"]],
-        "distances from the true reward": ["Multiline", ["truth/reward_epic", "truth/reward_shaping_free"]],
-        "regret": ["Multiline", ["truth/regret"]],
     },
-    "4 is it learning": {
-        "held-out likelihood": ["Multiline", ["stability/log_likelihood"]],
-        "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
-        "Bellman residual": ["Multiline", ["stability/residual"]],
-        "share of rewards outside phi's domain": ["Multiline", ["train/guarded"]],
-        "warnings": ["Multiline", ["stability/warnings"]],
-    },
+    "4 is it learning": {"share of rewards outside phi's domain": ["Multiline", ["train/guarded"]]},
 }
 
 #: Column of the table to the settings it is taken from; all others are in the run's config.yaml.
@@ -50,15 +39,10 @@ COLUMNS = {
     "temperature": ("model.value.temperature", "model.temperature"),
     "learning rate": ("model.optimizer.lr",),
     "seed": ("model.seed", "data.seed"),
-    "level": ("data.env.level", "data.env.id"),
-    "height": ("data.env.height",),
-    "width": ("data.env.width",),
     "demonstrations": ("data.episodes",),
     "batch size": ("data.batch_size",),
     "noise": ("data.noise_std",),
 }
-
-_FINAL = ("success_rate", "distance_ratio", "manhattan_ratio", "spl", "mean_return", "mean_length")
 
 
 class BoardLayout(Callback):
@@ -70,20 +54,30 @@ class BoardLayout(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Arranges the scalars."""
+        env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
+        layout = {page: dict(charts) for page, charts in LAYOUT.items()}
+        shown = {" ".join(figure.heading.split()): figure.name for figure in env.FIGURES if figure.heading}
+        layout["1 how good"] |= {title: ["Multiline", [f"val/{name}"]] for title, name in shown.items()}
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            for page, charts in getattr(callback, "charts", {}).items():
+                layout.setdefault(page, {}).update(charts)
         for board in _boards(trainer):
-            board.experiment.add_custom_scalars(LAYOUT)
+            board.experiment.add_custom_scalars(layout)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the run's line to the table."""
         if not trainer.global_step:
             return
+        env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
+        names = [figure.name for figure in env.FIGURES]
         for board in _boards(trainer):
-            final = _final_row(Path(board.log_dir)) or {
+            final = _final_row(Path(board.log_dir), names) or {
                 name: float(trainer.callback_metrics[f"val/{name}"])
-                for name in _FINAL
+                for name in names
                 if f"val/{name}" in trainer.callback_metrics
             }
-            settings = {"algorithm": type(pl_module).__name__} | _listed(dict(_plain(board.hparams)))
+            settings = {"algorithm": type(pl_module).__name__, "environment": env.name} | env.facts()
+            settings |= _columns(dict(_flattened(board.hparams)))
             if final:
                 writer = board.experiment._get_file_writer()
                 for part in hparams(settings, {f"final/{name}": value for name, value in final.items()}):
@@ -98,27 +92,27 @@ def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def _final_row(folder: Path) -> dict[str, float]:
+def _final_row(folder: Path, names: list[str]) -> dict[str, float]:
     try:
         row = json.loads((folder / "summary.json").read_text())["rows"][0]
-        return {name: float(row[name]) for name in _FINAL if name in row}
+        return {name: float(row[name]) for name in names if name in row}
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return {}
 
 
-def _listed(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the table that this run has something for."""
-    found = {column: [settings[key] for key in keys if key in settings] for column, keys in COLUMNS.items()}
-    return {column: values[0] for column, values in found.items() if values}
+    values = {column: [settings[key] for key in keys if key in settings] for column, keys in COLUMNS.items()}
+    return {column: given[0] for column, given in values.items() if given}
 
 
-def _plain(settings: Any, prefix: str = "") -> list[tuple[str, str | int | float | bool]]:
+def _flattened(settings: Any, prefix: str = "") -> list[tuple[str, str | int | float | bool]]:
     """Dotted keys as on the command line to what the table can show, classes by their last name; nulls are left out."""
     if isinstance(settings, Mapping):
         pairs = []
         for key, value in settings.items():
             name = prefix if key in ("init_args", "class_path") else f"{prefix}.{key}" if prefix else str(key)
-            pairs += _plain(value, name)
+            pairs += _flattened(value, name)
         return pairs
     if settings is None or settings == []:
         return []

@@ -1,6 +1,6 @@
 """Says so when a run diverges, and stops it before weights that are not numbers reach a checkpoint."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -25,6 +25,16 @@ class StabilityMonitor(Callback):
         factor: growth over them that counts as divergence.
         max_batches: held-out batches read at each validation.
     """
+
+    #: for BoardLayout
+    charts: ClassVar = {
+        "4 is it learning": {
+            "held-out likelihood": ["Multiline", ["stability/log_likelihood"]],
+            "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
+            "Bellman residual": ["Multiline", ["stability/residual"]],
+            "warnings": ["Multiline", ["stability/warnings"]],
+        }
+    }
 
     def __init__(self, patience: int = 3, factor: float = 3.0, max_batches: int = 4) -> None:
         super().__init__()
@@ -71,13 +81,13 @@ class StabilityMonitor(Callback):
             )
         self.history.append(reading)
         module: Any = pl_module
-        found = warnings_of(self.history, self.patience, self.factor, module.network.num_actions)
-        for name, sentence in found.items():
+        warnings = warnings_of(self.history, self.patience, self.factor, module.network.num_actions)
+        for name, sentence in warnings.items():
             if name not in self.complaints:
                 rank_zero_warn(sentence, category=UserWarning)
-        self.complaints |= found
+        self.complaints |= warnings
         logged = {f"stability/{name}": value for name, value in reading._asdict().items()}
-        logged["stability/warnings"] = float(len(found))
+        logged["stability/warnings"] = float(len(warnings))
         pl_module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

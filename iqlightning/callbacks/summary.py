@@ -6,27 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.learner import Learner
-from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.evaluation.environment import evaluate_environment
-from iqlightning.evaluation.metrics import wilson_interval
-from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.evaluation.play import evaluate_gridworld
-from iqlightning.gridworld.game.layouts import splits_are_disjoint
-from iqlightning.spaces import num_actions
+from iqlightning.evaluation.reference_policies import RandomPolicy
+from iqlightning.evaluation.tables import interval_key, intervals_of, policies_table
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["FinalSummary"]
@@ -39,7 +31,7 @@ class FinalSummary(Callback):
     """After ``fit``: plays the best checkpoint beside the policies it should be compared with, and prints a table.
 
     Rows: the run's algorithm, greedy and sampled; behaviour cloning with the same network, batches and number of
-    updates; the random policy; on GridWorld the shortest-path expert. GridWorld is played on grids of the test split.
+    updates; the random policy; whatever else the environment names, such as an expert. Episodes are of the test split.
     The table is also written to ``summary.json`` in the run's folder, row by row, so that an interruption loses
     nothing; the run itself is on disk before the first episode. With several processes the first one does it all.
 
@@ -74,7 +66,8 @@ class FinalSummary(Callback):
         finally:
             # an interruption ends here as well, with the rows there are
             if rows:
-                self.console.print(_table(env, rows, self.episodes))
+                title = env.describe(self.episodes, brief=True)
+                self.console.print(policies_table(title, env.FIGURES, rows, self.episodes))
             self._print_places(trainer, target)
 
     def cloning_policy(self, trainer: Trainer, pl_module: LightningModule, progress: Advance) -> Policy | None:
@@ -116,19 +109,18 @@ class FinalSummary(Callback):
             cloning = self.cloning_policy(trainer, pl_module, advance)
             if cloning is not None:
                 yield play("behaviour cloning, greedy", cloning)
-            yield play("random policy", RandomPolicy(num_actions(env.spaces.action), self.seed))
-            if isinstance(env, GridWorldConfig):
-                yield play("shortest-path expert", ShortestPathPolicy(self.seed))
+            references = {"random policy": RandomPolicy(env.spaces.action, self.seed)} | env.references(self.seed)
+            for label, reference in references.items():
+                yield play(label, reference)
 
     def _play(
         self, label: str, policy: Policy, env: EnvConfig, sample: bool, pl_module: LightningModule, advance: Advance
     ) -> Row:
         options: dict[str, Any] = {"sample": sample, "device": pl_module.device, "progress": advance}
-        if not isinstance(env, GridWorldConfig):
-            return {"policy": label} | evaluate_environment(policy, env, self.episodes, self.seed, **options).metrics()
-        results = evaluate_gridworld(policy, env, self.episodes, self.seed, split="test", **options)
-        interval = wilson_interval(int(results.success.sum()), self.episodes)
-        return {"policy": label} | results.metrics() | {"success_rate_ci95": list(interval)}
+        results = evaluate_environment(policy, env, self.episodes, self.seed, **options)
+        intervals = {interval_key(figure.name) for figure in env.FIGURES if figure.beside == "interval"}
+        shown = {name: ends for name, ends in intervals_of(results).items() if name in intervals}
+        return {"policy": label} | results.metrics() | shown
 
     def _document(
         self, trainer: Trainer, pl_module: LightningModule, env: EnvConfig, rows: list[Row]
@@ -144,7 +136,7 @@ class FinalSummary(Callback):
         }
 
     def _print_places(self, trainer: Trainer, target: Path | None) -> None:
-        last = [found.last_model_path for found in _checkpoint_callbacks(trainer)]
+        last = [callback.last_model_path for callback in _checkpoint_callbacks(trainer)]
         places = {
             "run folder": target.parent if target else None,
             "best checkpoint": _best_checkpoint(trainer),
@@ -159,50 +151,15 @@ class FinalSummary(Callback):
             self.console.print(Text(f"{'look at it with:':<17} tensorboard --logdir {logs}"), soft_wrap=True)
 
 
-def _checkpoint_callbacks(trainer: Trainer) -> list[ModelCheckpoint | BestAndLast]:
-    return [each for each in trainer.checkpoint_callbacks if isinstance(each, (ModelCheckpoint, BestAndLast))]
+def _checkpoint_callbacks(trainer: Trainer) -> list[Any]:
+    return [callback for callback in trainer.checkpoint_callbacks if hasattr(callback, "best_model_path")]
 
 
 def _best_checkpoint(trainer: Trainer) -> str | None:
     """The best file by a monitored figure; without one, the newest."""
-    found = sorted(_checkpoint_callbacks(trainer), key=lambda callback: callback.monitor is None)
-    paths = [path for callback in found for path in (callback.best_model_path, callback.last_model_path)]
+    callbacks = sorted(_checkpoint_callbacks(trainer), key=lambda callback: callback.monitor is None)
+    paths = [path for callback in callbacks for path in (callback.best_model_path, callback.last_model_path)]
     return next((path for path in paths if path and Path(path).exists()), None)
-
-
-def _table(env: EnvConfig, rows: list[Row], episodes: int) -> Table:
-    grid = isinstance(env, GridWorldConfig)
-    what = f"{episodes:,} episodes of {env.name}"
-    if grid:
-        # a level with a handful of grids has no others to keep apart
-        what = (
-            f"{episodes:,} {'unseen ' if splits_are_disjoint(env) else ''}grids: {env.level}, {env.height}x{env.width}"
-        )
-    # fits 80 columns, which is what a log without a terminal gets
-    table = Table(
-        title=what, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
-    table.add_column("policy", no_wrap=True)
-    headings = ["success\nrate", "95%\ninterval", "distance\nratio", "SPL", "mean\nreturn"]
-    for heading in headings if grid else ["mean\nreturn", "mean\nlength"]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    digits = 1 if episodes <= 1000 else 2
-    for row in rows:
-        if grid:
-            low, high = row["success_rate_ci95"]
-            interval = f"{100 * low:.{digits}f} to {100 * high:.{digits}f}"
-            success = f"{row['success_rate']:.{digits}%}"
-            cells = [
-                success,
-                interval,
-                f"{row['distance_ratio']:.3f}",
-                f"{row['spl']:.3f}",
-                f"{row['mean_return']:.2f}",
-            ]
-        else:
-            cells = [f"{row['mean_return']:.2f} ± {row['std_return']:.2f}", f"{row['mean_length']:.1f}"]
-        table.add_row(*(Text(cell) for cell in (row["policy"], *cells)))
-    return table
 
 
 def _short(path: str | Path) -> str:

@@ -37,7 +37,6 @@ from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.registration import env_config_from_dict
-from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy, Trajectories
 
 __all__ = ["run"]
@@ -241,7 +240,7 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
         return GymnasiumHeuristic(env), "Gymnasium's heuristic", env
     if given.policy == "random":
         env = changed_environment(named or GridWorldConfig(), given)
-        return RandomPolicy(num_actions(env.spaces.action), given.seed), "random policy", env
+        return RandomPolicy(env.spaces.action, given.seed), "random policy", env
     module, colon, name = given.policy.partition(":")
     if colon and not Path(given.policy).exists():
         own = _own_policy(module, name, trusted)

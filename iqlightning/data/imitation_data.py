@@ -1,15 +1,10 @@
 """The datamodule of imitation: expert transitions and initial states, optionally the policy's own transitions."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from iqlightning.data.augment import GaussianNoise, symmetry_of
@@ -27,6 +22,7 @@ from iqlightning.data.expert_source import ExpertSource, keep_every
 from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
+from iqlightning.data.unchanged_file import UnchangedFile, checking_bar
 from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.data.validation import check_fits
 from iqlightning.envs.dynamics.imagination import Imagination
@@ -143,7 +139,7 @@ class ImitationData(LightningDataModule):
         self._source: ExpertSource | None = None
         self._digest = ""
         self._whole_episodes = True
-        self._mapped: _MappedFile | None = None
+        self._file: UnchangedFile | None = None
 
     # What is served
 
@@ -176,8 +172,8 @@ class ImitationData(LightningDataModule):
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""
-        if self._mapped is not None:
-            self._mapped.require_unchanged()
+        if self._file is not None:
+            self._file.require_unchanged()
         batch = self.source.batch(update)
         if not self._whole_episodes:  # what an episode begins with is then no initial state
             batch.pop("initial", None)
@@ -272,11 +268,11 @@ class ImitationData(LightningDataModule):
 
     def _load(self, path: str, device: torch.device) -> tuple[Trajectories, Trajectories | None]:
         """Training and held-out demonstrations."""
-        self._mapped = _MappedFile(path) if self._stays_on_disk(path) else None
-        if self._mapped is None:
+        self._file = UnchangedFile(path) if self._stays_on_disk(path) else None
+        if self._file is None:
             trajectories, metadata = load_demonstrations(path)
         else:
-            with _checking_bar(path) as progress:
+            with checking_bar(path) as progress:
                 trajectories, metadata = load_demonstrations(path, in_memory=False, progress=progress)
         self._whole_episodes = bool(metadata.get("whole_episodes", True))
         check_fits(path, trajectories, self.training_env)
@@ -366,40 +362,6 @@ class ImitationData(LightningDataModule):
                 (Stream.NOISE, GaussianNoise(self.noise_std, observation_high(self.env.spaces.observation)))
             )
         return augmentations
-
-
-class _MappedFile:
-    """Notices that a file has been written to since it was checked; one that has been replaced stays mapped as it was.
-
-    What is missing of a file that has become shorter would end the process if it were looked at.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._before = self._state()
-
-    def require_unchanged(self) -> None:
-        """Raises ``UserError`` if it has been written to."""
-        now = self._state()
-        if now is not None and self._before is not None and now[0] == self._before[0] and now != self._before:
-            raise UserError(f"'{self._path}' has changed since it was checked; start again")
-
-    def _state(self) -> tuple[int, int, int] | None:
-        try:
-            state = os.stat(self._path)
-        except OSError:
-            return None
-        return state.st_ino, state.st_size, state.st_mtime_ns
-
-
-@contextmanager
-def _checking_bar(path: str) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal, over the bytes of a file; yields what to call with increments."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("checking demonstrations", total=Path(path).stat().st_size if Path(path).is_file() else 0)
-        yield lambda count: bar.advance(task, count)
 
 
 def _joined(one: Transition, other: Transition) -> Transition:

@@ -1,4 +1,8 @@
-"""How evaluation chooses actions: greedily, or drawn with numbers that shards and batches do not change."""
+"""How evaluation chooses actions: greedily, or drawn with numbers that shards and batches do not change.
+
+A policy may know the probabilities of numbered actions (``probabilities`` or ``q_values``), or draw from given keys
+itself (``draw``); where it can do neither, drawn actions are those of its ``act``.
+"""
 
 import torch
 from jaxtyping import Float, Int, Real
@@ -52,11 +56,14 @@ def choose_actions(
     seed: int,
     sample: bool,
     temperature: float | None,
-) -> Int[Tensor, " batch"]:
+) -> Tensor:
     """One action for each row; drawn actions are a function of (seed, episode, move) and the policy alone."""
     if not is_random(policy, sample):
         return policy.act(observations)
+    keys = (Stream.SAMPLE, seed, episodes, move)
+    if hasattr(policy, "draw"):
+        return policy.draw(observations, keys)  # type: ignore[attr-defined]
     probabilities = action_probabilities(policy, observations, temperature)
     if probabilities is None:
         return policy.act(observations, sample=True)
-    return draw_actions(probabilities, uniform(Stream.SAMPLE, seed, episodes, move))
+    return draw_actions(probabilities, uniform(*keys))

@@ -1,7 +1,8 @@
-"""How well a policy does in an environment of which nothing but its rewards is known."""
+"""How well a policy does in an environment: in the environment's own way, else by returns and lengths of episodes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int, Real
@@ -9,14 +10,14 @@ from torch import Tensor
 
 from iqlightning.evaluation.choice import choose_actions
 from iqlightning.rollout import rollout
-from iqlightning.types import EnvConfig, Policy
+from iqlightning.types import EnvConfig, EpisodeResults, Policy
 
-__all__ = ["EnvironmentResults", "evaluate_environment"]
+__all__ = ["Returns", "evaluate_environment", "play_episodes"]
 
 
 @dataclass(frozen=True)
-class EnvironmentResults:
-    """What became of E episodes.
+class Returns(EpisodeResults):
+    """What became of E episodes of which nothing but rewards is known.
 
     Attributes:
         returns: (E,) float64, undiscounted.
@@ -25,6 +26,8 @@ class EnvironmentResults:
 
     returns: Float[Tensor, " episodes"]
     lengths: Int[Tensor, " episodes"]
+
+    SUMS: ClassVar = ("returns", "squares", "lengths", "episodes")
 
     def metrics(self) -> dict[str, float]:
         """Mean and standard deviation (n - 1) of the return, mean length, and the number of episodes."""
@@ -36,10 +39,52 @@ class EnvironmentResults:
             "episodes": len(self.returns),
         }
 
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Of the mean return: the normal approximation over episodes."""
+        figures = self.metrics()
+        mean, half = figures["mean_return"], 1.96 * figures["std_return"] / max(1, len(self.returns)) ** 0.5
+        return {"mean_return": (mean - half, mean + half)}
 
-def evaluate_environment(
+    def summed(self) -> dict[str, Tensor]:
+        """Of returns, their squares, lengths and episodes."""
+        return {
+            "returns": self.returns.sum(),
+            "squares": (self.returns * self.returns).sum(),
+            "lengths": self.lengths.double().sum(),
+            "episodes": self.returns.new_tensor(len(self.returns)),
+        }
+
+    @staticmethod
+    def of_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+        """As :meth:`metrics`; the deviation comes from the sum of squares, exact enough in float64."""
+        episodes = sums["episodes"]
+        mean = sums["returns"] / episodes
+        variance = (sums["squares"] - sums["returns"] * mean) / (episodes - 1).clamp(min=1.0)
+        return {
+            "mean_return": mean,
+            "std_return": variance.clamp(min=0.0).sqrt(),
+            "mean_length": sums["lengths"] / episodes,
+            "episodes": episodes,
+        }
+
+
+def evaluate_environment(policy: Policy, env: EnvConfig, episodes: int, seed: int, **options: Any) -> EpisodeResults:
+    """Plays this rank's share of the episodes: by ``env.play`` where it can, else by :func:`play_episodes`.
+
+    Args:
+        policy: acts on (B, *shape) observations.
+        env: the environment.
+        episodes: of all ranks together.
+        seed: of the episodes and of drawn actions.
+        **options: of :meth:`iqlightning.types.EnvConfig.play`.
+    """
+    results = env.play(policy, episodes, seed, **options)
+    return play_episodes(policy, env, episodes, seed, **options) if results is None else results
+
+
+def play_episodes(
     policy: Policy,
-    config: EnvConfig,
+    env: EnvConfig,
     episodes: int,
     seed: int,
     *,
@@ -51,15 +96,15 @@ def evaluate_environment(
     rank: int = 0,
     world_size: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> EnvironmentResults:
-    """Plays this rank's share of the episodes and keeps only their returns and lengths.
+) -> Returns:
+    """Plays through ``env.make_batch`` and keeps only returns and lengths.
 
     Args:
-        policy: acts on (B, *shape) observations.
-        config: the environment.
+        policy: acts on (B, *shape) observations on ``device``.
+        env: the environment.
         episodes: of all ranks together.
         seed: of the environments and of drawn actions.
-        split: handed to ``config.make_batch``.
+        split: handed to ``env.make_batch``.
         sample: draw from the policy instead of acting greedily.
         temperature: of softmax(Q / temperature); None means the policy's own.
         num_envs: environments stepped together on each rank.
@@ -72,14 +117,14 @@ def evaluate_environment(
     returns, lengths = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.int64)]
     if share:
         count, first = min(num_envs, share), rank * num_envs
-        env = config.make_batch(count, seed=seed + first, split=split, device=device)
-        drawing = _Keyed(policy, torch.arange(first, first + count, device=env.device), seed, temperature)
+        batch = env.make_batch(count, seed=seed + first, split=split, device=device)
+        drawing = _Keyed(policy, torch.arange(first, first + count, device=batch.device), seed, temperature)
         # a few episodes at a time, since a rollout holds on to all observations
         for done in range(0, share, count):
-            played = rollout(drawing, env, min(count, share - done), sample=sample, progress=progress)
+            played = rollout(drawing, batch, min(count, share - done), sample=sample, progress=progress)
             returns.append(played.returns.double().cpu())
             lengths.append(played.lengths.cpu())
-    return EnvironmentResults(torch.cat(returns), torch.cat(lengths))
+    return Returns(torch.cat(returns), torch.cat(lengths))
 
 
 class _Keyed:
@@ -92,7 +137,7 @@ class _Keyed:
         self.temperature = temperature
         self._move = 0
 
-    def act(self, observations: Real[Tensor, "batch ..."], *, sample: bool = False) -> Int[Tensor, " batch"]:
+    def act(self, observations: Real[Tensor, "batch ..."], *, sample: bool = False) -> Tensor:
         """Greedy or drawn actions of the policy."""
         self._move += 1
         return choose_actions(

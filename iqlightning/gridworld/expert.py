@@ -9,7 +9,8 @@ from torch import Tensor
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, optimal_actions, shortest_paths
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
+from iqlightning.gridworld.game.rules import cell_steps, move_rewards
 from iqlightning.keyed import Stream, integers
 from iqlightning.types import Trajectories
 
@@ -101,7 +102,7 @@ def _play(env: GridWorldConfig, episodes: Tensor, seed: int, split: str) -> Traj
     return Trajectories(
         observations=observe(layouts.walls[of_frame], cells[seen], layouts.goal[of_frame]),
         actions=actions[made],
-        rewards=torch.where(at_goal[made], GOAL_REWARD, MOVE_REWARD).to(torch.float32),
+        rewards=move_rewards(at_goal[made]),
         starts=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
         terminated=shortest <= env.move_limit,
         truncated=shortest > env.move_limit,
@@ -117,7 +118,7 @@ def _walk(layouts: Layouts, optimal: Tensor, lengths: Tensor, episodes: Tensor, 
     chosen = _choice_table()
     draws = integers(Stream.EXPERT, seed, episodes.unsqueeze(1), torch.arange(longest), bound=_CHOICES)
     offset_of_grid = torch.arange(batch) * (height * width)
-    step_of_action = torch.tensor([-width, 1, width, -1])
+    step_of_action = torch.tensor(cell_steps(width))
 
     player = layouts.start.clone()
     cells = torch.empty((batch, longest + 1), dtype=torch.int64)

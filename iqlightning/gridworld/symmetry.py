@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from iqlightning.gridworld.game.rules import STEPS
 from iqlightning.types import Transition
 
 __all__ = ["GridSymmetry"]
@@ -17,9 +18,6 @@ class GridSymmetry:
     action of a sample are mapped by the same g, the one that the low bits of the sample's key choose. Each
     observation is one gather through a table of cell numbers.
     """
-
-    # (row step, column step) of each action.
-    _STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
     def __init__(self, channels: int, height: int, width: int, *, device: str | torch.device = "cpu") -> None:
         cells = torch.arange(height * width).view(height, width)
@@ -56,9 +54,9 @@ class GridSymmetry:
     def _gather(observations: Tensor, sources: Tensor) -> Tensor:
         return observations.flatten(1).gather(1, sources).view(observations.shape)
 
-    @classmethod
-    def _image_of_action(cls, action: int, turns: int, mirrored: bool) -> int:
-        row, column = cls._STEPS[action]
+    @staticmethod
+    def _image_of_action(action: int, turns: int, mirrored: bool) -> int:
+        row, column = STEPS[action]
         for _ in range(turns):
             row, column = -column, row  # a quarter turn against the clock, as Tensor.rot90 does
-        return cls._STEPS.index((row, -column if mirrored else column))
+        return STEPS.index((row, -column if mirrored else column))

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypedDict
 from torch import nn
 
 from iqlightning.errors import UserError
-from iqlightning.registration import MOVED_MODULES
+from iqlightning.registration import current_recipe
 
 __all__ = ["Recipe", "RecordedModule", "build"]
 
@@ -63,21 +63,19 @@ def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
     Raises:
         UserError: if the class is unknown, of another kind, or does not take the arguments.
     """
-    path = str(recipe["class_path"])
+    path, stored = current_recipe(str(recipe["class_path"]), recipe["init_args"])
     module_name, _, class_name = path.rpartition(".")
-    module_name = MOVED_MODULES.get(module_name, module_name)
     if module_name.partition(".")[0] == _PACKAGE and module_name not in sys.modules:
         try:
             importlib.import_module(module_name)
         except ModuleNotFoundError:
             raise UserError(f"this version of {_PACKAGE} has no module '{module_name}', which '{path}' needs") from None
-    found = getattr(sys.modules.get(module_name), class_name, None)
-    if not (isinstance(found, type) and issubclass(found, kind)):
+    module_class = getattr(sys.modules.get(module_name), class_name, None)
+    if not (isinstance(module_class, type) and issubclass(module_class, kind)):
         raise UserError(f"'{path}' is not a known {kind.__name__}; if it is your own, import its module first")
     # Files know lists only; the classes are annotated with tuples and sequences.
-    stored = recipe["init_args"].items()
-    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored}
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     try:
-        return found(**(arguments | found.when_rebuilt | given))
+        return module_class(**(arguments | module_class.when_rebuilt | given))
     except TypeError as error:
         raise UserError(f"'{path}' cannot be built from its stored arguments: {error}") from error

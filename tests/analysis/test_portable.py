@@ -19,13 +19,13 @@ from iqlightning.gridworld.encoders import (
     RecurrentPlanner,
     ValueIterationNetwork,
 )
+from iqlightning.gridworld.encoders import portable as portable_encoders
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.log_planner import _portable_path_costs, path_costs
+from iqlightning.gridworld.encoders.portable import player_cell
 from iqlightning.gridworld.game.layouts import draw_layouts
 from iqlightning.losses.values import MaxValue, SoftValue
 from iqlightning.nets.encoders import MLP
-from iqlightning.nets.encoders import portable as portable_encoders
-from iqlightning.nets.encoders.portable import player_cell
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import AgentPolicy
 

@@ -195,7 +195,7 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
         ("--gym CartPole-v1", ["the expert plays GridWorld only"]),
         ("--gym CartPole-v1 --policy heuristic", ["no heuristic for 'CartPole-v1'", "LunarLander-v3"]),
         ("--policy heuristic", ["no heuristic for 'gridworld", "LunarLander-v3"]),
-        ("--gym Pendulum-v1 --policy random", ["Pendulum-v1", "Box", "only Discrete"]),
+        ("--gym FrozenLake-v1 --policy random", ["FrozenLake-v1", "Discrete", "only Box"]),
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),

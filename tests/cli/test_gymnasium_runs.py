@@ -46,7 +46,7 @@ IMAGES = """
     model:
       class_path: IQLearn
       init_args:
-        encoder: {class_path: TorchvisionBackbone, init_args: {name: shufflenet_v2_x0_5, rendered: false}}
+        encoder: {class_path: TorchvisionBackbone, init_args: {name: shufflenet_v2_x0_5}}
         optimizer: {class_path: torch.optim.Adam, init_args: {lr: 0.002}}
     data:
       class_path: ImitationData
@@ -133,7 +133,10 @@ def test_iq_learn_online_on_a_vector_environment(workplace, cart):
             ("--data.online", "null", "--model.value_term", "ExpertStates"),
             ["Chi2Mixture needs policy data", "--data.online"],
         ),
-        (("--data.env", "GymnasiumConfig", "--data.env.id", "Pendulum-v1"), ["Pendulum-v1", "only Discrete"]),
+        (
+            ("--data.env", "GymnasiumConfig", "--data.env.id", "Pendulum-v1"),
+            ["do not fit", "Pendulum-v1", "(4,)", "(3,)"],
+        ),
         (("--data.env", "GymnasiumConfig", "--data.env.id", "Acrobot-v1"), ["do not fit", "(4,)", "(6,)"]),
         (("--model.divergence", "Chi3"), ["Chi3", "Chi2Mixture"]),
         (("--model.value_term", "V0"), ["V0", "InitialStates"]),

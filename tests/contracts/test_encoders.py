@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 import torch
 
+from iqlightning.errors import UserError
 from iqlightning.gridworld import encoders as grid_encoders
 from iqlightning.nets import encoders
 from iqlightning.nets.encoders.encoder import Encoder
@@ -37,7 +38,7 @@ def observations(batch: int = 12) -> torch.Tensor:
 
 
 def test_the_search_finds_the_encoders():
-    assert {"MLP", "GridCNN", "TorchvisionBackbone"} <= {c.__name__ for c in found()}
+    assert {"MLP", "GridCNN", "TorchvisionBackbone", "RenderedBackbone"} <= {c.__name__ for c in found()}
 
 
 @pytest.mark.parametrize("head", [PlainHead, DuelingHead])
@@ -74,3 +75,12 @@ def test_dtype_of_observations_does_not_matter_and_a_batch_equals_its_parts(enco
     torch.testing.assert_close(
         torch.cat([network(part) for part in observations().split(5)]), whole, atol=1e-5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("encoder", found())
+def test_an_encoder_of_each_action_is_refused_where_there_is_another_number_of_them(encoder):
+    if len(encoder(SHAPE).feature_shape) == 1:
+        assert QNetwork(SHAPE, 2, 1.0, encoder)(observations()).shape == (12, 2)
+        return
+    with pytest.raises(UserError, match=f"{encoder.__name__} has features for each of 4 actions, .* has 2; take MLP"):
+        QNetwork(SHAPE, 2, 1.0, encoder)

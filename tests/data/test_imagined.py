@@ -63,8 +63,8 @@ def test_the_policy_plays_the_model_and_not_the_environment(path, tmp_path, monk
             follows = served.imagined.model(batch.obs, batch.actions)
             torch.testing.assert_close(follows[going], batch.next_obs[going], atol=1e-4, rtol=1e-4)
     starts = torch.cat([batch.obs for batch in policy if batch is not None])
-    found = (starts[:, None] == torch.cat([known.obs, -known.obs])).all(2).any(1)
-    assert 0 < found.sum() < len(found)
+    known_start = (starts[:, None] == torch.cat([known.obs, -known.obs])).all(2).any(1)
+    assert 0 < known_start.sum() < len(known_start)
 
 
 @pytest.mark.filterwarnings("ignore:the model of the dynamics predicts")

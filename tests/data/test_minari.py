@@ -96,8 +96,8 @@ def foreign(dataset: str, observation_space, action_space, observations, actions
 def test_a_round_trip_changes_no_bit(env):
     there = played(env)
     to_minari(f"{type(env).__name__}/random-v3", there, env, "random policy")
-    back, found, dataset = from_minari(f"{type(env).__name__}/random-v3")
-    assert (found, dataset) == (env, f"{type(env).__name__}/random-v3")
+    back, named, dataset = from_minari(f"{type(env).__name__}/random-v3")
+    assert (named, dataset) == (env, f"{type(env).__name__}/random-v3")
     for name in FIELDS:
         assert getattr(back, name).dtype == getattr(there, name).dtype
         assert torch.equal(getattr(back, name), getattr(there, name)), name

@@ -1,43 +1,19 @@
-import math
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iqlightning.evaluation.metrics import EpisodeMetrics, ReturnMetrics, episode_metrics, wilson_interval
+from iqlightning.evaluation.environment import Returns
+from iqlightning.evaluation.metrics import EpisodeMetrics, wilson_interval
 
-# three episodes: perfect, two moves too many, failed after a limit of 16 moves
-SUCCESS = torch.tensor([True, True, False])
-MOVES = torch.tensor([4, 6, 16])
-SHORTEST = torch.tensor([4, 4, 8])
-MANHATTAN = torch.tensor([4, 2, 4])
-RETURNS = torch.tensor([7.0, 5.0, -16.0])
-EPISODES = (SUCCESS, MOVES, SHORTEST, MANHATTAN, RETURNS)
-
-
-def test_figures_agree_with_numbers_worked_out_by_hand() -> None:
-    figures = episode_metrics(*EPISODES)
-    assert figures["success_rate"] == pytest.approx(2 / 3)
-    assert figures["distance_ratio"] == pytest.approx((1 + 1.5 + 2) / 3)
-    assert figures["manhattan_ratio"] == pytest.approx((1 + 3 + 4) / 3)
-    assert figures["spl"] == pytest.approx((1 + 4 / 6 + 0) / 3)
-    assert figures["mean_return"] == pytest.approx(-4 / 3)
-    assert figures["episodes"] == 3
-
-
-def test_no_episodes_give_nan_rather_than_a_figure() -> None:
-    figures = episode_metrics(*(tensor[:0] for tensor in EPISODES))
-    assert math.isnan(figures["success_rate"])
-    assert figures["episodes"] == 0
+RETURNS, LENGTHS = torch.tensor([7.0, 5.0, -16.0], dtype=torch.float64), torch.tensor([4, 6, 16])
 
 
 def test_the_metric_over_uneven_updates_equals_all_episodes_at_once() -> None:
-    metric = EpisodeMetrics()
-    metric.update(*(tensor[:1] for tensor in EPISODES))
-    metric.update(*(tensor[1:] for tensor in EPISODES))
-    metric.update(*(tensor[:0] for tensor in EPISODES))
-    expected = episode_metrics(*EPISODES)
+    metric = EpisodeMetrics(Returns)
+    for part in (slice(0, 1), slice(1, 3), slice(0, 0)):
+        metric.update(Returns(RETURNS[part], LENGTHS[part]))
+    expected = Returns(RETURNS, LENGTHS).metrics()
     computed = metric.compute()
     assert set(computed) == set(expected)
     for name, value in computed.items():
@@ -45,19 +21,19 @@ def test_the_metric_over_uneven_updates_equals_all_episodes_at_once() -> None:
 
 
 def test_the_metric_forgets_when_it_is_reset() -> None:
-    metric = EpisodeMetrics()
-    metric.update(*EPISODES)
+    metric = EpisodeMetrics(Returns)
+    metric.update(Returns(RETURNS, LENGTHS))
     metric.reset()
-    metric.update(*(tensor[:1] for tensor in EPISODES))
-    assert metric.compute()["success_rate"] == 1.0
+    metric.update(Returns(RETURNS[:1], LENGTHS[:1]))
+    assert metric.compute()["mean_return"] == 7.0
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
 def test_return_metrics_are_mean_and_sample_deviation(returns: list[float]) -> None:
-    metric = ReturnMetrics()
+    metric = EpisodeMetrics(Returns)
     values = torch.tensor(returns, dtype=torch.float64)
-    metric.update(values[:1], torch.tensor([2]))
-    metric.update(values[1:], torch.full((len(returns) - 1,), 2))
+    metric.update(Returns(values[:1], torch.tensor([2])))
+    metric.update(Returns(values[1:], torch.full((len(returns) - 1,), 2)))
     computed = metric.compute()
     assert computed["mean_return"].item() == pytest.approx(values.mean().item(), abs=1e-9)
     assert computed["std_return"].item() == pytest.approx(values.std().item(), abs=1e-4)

@@ -6,8 +6,9 @@ import pytest
 
 from iqlightning.analysis.intervals import estimate
 from iqlightning.checkpoints import load_policy
-from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.expert_policy import ShortestPathPolicy
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 SEEDS = 10
@@ -63,7 +64,7 @@ def score(policy: Any) -> float:
     """Mean return on unseen grids, where 0 is a random policy's and 1 the expert's."""
     low, high, found = (
         evaluate_gridworld(each, GRID, EPISODES, 0).metrics()["mean_return"]
-        for each in (RandomPolicy(4), ShortestPathPolicy(), policy)
+        for each in (RandomPolicy(GRID.spaces.action), ShortestPathPolicy(), policy)
     )
     return (found - low) / (high - low)
 

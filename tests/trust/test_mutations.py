@@ -30,9 +30,6 @@ class Mutation(NamedTuple):
     tests: str
 
 
-_RIGHT = "torch.where(column < width - 1, cells + 1, cells)"
-_DOWN = "torch.where(row < height - 1, cells + width, cells)"
-
 MUTATIONS = {
     "sign of the value term": Mutation(
         "losses/iq.py",
@@ -53,16 +50,16 @@ MUTATIONS = {
         "losses/test_iq.py",
     ),
     "action order": Mutation(
-        "gridworld/game/planning.py",
-        f"{_RIGHT},\n            {_DOWN},",
-        f"{_DOWN},\n            {_RIGHT},",
-        "envs/test_gridworld_planning.py",
+        "gridworld/game/rules.py",
+        "STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))",
+        "STEPS = ((-1, 0), (1, 0), (0, 1), (0, -1))",
+        "gridworld/game/test_planning.py",
     ),
     "mask of walls": Mutation(
-        "gridworld/game/state.py",
-        "torch.where(blocked, self._player, target, out=self._player)",
-        "self._player.copy_(target)",
-        "envs/test_gridworld_properties.py::test_a_batch_plays_as_the_rules_say",
+        "gridworld/game/rules.py",
+        "return torch.where(blocked, player, target, out=out)",
+        "return target if out is None else out.copy_(target)",
+        "gridworld/game/test_properties.py::test_a_batch_plays_as_the_rules_say",
     ),
     "target update": Mutation(
         "nets/target.py",

@@ -1,11 +1,12 @@
 """One update: all its steps, in order, on the same batch."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor, nn
+from torch import Tensor
 
 from iqlightning.agents.agent import Step
 from iqlightning.algorithms.updates.backward import backward_for
@@ -62,7 +63,8 @@ def make_updater(
     steps: Sequence[tuple[Step, FlatWeights | None]],
     optimizers: Sequence[torch.optim.Optimizer],
     max_grad_norm: float | None,
-    networks: Mapping[str, nn.Module] | None,
+    compiled: bool,
+    scheduled: bool,
 ) -> Updater:
     """The update of a running algorithm.
 
@@ -71,15 +73,35 @@ def make_updater(
         steps: of the update, each with the flat weights that it steps, if they are flat.
         optimizers: of the steps.
         max_grad_norm: gradients are scaled down to it; None for no clipping.
-        networks: by name, all that the objectives use, if they are to be compiled.
+        compiled: whether steps are to be compiled; where they cannot be, that is said.
+        scheduled: whether an objective changes from update to update by more than its tensors.
     """
+    obstacle = _obstacle_to_compiling(module.trainer, steps, scheduled) if compiled else None
+    if obstacle is not None:
+        rank_zero_warn(f"compile has no effect: {obstacle}; updates are made operation by operation")
+    networks = {name: each for name, each in module.named_children() if any(True for _ in each.parameters())}
     updates: dict[str, EagerUpdate | CompiledUpdate] = {}
     for (step, flat), optimizer in zip(steps, optimizers, strict=True):
         parameters = [each for each in step.module.parameters() if each.requires_grad]
         backward = backward_for(module, parameters, flat, alone=len(steps) == 1)
         eager = EagerUpdate(step.objective, backward, optimizer, parameters, flat, max_grad_norm)
-        updates[step.name] = eager if networks is None else CompiledUpdate(eager, networks, say=rank_zero_warn)
+        compiles = compiled and obstacle is None
+        updates[step.name] = CompiledUpdate(eager, networks, say=rank_zero_warn) if compiles else eager
     return Updater(updates)
+
+
+def _obstacle_to_compiling(trainer: Any, steps: Sequence[tuple[Step, Any]], scheduled: bool) -> str | None:
+    if trainer.world_size > 1:
+        return "only runs of one process are compiled"
+    if scheduled:
+        return "its temperature changes from update to update"
+    if any(flat is None for _, flat in steps):
+        return "this optimizer treats each parameter as a matrix of its own"
+    if "mixed" in str(trainer.precision):
+        return f"with precision {trainer.precision} each operation chooses its own"
+    if torch.is_anomaly_enabled():
+        return "detect_anomaly looks at every operation"
+    return None
 
 
 def _prefix(name: str, first: str) -> str:

@@ -1,4 +1,4 @@
-"""The two ends of every table: what the random policy and the shortest-path expert reach on each evaluation."""
+"""The two ends of every table: what the random policy and an environment's own policies reach on each evaluation."""
 
 import hashlib
 import json
@@ -6,9 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.registration import env_config_from_dict
-from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["reference_outcomes"]
@@ -24,19 +22,17 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
         file: keeps what has been played.
         evaluate: policy, environment, episodes and seed to the figures of ``evaluate --json``.
     """
-    from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+    from iqlightning.evaluation.reference_policies import RandomPolicy
 
     asked: dict[str, dict[str, Any]] = {}
     for outcome in outcomes:
         for evaluation, figures in outcome.figures.items():
             if "env" in figures:
                 asked.setdefault(evaluation, figures)
-    found = []
+    references = []
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
-        policies: dict[str, Policy] = {"random policy": RandomPolicy(num_actions(env.spaces.action))}
-        if isinstance(env, GridWorldConfig):
-            policies["shortest-path expert"] = ShortestPathPolicy()
+        policies = {"random policy": RandomPolicy(env.spaces.action)} | env.references()
         for group, policy in policies.items():
             text = json.dumps([group, evaluation, figures["env"], episodes, seed], sort_keys=True)
             key = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -45,5 +41,5 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
                 played = {evaluation: evaluate(policy, env, episodes, seed)}
                 known = Outcome(key=key, group=group, seed=0, factors={}, run=None, seconds=0.0, figures=played)
                 file.add([known])
-            found.append(known)
-    return found
+            references.append(known)
+    return references

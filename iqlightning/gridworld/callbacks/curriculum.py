@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from iqlightning.errors import UserError
-from iqlightning.evaluation.metrics import EpisodeMetrics
+from iqlightning.evaluation.metrics import metrics_over_processes
 from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 __all__ = ["Curriculum", "Stage"]
 
@@ -163,17 +161,13 @@ class Curriculum(Callback):
 
     def _success(self, trainer: Trainer, pl_module: LightningModule) -> float:
         module: Any = pl_module
-        played = evaluate_gridworld(
+        played = self._env(trainer.datamodule.env).play(  # type: ignore[attr-defined]
             module.policy,
-            self._env(trainer.datamodule.env),  # type: ignore[attr-defined]
             self.episodes,
             self.seed,
             split="validation",
+            device=pl_module.device,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
-            device=pl_module.device,
         )
-        # sums live with the module, since NCCL gathers there, unless the device has no float64
-        metrics = EpisodeMetrics().to(torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device)
-        metrics.update(played.success, played.moves, played.shortest, played.manhattan, played.returns)
-        return float(metrics.compute()["success_rate"])
+        return float(metrics_over_processes(played, pl_module.device)["success_rate"])

@@ -1,6 +1,6 @@
 """Compares the policy being trained with the exact solution of GridWorld."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -27,6 +27,15 @@ class TruthLogging(Callback):
         max_cells: the largest grids to solve; a linear solve over all cells takes their number cubed.
     """
 
+    #: for BoardLayout
+    charts: ClassVar = {
+        "3 what it believes": {
+            "reward against the truth": ["Multiline", ["truth/reward_pearson", "truth/reward_spearman"]],
+            "distances from the true reward": ["Multiline", ["truth/reward_epic", "truth/reward_shaping_free"]],
+            "regret": ["Multiline", ["truth/regret"]],
+        }
+    }
+
     def __init__(self, num_grids: int = 8, seed: int = 0, every_n_validations: int = 1, max_cells: int = 400) -> None:
         super().__init__()
         self.num_grids = num_grids
@@ -47,8 +56,8 @@ class TruthLogging(Callback):
             return
         if not isinstance(env, GridWorldConfig) or env.num_cells > self.max_cells:
             return
-        found = truth_metrics(value_maps(policy, self._layouts(env), device=pl_module.device))
-        logged = {f"truth/{name}": torch.tensor(value, device=pl_module.device) for name, value in found.items()}
+        metrics = truth_metrics(value_maps(policy, self._layouts(env), device=pl_module.device))
+        logged = {f"truth/{name}": torch.tensor(value, device=pl_module.device) for name, value in metrics.items()}
         # every process holds the same figures already; averaging equal numbers keeps Lightning from warning about it
         pl_module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 

@@ -7,6 +7,7 @@ from iqlightning.gridworld.encoders.hierarchical_planner import HierarchicalPlan
 from iqlightning.gridworld.encoders.log_planner import LogPlanner
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
 from iqlightning.gridworld.encoders.recurrent_planner import RecurrentPlanner
+from iqlightning.gridworld.encoders.rendered_backbone import RenderedBackbone
 from iqlightning.gridworld.encoders.residual_cnn import ResidualCNN
 from iqlightning.gridworld.encoders.value_iteration import ValueIterationNetwork
 
@@ -18,6 +19,7 @@ __all__ = [
     "LogPlanner",
     "PlanningEncoder",
     "RecurrentPlanner",
+    "RenderedBackbone",
     "ResidualCNN",
     "ValueIterationNetwork",
 ]

@@ -5,13 +5,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqlightning.gridworld.encoders.planes import shifted
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
-from iqlightning.nets.encoders.portable import repeat
+from iqlightning.gridworld.encoders.portable import repeat
+from iqlightning.gridworld.game.rules import STEPS
 
 __all__ = ["CellAttention"]
 
 # Row and column offset of the cells that a cell attends to: itself, above, right, below, left.
-_POSITIONS = ((0, 0), (-1, 0), (0, 1), (1, 0), (0, -1))
+_POSITIONS = ((0, 0), *STEPS)
 _CLOSED = -1e4
 
 
@@ -62,21 +64,15 @@ class CellAttention(PlanningEncoder):
         is_wall = x[:, :1] > 0.5  # observations may be noisy
         barred = F.pad(is_wall.to(x.dtype), (1, 1, 1, 1), value=1.0) * _CLOSED
         bias = torch.stack(
-            [_shifted(barred, o, height, width) + b for o, b in zip(_POSITIONS, self.position, strict=True)]
+            [shifted(barred, o, height, width) + b for o, b in zip(_POSITIONS, self.position, strict=True)]
         )
         z = self.stem(x).masked_fill(is_wall, _CLOSED)
         weight = self.weight[:, :, None, None]
 
         def iterate(h: Tensor) -> Tensor:
             padded = F.pad(h, (1, 1, 1, 1))
-            near = torch.stack([_shifted(padded, o, height, width) for o in _POSITIONS])
+            near = torch.stack([shifted(padded, o, height, width) for o in _POSITIONS])
             attended = (torch.softmax(self.sharpness * near + bias, dim=0) * near).sum(0)
             return F.relu(z + F.conv2d(torch.cat([attended, h], dim=1), weight))
 
         return repeat(iterate, F.relu(z), self.iterations or height + width)
-
-
-def _shifted(padded: Tensor, offset: tuple[int, int], height: int, width: int) -> Tensor:
-    """What lies at an offset from each cell, of maps with a border of one cell."""
-    row, column = 1 + offset[0], 1 + offset[1]
-    return padded[:, :, row : row + height, column : column + width]

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder, require_grid
+from iqlightning.gridworld.encoders.planes import require_grid
+from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["CentredCNN"]
 

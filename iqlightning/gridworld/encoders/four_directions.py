@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from iqlightning.gridworld.game.rules import ACTIONS
+
 __all__ = ["DIRECTIONS", "directed_kernel", "facing", "scalar_kernel"]
 
-DIRECTIONS = 4
+DIRECTIONS = len(ACTIONS)
 
 
 def scalar_kernel(kernel: Float[Tensor, "out in 3 3"]) -> Float[Tensor, "out in 3 3"]:

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
-from iqlightning.nets.encoders.encoder import Encoder, require_grid
+from iqlightning.gridworld.encoders.planes import require_grid
+from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["GridCNN"]
 
@@ -165,6 +168,7 @@ class GridCNN(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(
         self,
@@ -202,7 +206,7 @@ class GridCNN(Encoder):
         stride = width + 1
         cells = plans.flatten(0, 1)
         here = which * plans.shape[1] + player // width * stride + player % width
-        there = here[:, None] + torch.tensor([-stride, 1, stride, -1], device=here.device)
+        there = here[:, None] + torch.tensor(cell_steps(stride), device=here.device)
         own = cells[here][:, None].expand(-1, 4, -1)
         return F.relu(self.readout(torch.cat([own, cells[there]], dim=-1)))
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqlightning.nets.encoders.portable import repeat
+from iqlightning.gridworld.encoders.planes import neighbours
+from iqlightning.gridworld.encoders.portable import repeat
 
 __all__ = ["portable_features"]
 
@@ -38,7 +39,7 @@ def portable_features(
     kernel = weight[:, :, None, None]
 
     def iterate(h: Tensor) -> Tensor:
-        up, right, down, left = _neighbours(h)
+        up, right, down, left = neighbours(h)
         nearest = torch.maximum(torch.maximum(up, down), torch.maximum(left, right))
         return F.relu(z + F.conv2d(torch.cat([nearest, h], dim=1), kernel))
 
@@ -47,14 +48,6 @@ def portable_features(
     # a division by a symbolic width cannot be expressed, so the player's cell is picked out by a mask
     chosen = torch.arange(player[0].numel(), device=h.device) == player.flatten(1).argmax(1, keepdim=True)
     mask = chosen.to(h.dtype).view(batch, 1, height, width)
-    own, *others = ((shifted * mask).sum((2, 3)) for shifted in (cells, *_neighbours(cells)))
+    own, *others = ((shifted * mask).sum((2, 3)) for shifted in (cells, *neighbours(cells)))
     pairs = [torch.cat([own, other], dim=1) for other in others]
     return F.relu(readout(torch.stack(pairs, dim=1)))
-
-
-def _neighbours(cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What lies above, right of, below and left of each cell; zero outside the grid."""
-    padded = F.pad(cells, (1, 1, 1, 1))
-    up, down = padded[:, :, :-2, 1:-1], padded[:, :, 2:, 1:-1]
-    left, right = padded[:, :, 1:-1, :-2], padded[:, :, 1:-1, 2:]
-    return up, right, down, left

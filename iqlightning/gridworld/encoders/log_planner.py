@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
-from iqlightning.nets.encoders.encoder import Encoder, require_grid
-from iqlightning.nets.encoders.portable import player_cell, until_it_stays
+from iqlightning.gridworld.encoders.planes import neighbours, require_grid
+from iqlightning.gridworld.encoders.portable import player_cell, until_it_stays
+from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["LogPlanner", "path_costs"]
 
@@ -56,8 +59,8 @@ class _PathCosts(torch.autograd.Function):
         cost, source, total = ctx.saved_tensors
         stride, count = ctx.stride, cost.shape[1]
         own = total[:, stride : stride + count]
-        found = (own < _FAR) & ~source
-        through = [found & (total[:, o : o + count] + cost == own) for o in _offsets(stride)]
+        reachable = (own < _FAR) & ~source
+        through = [reachable & (total[:, o : o + count] + cost == own) for o in _offsets(stride)]
         shares = sum(each.to(cost.dtype) for each in through).clamp_(min=1).reciprocal_()  # type: ignore[union-attr]
         weights = [each * shares for each in through]
         given = gradients[0].contiguous()
@@ -68,13 +71,13 @@ class _PathCosts(torch.autograd.Function):
                 handed[:, offset : offset + count].addcmul_(weight, flow)
             handed = handed[:, stride : stride + count]
             if torch.equal(handed, flow):
-                return flow * found, None, None, None
+                return flow * reachable, None, None, None
             flow = handed
 
 
-def _offsets(stride: int) -> tuple[int, int, int, int]:
+def _offsets(stride: int) -> tuple[int, ...]:
     """Where the cells above, right, below and left of the first one begin in a line padded by ``stride``."""
-    return 0, stride + 1, 2 * stride, stride - 1
+    return tuple(stride + step for step in cell_steps(stride))
 
 
 def path_costs(
@@ -93,8 +96,8 @@ def path_costs(
     batch, channels, height, width = cost.shape
     line = F.pad(cost, (0, 1, 0, 1), value=_FAR).transpose(0, 1).reshape(channels, -1)
     sources = F.pad(source, (0, 1, 0, 1)).reshape(-1)
-    found: Tensor = _PathCosts.apply(line, sources, width + 1, longest or height * width)  # type: ignore[assignment]
-    return found.view(channels, batch, height + 1, width + 1)[:, :, :height, :width].transpose(0, 1)
+    costs: Tensor = _PathCosts.apply(line, sources, width + 1, longest or height * width)  # type: ignore[assignment]
+    return costs.view(channels, batch, height + 1, width + 1)[:, :, :height, :width].transpose(0, 1)
 
 
 def _portable_path_costs(cost: Tensor, source: Tensor, longest: int | None) -> Tensor:
@@ -102,10 +105,9 @@ def _portable_path_costs(cost: Tensor, source: Tensor, longest: int | None) -> T
     begin = torch.full_like(cost, _FAR).masked_fill(source[:, None], 0.0)
 
     def iterate(total: Tensor) -> Tensor:
-        p = F.pad(total, (1, 1, 1, 1), value=_FAR)
-        vertical = torch.minimum(p[:, :, :-2, 1:-1], p[:, :, 2:, 1:-1])
-        horizontal = torch.minimum(p[:, :, 1:-1, :-2], p[:, :, 1:-1, 2:])
-        return torch.minimum(total, torch.minimum(vertical, horizontal) + cost)
+        up, right, down, left = neighbours(total, _FAR)
+        nearest = torch.minimum(torch.minimum(up, down), torch.minimum(left, right))
+        return torch.minimum(total, nearest + cost)
 
     # no way is longer than there are cells
     return until_it_stays(iterate, begin, source[0].numel() if longest is None else longest)
@@ -139,6 +141,7 @@ class LogPlanner(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None
@@ -164,7 +167,7 @@ class LogPlanner(Encoder):
         )
         stride = width + 2
         here = (row + 1) * stride + column + 1
-        there = torch.stack([here - stride, here + 1, here + stride, here - 1], dim=1)
+        there = torch.stack([here + step for step in cell_steps(stride)], dim=1)
         costs, kinds = plans[which[:, None], there].split([plans.shape[-1] - 3, 3], dim=-1)
         own = plans[which, here][:, None, :-3]
         value = torch.exp(-own).expand(-1, 4, -1)

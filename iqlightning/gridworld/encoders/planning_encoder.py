@@ -7,9 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
-from iqlightning.nets.encoders.encoder import Encoder, require_grid
-from iqlightning.nets.encoders.portable import player_cell
+from iqlightning.gridworld.encoders.planes import require_grid
+from iqlightning.gridworld.encoders.portable import player_cell
+from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["PlanningEncoder"]
 
@@ -37,6 +40,7 @@ class PlanningEncoder(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(self, observation_shape: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class PlanningEncoder(Encoder):
         )
         stride = width + 2
         here = (row + 1) * stride + column + 1
-        there = torch.stack([here - stride, here + 1, here + stride, here - 1], dim=1)
+        there = torch.stack([here + step for step in cell_steps(stride)], dim=1)
         own = plans[which, here][:, None].expand(-1, 4, -1)
         read = torch.cat([self.facing(own), self.facing(plans[which[:, None], there])], dim=-1)
         return F.relu(self.readout(read))

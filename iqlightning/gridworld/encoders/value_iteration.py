@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from iqlightning.gridworld.encoders.four_directions import directed_kernel, facing, scalar_kernel
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
-from iqlightning.nets.encoders.portable import repeat
+from iqlightning.gridworld.encoders.portable import repeat
 
 __all__ = ["ValueIterationNetwork"]
 

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.value_maps import QFunction
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import edge_table, shortest_paths
+from iqlightning.gridworld.game.planning import manhattan_distance, shortest_paths
+from iqlightning.gridworld.game.rules import edge_table
 from iqlightning.types import Policy
 
 __all__ = ["Failure", "Kind", "clearest", "count_kinds", "explain_failures", "path_of", "q_along"]
@@ -49,7 +50,7 @@ class Failure:
     manhattan: int
 
 
-def path_of(results: EpisodeResults, index: int) -> Int[Tensor, " visited"]:
+def path_of(results: GridWorldResults, index: int) -> Int[Tensor, " visited"]:
     """The cells that an episode visited, int64."""
     assert results.paths is not None, "play with record_paths=True"
     path = results.paths[index]
@@ -57,7 +58,7 @@ def path_of(results: EpisodeResults, index: int) -> Int[Tensor, " visited"]:
 
 
 @torch.no_grad()
-def explain_failures(results: EpisodeResults, policy: Policy) -> list[Failure]:
+def explain_failures(results: GridWorldResults, policy: Policy) -> list[Failure]:
     """Every failed episode of a greedy policy, in order.
 
     How a path ends decides: standing still is a bump, going back and forth two cells, a longer loop a circle; without a
@@ -85,8 +86,7 @@ def explain_failures(results: EpisodeResults, policy: Policy) -> list[Failure]:
         left = distances[row, path]
         wrong = (left[1:] != left[:-1] - 1).nonzero().flatten()
         mistake = int(wrong[0]) if len(wrong) else len(path) - 1
-        at, goal = int(path[mistake]), int(goals[row])
-        manhattan = abs(at // width - goal // width) + abs(at % width - goal % width)
+        manhattan = int(manhattan_distance(path[mistake], goals[row], width))
         kind = _kind(path, at_edge=at_edge[row], detour=int(left[mistake]) > manhattan)
         found.append(Failure(index, kind, path, mistake, int(results.shortest[index]), int(results.manhattan[index])))
     return found

@@ -1,42 +1,38 @@
-"""The value map panel: one row a grid, from the grid itself to the exact optimal value, as an RGB array.
-
-Drawn with matplotlib's object interface on an Agg canvas: no global figure state and no display.
-"""
+"""The value map panel: one row a grid, from the grid itself to the exact optimal value, as an RGB array."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, to_hex, to_rgba
+from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from iqlightning.gridworld.evaluation.value_maps import ValueMaps
-from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL
-
-__all__ = ["value_map_card", "value_map_panel"]
-
-_WALL, _FLOOR, _PLAYER, _GOAL = (
-    to_hex((red / 255, green / 255, blue / 255)) for red, green, blue in (WALL, FLOOR, PLAYER_COLOUR, GOAL_COLOUR)
+from iqlightning.analysis.charts import pixels
+from iqlightning.gridworld.evaluation.drawing import (
+    REWARD_COLOURS,
+    VALUE_COLOURS,
+    Frame,
+    draw_cells,
+    draw_player,
 )
-_DETOUR = _PLAYER
-_CUT_OFF = "#c4c4c4"
-_INK = "#22262a"
-_FAINT = "#6b7076"
-_VALUES: Colormap = LinearSegmentedColormap.from_list("value", ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"])
-_REWARDS: Colormap = LinearSegmentedColormap.from_list("reward", ["#8c510a", "#f6f3ee", "#01665e"])
+from iqlightning.gridworld.evaluation.value_maps import ValueMaps
+from iqlightning.gridworld.game.palette import CUT_OFF, FAINT, GOAL, INK, PLAYER, WALL
+from iqlightning.gridworld.game.rules import STEPS
+
+__all__ = ["policy_row", "value_map_card", "value_map_panel"]
+
+_DETOUR = PLAYER
 
 # inches
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 0.35, 0.35, 1.05, 0.75, 0.22
 _COLUMN = 2.7
 _CARD_TILE, _CARD_GAP, _CARD_HEAD, _CARD_FOOT = 3.1, 0.3, 0.45, 0.65
-_STEPS = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])  # up, right, down, left as (x, y) with y upwards
+_DIRECTIONS = np.array([(right, -down) for down, right in STEPS])  # of the actions as (x, y), y upwards
 
 
 def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
@@ -59,30 +55,29 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     if side * height > 1.6 * _COLUMN:
         side = 1.6 * _COLUMN / height
     tall, wide = side * height, side * width
-    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, _TOP + batch * tall + (batch - 1) * _GAP + _BOTTOM)
+    top = _TOP if title else _TOP - 0.4
+    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, top + batch * tall + (batch - 1) * _GAP + _BOTTOM)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     # a single pair of axes over the whole sheet, in inches: an axes object for each picture would take thrice as long
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
-    axes.text(_LEFT, size[1] - 0.30, title, size=14, weight="bold", color=_INK, va="center")
+    axes.text(_LEFT, size[1] - 0.30, title, size=14, weight="bold", color=INK, va="center")
 
     columns = _columns(maps)
     for place, column in enumerate(columns):
         left = _LEFT + place * (_COLUMN + _GAP)
         middle = left + _COLUMN / 2
-        axes.text(middle, size[1] - _TOP + 0.32, column.heading, size=12, color=_INK, ha="center", va="bottom")
-        axes.text(middle, size[1] - _TOP + 0.11, column.note, size=9, color=_FAINT, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.32, column.heading, size=12, color=INK, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.11, column.note, size=9, color=FAINT, ha="center", va="bottom")
         for grid in range(batch):
-            corner = (middle - wide / 2, size[1] - _TOP - grid * (tall + _GAP))
-            _draw_cells(axes, _Frame(corner, side), maps, grid, column)
+            frame = Frame(middle - wide / 2, size[1] - top - grid * (tall + _GAP), side)
+            _draw_grid(axes, frame, maps, grid, column)
         if column.bar is not None:
             _draw_bar(axes, left + 0.06 * _COLUMN, 0.88 * _COLUMN, column, _BOTTOM - 0.16)
-    _draw_legend(axes, 0, [(_PLAYER, "start"), (_GOAL, "goal"), (_WALL, "wall"), *_cut_off(maps)])
-    _draw_legend(axes, 2, [(_INK, "on a shortest path"), (_DETOUR, "detour")])
+    _draw_legend(axes, 0, [(PLAYER, "start"), (GOAL, "goal"), (WALL, "wall"), *_cut_off(maps)])
+    _draw_legend(axes, 2, [(INK, "on a shortest path"), (_DETOUR, "detour")])
 
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return pixels(figure)
 
 
 def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
@@ -104,38 +99,49 @@ def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np
     row = _CARD_HEAD + tall + _CARD_FOOT
     size = (2 * _CARD_TILE + _CARD_GAP, 0.4 + 2 * row)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
-    axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=_INK, va="center")
-    maps_of_all = ("v", "q", "greedy", "on_shortest_path", "rewards", "greedy_rewards", "optimal_v", "reachable")
-    only = {name: getattr(maps, name)[:1] for name in maps_of_all}
-    first = replace(maps, layouts=maps.layouts.select(slice(0, 1)), **only)
+    axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=INK, va="center")
+    first = maps.first(1)
     _, v, policy, reward, best = _columns(first)
     for place, column in enumerate((v, best, policy, reward)):
         left = place % 2 * (_CARD_TILE + _CARD_GAP)
         top = size[1] - 0.4 - place // 2 * row - _CARD_HEAD
         middle = left + _CARD_TILE / 2
-        axes.text(middle, top + 0.1, column.heading, size=16, color=_INK, ha="center", va="bottom")
-        _draw_cells(axes, _Frame((middle - wide / 2, top), side), first, 0, column)
+        axes.text(middle, top + 0.1, column.heading, size=16, color=INK, ha="center", va="bottom")
+        _draw_grid(axes, Frame(middle - wide / 2, top, side), first, 0, column)
         below = top - tall - 0.1
         if column.bar is not None:
             _draw_bar(axes, left + 0.1 * _CARD_TILE, 0.8 * _CARD_TILE, column, below, size=13.0, ticks=3)
         else:
             axes.text(middle, below - 0.2, "red: on no shortest path", size=13, color=_DETOUR, ha="center", va="center")
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return pixels(figure)
 
 
-class _Frame(NamedTuple):
-    """Where a picture is on the sheet: its upper left corner and the side of a cell, in inches."""
+def policy_row(maps: ValueMaps, captions: Sequence[str], dpi: int = 80) -> UInt8[np.ndarray, "height width rgb"]:
+    """Draws the greedy policy of some grids side by side, red where a move is on no shortest path.
 
-    corner: tuple[float, float]
-    side: float
+    Args:
+        maps: B grids.
+        captions: a line above each.
+        dpi: pixels an inch.
 
-    def centre(self, row: np.ndarray | int, column: np.ndarray | int) -> tuple[Any, Any]:
-        """(x, y) of the middle of cells."""
-        return self.corner[0] + (column + 0.5) * self.side, self.corner[1] - (row + 0.5) * self.side
+    Returns:
+        uint8 (pixel rows, pixel columns, 3).
+    """
+    batch, height, width = maps.v.shape
+    side = _COLUMN / max(height, width)
+    tall, wide = side * height, side * width
+    size = (batch * wide + (batch + 1) * _GAP, tall + 0.65)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
+    axes.set_axis_off()
+    policy = _columns(maps)[2]
+    for grid, caption in enumerate(captions):
+        left = _GAP + grid * (wide + _GAP)
+        axes.text(left + wide / 2, size[1] - 0.3, caption, size=13, color=INK, ha="center", va="center")
+        _draw_grid(axes, Frame(left, size[1] - 0.5, side), maps, grid, policy)
+    return pixels(figure)
 
 
 class _Column(NamedTuple):
@@ -145,7 +151,7 @@ class _Column(NamedTuple):
     note: str
     values: torch.Tensor | None = None
     norm: Normalize = Normalize()
-    cmap: Colormap = _VALUES
+    cmap: Colormap = VALUE_COLOURS
     bar: tuple[float, float] | None = None
     arrows: bool = False
 
@@ -159,10 +165,10 @@ def _columns(maps: ValueMaps) -> list[_Column]:
     sign = Normalize(-furthest, furthest)
     return [
         _Column("grid", ""),
-        _Column("V(s)", "learned", maps.v, Normalize(*v), _VALUES, v),
-        _Column("policy", "greedy move in each cell, over V", maps.v, Normalize(*v), _VALUES, arrows=True),
-        _Column("reward", "recovered, of the greedy move", maps.greedy_rewards, sign, _REWARDS, rewards),
-        _Column("optimal V", exact, maps.optimal_v, Normalize(*best), _VALUES, best),
+        _Column("V(s)", "learned", maps.v, Normalize(*v), VALUE_COLOURS, v),
+        _Column("policy", "greedy move in each cell, over V", maps.v, Normalize(*v), VALUE_COLOURS, arrows=True),
+        _Column("reward", "recovered, of the greedy move", maps.greedy_rewards, sign, REWARD_COLOURS, rewards),
+        _Column("optimal V", exact, maps.optimal_v, Normalize(*best), VALUE_COLOURS, best),
     ]
 
 
@@ -177,45 +183,34 @@ def _range(values: torch.Tensor, where: torch.Tensor) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _draw_cells(axes: Axes, frame: _Frame, maps: ValueMaps, grid: int, column: _Column) -> None:
-    """One picture: cells coloured by value; walls, the goal and cells cut off from it in colours of their own."""
-    _, height, width = maps.v.shape
-    if column.values is None:
-        picture = np.broadcast_to(to_rgba(_FLOOR), (height, width, 4)).copy()
-    else:
-        values = np.nan_to_num(column.values[grid].numpy())
-        picture = np.asarray(column.cmap(column.norm(values)))
+def _draw_grid(axes: Axes, frame: Frame, maps: ValueMaps, grid: int, column: _Column) -> None:
+    """One picture: cells coloured by value, those that are cut off from the goal in a colour of their own."""
+    height, width = maps.v.shape[1:]
+    colours = None
+    if column.values is not None:
+        colours = np.asarray(column.cmap(column.norm(np.nan_to_num(column.values[grid].numpy()))))
         if column.arrows:
             # the arrows are what this column is about: let the values recede
-            picture[..., :3] = 0.45 * picture[..., :3] + 0.55
-        picture[~maps.reachable[grid].numpy()] = to_rgba(_CUT_OFF)
-    picture[maps.layouts.walls[grid].numpy()] = to_rgba(_WALL)
-    picture[divmod(int(maps.layouts.goal[grid]), width)] = to_rgba(_GOAL)
-    (left, top), side = frame
-    right, bottom = left + width * side, top - height * side
-    axes.imshow(picture, interpolation="nearest", extent=(left, right, bottom, top), aspect="auto")
-    if max(height, width) <= 40:
-        thickness = min(1.0, 12 / max(height, width))
-        axes.hlines(top - side * np.arange(1, height), left, right, colors="white", linewidths=thickness)
-        axes.vlines(left + side * np.arange(1, width), bottom, top, colors="white", linewidths=thickness)
+            colours[..., :3] = 0.45 * colours[..., :3] + 0.55
+        colours[~maps.reachable[grid].numpy()] = to_rgba(CUT_OFF)
+    drawn = draw_cells(axes, frame, maps.layouts.walls[grid].numpy(), int(maps.layouts.goal[grid]), colours)
     if column.values is None:
-        x, y = frame.centre(*divmod(int(maps.layouts.start[grid]), width))
-        axes.add_patch(Rectangle((x - 0.35 * side, y - 0.35 * side), 0.7 * side, 0.7 * side, color=_PLAYER))
+        draw_player(axes, frame, int(maps.layouts.start[grid]), width)
     elif column.arrows:
         _draw_arrows(axes, frame, maps, grid)
     elif max(height, width) <= 6:
-        _write_values(axes, frame, column.values[grid].where(maps.reachable[grid], torch.nan).numpy(), picture)
+        _write_values(axes, frame, column.values[grid].where(maps.reachable[grid], torch.nan).numpy(), drawn)
 
 
-def _draw_arrows(axes: Axes, frame: _Frame, maps: ValueMaps, grid: int) -> None:
+def _draw_arrows(axes: Axes, frame: Frame, maps: ValueMaps, grid: int) -> None:
     """The greedy move in every cell from which the goal can be reached."""
     rows, columns = np.nonzero(maps.reachable[grid].numpy())
-    direction = _STEPS[maps.greedy[grid].numpy()[rows, columns]]
+    direction = _DIRECTIONS[maps.greedy[grid].numpy()[rows, columns]]
     good = maps.on_shortest_path[grid].numpy()[rows, columns]
     axes.quiver(
         *frame.centre(rows, columns),
         *(0.68 * frame.side * direction.T),
-        color=[_INK if on else _DETOUR for on in good],
+        color=[INK if on else _DETOUR for on in good],
         pivot="mid",
         angles="xy",
         scale_units="xy",
@@ -228,11 +223,11 @@ def _draw_arrows(axes: Axes, frame: _Frame, maps: ValueMaps, grid: int) -> None:
     )
 
 
-def _write_values(axes: Axes, frame: _Frame, values: np.ndarray, picture: np.ndarray) -> None:
+def _write_values(axes: Axes, frame: Frame, values: np.ndarray, colours: np.ndarray) -> None:
     """The figure in every cell, dark on light and light on dark."""
     for row, column in np.argwhere(np.isfinite(values)).tolist():
-        bright = picture[row, column, :3] @ (0.299, 0.587, 0.114) > 0.55
-        colour = _INK if bright else "white"
+        bright = colours[row, column, :3] @ (0.299, 0.587, 0.114) > 0.55
+        colour = INK if bright else "white"
         size = min(13, 18 * frame.side)
         position = frame.centre(row, column)
         axes.text(*position, f"{values[row, column]:.3g}", size=size, color=colour, ha="center", va="center")
@@ -250,9 +245,9 @@ def _draw_bar(
     marks = np.asarray(MaxNLocator(ticks).tick_values(low, high))
     marks = marks[(marks >= low) & (marks <= high)]
     places = left + length * (marks - low) / (high - low)
-    axes.vlines(places, bottom - 0.04, bottom, colors=_INK, linewidths=0.8)
+    axes.vlines(places, bottom - 0.04, bottom, colors=INK, linewidths=0.8)
     for place, mark in zip(places, marks, strict=True):
-        axes.text(place, bottom - 0.07, f"{mark:.6g}", size=size, color=_INK, ha="center", va="top")
+        axes.text(place, bottom - 0.07, f"{mark:.6g}", size=size, color=INK, ha="center", va="top")
 
 
 def _draw_legend(axes: Axes, place: int, entries: Sequence[tuple[str, str]]) -> None:
@@ -260,11 +255,11 @@ def _draw_legend(axes: Axes, place: int, entries: Sequence[tuple[str, str]]) -> 
     x = _LEFT + place * (_COLUMN + _GAP) + 0.02
     for colour, word in entries:
         axes.add_patch(Rectangle((x, _BOTTOM - 0.30), 0.14, 0.14, color=colour))
-        axes.text(x + 0.19, _BOTTOM - 0.23, word, size=10, color=_INK, va="center")
+        axes.text(x + 0.19, _BOTTOM - 0.23, word, size=10, color=INK, va="center")
         x += 0.34 + 0.075 * len(word)
 
 
 def _cut_off(maps: ValueMaps) -> list[tuple[str, str]]:
     """The legend's entry for free cells that do not lead to the goal, if there are any besides the goal itself."""
     unreached = (~maps.layouts.walls & ~maps.reachable).sum((1, 2))
-    return [(_CUT_OFF, "cut off")] if bool((unreached > 1).any()) else []
+    return [(CUT_OFF, "cut off")] if bool((unreached > 1).any()) else []

@@ -1,65 +1,28 @@
-"""Plays episodes to see how good a policy is: thousands of grids at once, and any other environment through rollout.
+"""Plays GridWorld to see how good a policy is, thousands of grids at once.
 
-The loop for grids differs from :mod:`iqlightning.rollout` because more is known here: a greedy policy on a
+The loop differs from :mod:`iqlightning.rollout` because more is known here: a greedy policy on a
 deterministic grid has failed as soon as it returns to a cell, and a grid that is finished leaves the batch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from iqlightning.evaluation.choice import choose_actions, is_random
-from iqlightning.evaluation.metrics import episode_metrics
 from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, edge_table, shortest_moves
+from iqlightning.gridworld.game.planning import manhattan_distance, shortest_moves
+from iqlightning.gridworld.game.rules import edge_table, episode_returns, move_players
 from iqlightning.types import Policy
 
-__all__ = ["EpisodeResults", "evaluate_gridworld", "play_grids"]
+__all__ = ["evaluate_gridworld", "play_grids"]
 
 # cells of all grids played at once: bounds the memory of a convolutional network on 64 x 64 grids
 _CELLS_AT_ONCE = 2**20
-
-
-@dataclass(frozen=True)
-class EpisodeResults:
-    """What became of E GridWorld episodes, in the order of ``episodes``.
-
-    Attributes:
-        episodes: (E,) int64, each episode's number: with the seed and the split it names the grid.
-        success: (E,) bool, the goal was reached within the move limit.
-        moves: (E,) int64, the move limit where the episode failed.
-        shortest: (E,) int64, moves of the shortest path around the walls.
-        manhattan: (E,) int64, |rows| + |columns| from start to goal.
-        returns: (E,) float32, undiscounted.
-        layouts: walls, start and goal of each grid.
-        paths: (E, move limit + 1) int16 flat cells visited, -1 after the end; None unless asked for. The path of a
-            greedy policy that failed ends where it closes its loop.
-    """
-
-    episodes: Int[Tensor, " episodes"]
-    success: Bool[Tensor, " episodes"]
-    moves: Int[Tensor, " episodes"]
-    shortest: Int[Tensor, " episodes"]
-    manhattan: Int[Tensor, " episodes"]
-    returns: Float[Tensor, " episodes"]
-    layouts: Layouts
-    paths: Int[Tensor, "episodes visited"] | None = None
-
-    def metrics(self) -> dict[str, float]:
-        """:func:`iqlightning.evaluation.metrics.episode_metrics` of these episodes alone (no other rank's).
-
-        With ``solved_distance_ratio``, the mean of moves / shortest over the successful ones; absent if there are none.
-        """
-        figures = episode_metrics(self.success, self.moves, self.shortest, self.manhattan, self.returns)
-        if self.success.any():
-            ratios = self.moves[self.success].double() / self.shortest[self.success].double()
-            figures["solved_distance_ratio"] = ratios.mean().item()
-        return figures
 
 
 def evaluate_gridworld(
@@ -77,7 +40,7 @@ def evaluate_gridworld(
     world_size: int = 1,
     progress: Callable[[int], None] | None = None,
     record_paths: bool = False,
-) -> EpisodeResults:
+) -> GridWorldResults:
     """Plays episodes ``rank, rank + world_size, ...`` below ``episodes``; episode i is a function of (seed, i, split).
 
     Args:
@@ -116,7 +79,7 @@ def evaluate_gridworld(
                 record_paths=record_paths,
             )
         )
-    return _concatenate(parts)
+    return GridWorldResults.concatenate(parts)
 
 
 @torch.no_grad()
@@ -131,13 +94,13 @@ def play_grids(
     temperature: float | None = None,
     progress: Callable[[int], None] | None = None,
     record_paths: bool = False,
-) -> EpisodeResults:
+) -> GridWorldResults:
     """Plays one episode on each of the given grids, all of them at once; see :func:`evaluate_gridworld`."""
     walls, start, goal = layouts
     device, (batch, height, width) = walls.device, walls.shape
     if episodes is None:
         episodes = torch.arange(batch, device=device)
-    edges, blocking = edge_table(height, width, device), walls.flatten(1)
+    edges, blocking = edge_table(height, width, device).flatten(), walls.flatten()
     deterministic = not is_random(policy, sample)
     moves = torch.full((batch,), move_limit, device=device)
     success = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -160,8 +123,7 @@ def play_grids(
         rows = torch.arange(len(alive), device=device)
         seen = observations[:, 1].view(len(rows), -1)
         seen[rows, player] = 0
-        ahead = edges[player, actions]
-        player = torch.where(blocking[alive, ahead], player, ahead)
+        player = move_players(player, actions, edges, blocking, alive * (height * width))
         seen[rows, player] = 1
         if paths is not None:
             paths[alive, move] = player.to(torch.int16)
@@ -178,26 +140,13 @@ def play_grids(
     if progress is not None and len(alive):
         progress(len(alive))
 
-    manhattan = (start // width - goal // width).abs() + (start % width - goal % width).abs()
-    return EpisodeResults(
+    return GridWorldResults(
         episodes=episodes,
         success=success,
         moves=moves,
         shortest=shortest_moves(walls, start, goal),
-        manhattan=manhattan,
-        returns=(MOVE_REWARD * moves + (GOAL_REWARD - MOVE_REWARD) * success).to(torch.float32),
+        manhattan=manhattan_distance(start, goal, width),
+        returns=episode_returns(moves, success),
         layouts=layouts,
         paths=paths,
-    )
-
-
-def _concatenate(parts: list[EpisodeResults]) -> EpisodeResults:
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
-
-    names = ("episodes", "success", "moves", "shortest", "manhattan", "returns")
-    return EpisodeResults(
-        **{name: joined(name) for name in names},
-        layouts=Layouts.concatenate(part.layouts for part in parts),
-        paths=joined("paths") if parts[0].paths is not None else None,
     )

@@ -1,7 +1,4 @@
-"""Pictures of what a policy does, as RGB arrays and a GIF: visits beside the expert's, failures, episodes.
-
-Drawn with matplotlib's object interface on an Agg canvas: no global figure state and no display.
-"""
+"""Pictures of what a policy does, as RGB arrays and a GIF: visits beside the expert's, failures, episodes."""
 
 import io
 import math
@@ -12,26 +9,30 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, PowerNorm
+from matplotlib.colors import Normalize, PowerNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from PIL import Image
 from torch import Tensor
 
+from iqlightning.analysis.charts import pixels
+from iqlightning.gridworld.evaluation.drawing import (
+    VALUE_COLOURS,
+    VISIT_COLOURS,
+    Frame,
+    draw_cells,
+    draw_player,
+)
 from iqlightning.gridworld.evaluation.failures import Failure, path_of
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.evaluation.visitation import Visitation
-from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL, render_rgb
+from iqlightning.gridworld.game.palette import FAINT, FLOOR, INK, PLAYER, rgb
+from iqlightning.gridworld.game.render import render_rgb
 
 __all__ = ["episode_animation", "failure_panel", "visitation_panel"]
 
-_INK = "#22262a"
-_FAINT = "#6b7076"
-_VISITS: Colormap = LinearSegmentedColormap.from_list("visits", ["#fff6e5", "#fdae61", "#d63c4e", "#5e1054"])
-_QS: Colormap = LinearSegmentedColormap.from_list("q", ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"])
 _TILE = 2.3  # inches; TensorBoard shows pictures small, so the writing is large
 
 
@@ -48,7 +49,7 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
     """
     batch = len(visits.expert)
     figure = Figure(figsize=(3 * _TILE + 1.1, batch * _TILE + 0.9), dpi=dpi, facecolor="white", layout="constrained")
-    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = figure.subplots(batch, 3, squeeze=False)
     top = 1.5 * float(torch.nan_to_num(visits.expert).max())
     # the square root shows what is rare beside what is frequent; a loop may run off the scale
@@ -58,16 +59,18 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
         columns += (("drawn", visits.drawn, visits.drawn_distance),)
         for place, (label, values, distance) in zip(axes[grid], columns, strict=True):
             note = "" if distance is None else f", {float(distance[grid]):.2f} apart"
-            place.set_title(label + note, size=12, color=_INK)
-            _draw_cells(place, visits.layouts.walls[grid], int(visits.layouts.goal[grid]), values[grid], norm)
-    bar = figure.colorbar(ScalarMappable(norm, _VISITS), ax=axes, shrink=0.6, aspect=30, extend="max")
-    bar.set_label("share of visits", size=10, color=_FAINT)
-    bar.ax.tick_params(labelsize=9, colors=_FAINT)
-    return _pixels(figure)
+            place.set_title(label + note, size=12, color=INK)
+            seen = values[grid].isfinite().numpy()
+            colours = np.where(seen[..., None], VISIT_COLOURS(norm(values[grid].nan_to_num().numpy())), to_rgba(FLOOR))
+            _draw_grid(place, visits.layouts.walls[grid], int(visits.layouts.goal[grid]), colours)
+    bar = figure.colorbar(ScalarMappable(norm, VISIT_COLOURS), ax=axes, shrink=0.6, aspect=30, extend="max")
+    bar.set_label("share of visits", size=10, color=FAINT)
+    bar.ax.tick_params(labelsize=9, colors=FAINT)
+    return pixels(figure)
 
 
 def failure_panel(
-    results: EpisodeResults,
+    results: GridWorldResults,
     failures: Sequence[Failure],
     qs: Sequence[Tensor],
     title: str = "",
@@ -89,21 +92,21 @@ def failure_panel(
     rows, columns = max(1, -(-len(shown) // 3)), 3
     height = rows * (_TILE + 0.55) + 0.8 if shown else 0.8
     figure = Figure(figsize=(columns * _TILE + 0.4, height), dpi=dpi, facecolor="white", layout="constrained")
-    figure.suptitle(title, size=13, weight="bold", color=_INK, x=0.02, ha="left")
+    figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, (failure, q) in zip(axes, shown, strict=False):
         walls, start, goal = (part[failure.index].cpu() for part in results.layouts)
-        _draw_cells(place, walls, int(goal), None, Normalize())
-        _draw_path(place, failure, q, walls.shape[1], int(start))
+        frame = _draw_grid(place, walls, int(goal))
+        _draw_path(place, frame, failure, q, walls.shape[1], int(start))
         words = textwrap.fill(failure.kind.value, 22)
-        place.set_title(words, size=12, color=_INK)
+        place.set_title(words, size=12, color=INK)
     for place in axes[len(shown) :]:
         place.set_axis_off()
-    return _pixels(figure)
+    return pixels(figure)
 
 
 def episode_animation(
-    results: EpisodeResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
+    results: GridWorldResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
 ) -> tuple[bytes, int, int]:
     """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
 
@@ -130,7 +133,7 @@ def episode_animation(
             framed[: picture.shape[0], : picture.shape[1]] = picture
             if move >= len(path) - 1 and not bool(results.success[index]):
                 inner = picture[3:-3, 3:-3].copy()
-                framed[: picture.shape[0], : picture.shape[1]] = PLAYER_COLOUR
+                framed[: picture.shape[0], : picture.shape[1]] = rgb(PLAYER)
                 framed[3 : picture.shape[0] - 3, 3 : picture.shape[1] - 3] = inner
             grids.append(framed)
         grids += [np.full_like(grids[0], 255)] * (-len(grids) % columns)
@@ -141,41 +144,27 @@ def episode_animation(
     return buffer.getvalue(), frames[0].height, frames[0].width
 
 
-def _draw_cells(axes: Axes, walls: Tensor, goal: int, values: Tensor | None, norm: Normalize) -> None:
-    """Floor or values, walls and the goal; a cell is one unit wide, rows downwards."""
+def _draw_grid(axes: Axes, walls: Tensor, goal: int, colours: np.ndarray | None = None) -> Frame:
+    """A grid alone on its axes, a cell one unit wide; returns where it is."""
     height, width = walls.shape
-    picture = np.broadcast_to(np.array([*FLOOR, 255]) / 255, (height, width, 4)).copy()
-    if values is not None:
-        seen = values.isfinite().numpy()
-        picture[seen] = np.asarray(_VISITS(norm(values.nan_to_num().numpy())))[seen]
-    picture[walls.numpy()] = np.array([*WALL, 255]) / 255
-    picture[divmod(goal, width)] = np.array([*GOAL_COLOUR, 255]) / 255
-    axes.imshow(picture, interpolation="nearest", extent=(0, width, height, 0))
-    if max(height, width) <= 40:
-        axes.hlines(range(1, height), 0, width, colors="white", linewidths=0.8)
-        axes.vlines(range(1, width), 0, height, colors="white", linewidths=0.8)
-    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    frame = Frame(0.0, float(height))
+    draw_cells(axes, frame, walls.numpy(), goal, colours)
+    axes.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_visible(False)
+    return frame
 
 
-def _draw_path(axes: Axes, failure: Failure, q: Tensor, width: int, start: int) -> None:
-    path = failure.path.tolist()
+def _draw_path(axes: Axes, frame: Frame, failure: Failure, q: Tensor, width: int, start: int) -> None:
+    path = failure.path.numpy()
     triangles, colours = [], []
-    for cell, values in {cell: q[index] for index, cell in enumerate(path)}.items():
-        row, column = divmod(cell, width)
-        corners = [(column, row), (column + 1, row), (column + 1, row + 1), (column, row + 1)]
-        middle = (column + 0.5, row + 0.5)
-        triangles += [(corners[move], corners[(move + 1) % 4], middle) for move in range(4)]
-        colours += list(_QS(Normalize(float(values.min()), float(values.max()))(values.numpy())))
+    for cell, values in {cell: q[index] for index, cell in enumerate(path.tolist())}.items():
+        x, y = frame.centre(*divmod(cell, width))
+        corners = [(x - 0.5, y + 0.5), (x + 0.5, y + 0.5), (x + 0.5, y - 0.5), (x - 0.5, y - 0.5)]
+        # in the order of the actions: above, right, below, left
+        triangles += [(corners[move], corners[(move + 1) % 4], (x, y)) for move in range(4)]
+        colours += list(VALUE_COLOURS(Normalize(float(values.min()), float(values.max()))(values.numpy())))
     axes.add_collection(PolyCollection(triangles, facecolors=colours, edgecolors="white", linewidths=0.4))
-    x, y = [cell % width + 0.5 for cell in path], [cell // width + 0.5 for cell in path]
-    red = np.array(PLAYER_COLOUR) / 255
-    axes.plot(x, y, color=red, linewidth=2, solid_capstyle="round")
-    axes.add_patch(Circle((start % width + 0.5, start // width + 0.5), 0.3, facecolor=red, edgecolor="white"))
+    x, y = frame.centre(*np.divmod(path, width))
+    axes.plot(x, y, color=PLAYER, linewidth=2, solid_capstyle="round")
+    draw_player(axes, frame, start, width)
     axes.add_patch(Circle((x[failure.mistake], y[failure.mistake]), 0.42, fill=False, edgecolor="black", linewidth=1.6))
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

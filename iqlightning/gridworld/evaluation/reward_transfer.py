@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iqlightning.errors import UserError
-from iqlightning.gridworld.evaluation.value_maps import QFunction
+from iqlightning.gridworld.evaluation.value_maps import QFunction, action_values
 from iqlightning.gridworld.game.layouts import Layouts
-from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import GOAL_REWARD, MOVE_REWARD, UNREACHABLE, next_cells, shortest_paths
+from iqlightning.gridworld.game.planning import UNREACHABLE, shortest_paths
+from iqlightning.gridworld.game.rules import move_rewards, next_cells
 
 __all__ = [
     "SETTINGS",
@@ -35,8 +35,6 @@ __all__ = [
     "slippery_moves",
     "transfer_metrics",
 ]
-
-_CHUNK = 4096
 
 #: The changes of :func:`transfer_metrics`: name to (whether walls change, whether moves slip).
 SETTINGS = {
@@ -107,7 +105,7 @@ def reward_transfer(
     gamma = policy.gamma if gamma is None else gamma
     layouts = Layouts(*(tensor.cpu() for tensor in layouts))
     new_walls = layouts.walls if walls is None else walls.cpu()
-    q, v = _table(policy, layouts, device)
+    q, v = action_values(policy, layouts, device)
     goal = layouts.goal
     moves = next_cells(new_walls)
     made = slippery_moves(slip)
@@ -119,8 +117,7 @@ def reward_transfer(
     ends = reaches | at_goal | (distances == UNREACHABLE).unsqueeze(2)
 
     # one for each pair of the intended and the made move: (B, S, 4, 4)
-    true = torch.where(reaches, GOAL_REWARD, MOVE_REWARD).to(torch.float64)
-    true = true.unsqueeze(2).expand(-1, -1, 4, -1)
+    true = move_rewards(reaches, torch.float64).unsqueeze(2).expand(-1, -1, 4, -1)
     if per_transition:
         recovered = q.unsqueeze(3) - policy.gamma * _following(v, moves, ends).unsqueeze(2)
     else:
@@ -183,20 +180,6 @@ def transfer_metrics(
             }
         found[name] = figures
     return found
-
-
-def _table(policy: QFunction, layouts: Layouts, device: str | torch.device) -> tuple[Tensor, Tensor]:
-    """Q (B, S, 4) and V (B, S) with the player on every cell, walls included."""
-    walls, _, goal = layouts
-    batch, cells = walls.shape[0], walls[0].numel()
-    grid = torch.arange(batch).repeat_interleave(cells)
-    player = torch.arange(cells).repeat(batch)
-    found = []
-    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
-        q = policy.q_values(observe(walls[rows].to(device), at.to(device), goal[rows].to(device)))
-        found.append(torch.cat([q, policy.value(q)[:, None]], 1).double().cpu())
-    both = torch.cat(found).view(batch, cells, -1)
-    return both[..., :-1], both[..., -1]
 
 
 def _following(v: Tensor, moves: Tensor, ends: Tensor) -> Float[Tensor, "batch states 4"]:

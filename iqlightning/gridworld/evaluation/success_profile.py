@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iqlightning.evaluation.metrics import wilson_interval
-from iqlightning.gridworld.evaluation.play import EpisodeResults
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.game.layouts import Layouts
 
 __all__ = ["Profile", "binned", "success_profiles", "walls_between", "walls_within"]
@@ -42,7 +42,7 @@ class Profile(NamedTuple):
         return torch.tensor([wilson_interval(*pair) for pair in pairs], dtype=torch.float64).view(-1, 2)
 
 
-def success_profiles(results: EpisodeResults, bins: int = 10) -> dict[str, Profile]:
+def success_profiles(results: GridWorldResults, bins: int = 10) -> dict[str, Profile]:
     """What is told of every episode to success by it.
 
     - ``shortest``: moves of the shortest path

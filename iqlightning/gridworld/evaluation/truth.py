@@ -20,13 +20,12 @@ from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.planning import (
     UNREACHABLE,
     evaluate_policy,
-    next_cells,
     occupancy,
     optimal_actions,
     shortest_paths,
     soft_value_iteration,
-    true_rewards,
 )
+from iqlightning.gridworld.game.rules import next_cells, transition_rewards
 
 __all__ = [
     "GroundTruth",
@@ -82,7 +81,7 @@ def ground_truth(layouts: Layouts, gamma: float, temperature: float) -> GroundTr
     """
     walls, _, goal = layouts
     moves = next_cells(walls)
-    rewards, terminal = true_rewards(moves, goal)
+    rewards, terminal = transition_rewards(moves, goal)
     distances = shortest_paths(walls, goal)
     cut_off = (distances == UNREACHABLE).flatten(1)
     terminal = terminal | cut_off.unsqueeze(2)
@@ -159,7 +158,7 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     q = maps.q.reshape(batch, states, 4).nan_to_num()
     v = maps.v.reshape(batch, states).nan_to_num()
     rewards = maps.rewards.reshape(batch, states, 4).nan_to_num()
-    weights = truth.decided.unsqueeze(2).expand_as(q).to(torch.float64)
+    counted = truth.decided.unsqueeze(2).expand_as(q)
     if visited is None:
         expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
         start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
@@ -168,12 +167,12 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     dynamics = (truth.next_cells, truth.terminal, truth.gamma)
     number = truth.decided.sum(1)
     found = {
-        "reward_pearson": pearson(rewards, truth.rewards, weights),
-        "reward_spearman": spearman(rewards, truth.rewards, weights > 0),
-        "reward_epic": epic_distance(rewards, truth.rewards, *dynamics, weights),
-        "reward_shaping_free": shaping_free_distance(rewards, truth.rewards, *dynamics, weights),
-        "reward_pearson_visited": pearson(rewards, truth.rewards, visited.to(torch.float64)),
-        "q_error": ((q - truth.q).abs() * weights).sum((1, 2)) / (4 * number),
+        "reward_pearson": pearson(rewards, truth.rewards, counted),
+        "reward_spearman": spearman(rewards, truth.rewards, counted),
+        "reward_epic": epic_distance(rewards, truth.rewards, *dynamics, counted),
+        "reward_shaping_free": shaping_free_distance(rewards, truth.rewards, *dynamics, counted),
+        "reward_pearson_visited": pearson(rewards, truth.rewards, visited),
+        "q_error": ((q - truth.q).abs() * counted).sum((1, 2)) / (4 * number),
         "v_error": ((v - truth.v).abs() * truth.decided).sum(1) / number,
         "policy_agreement": policy_agreement(truth, q),
         "regret": regret(truth, greedy),

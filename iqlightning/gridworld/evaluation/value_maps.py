@@ -1,7 +1,7 @@
 """What a Q-function believes about whole grids: value, greedy move and recovered reward in every cell, as arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -10,11 +10,12 @@ from torch import Tensor
 
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import observe
-from iqlightning.gridworld.game.planning import next_cells, optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.planning import optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.losses.values import MaxValue
 
-__all__ = ["QFunction", "ValueMaps", "optimal_maps", "temperature_of", "value_maps"]
+__all__ = ["QFunction", "ValueMaps", "action_values", "optimal_maps", "temperature_of", "value_maps"]
 
 # observations in one call of the network
 _CHUNK = 4096
@@ -25,7 +26,11 @@ class QFunction(Protocol):
     """What value maps ask of a policy; :class:`iqlightning.policies.QPolicy` is one."""
 
     gamma: float
-    value: Callable[[Tensor], Tensor]  # (B, A) -> (B,), the one that training used: soft, or the maximum
+
+    @property
+    def value(self) -> Callable[[Tensor], Tensor]:
+        """(B, A) Q-values to (B,), the V that training used: soft, or the maximum."""
+        ...
 
     def q_values(self, observations: Real[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
         """(B, A) Q-values."""
@@ -63,6 +68,11 @@ class ValueMaps:
     gamma: float
     temperature: float
 
+    def first(self, number: int) -> "ValueMaps":
+        """Those of the first grids alone."""
+        kept = {name: value[:number] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, layouts=self.layouts.select(slice(number)), **kept)
+
 
 def temperature_of(policy: QFunction) -> float:
     """The temperature of the policy's value, 0 where that is a plain maximum."""
@@ -75,6 +85,29 @@ def optimal_maps(layouts: Layouts, gamma: float, temperature: float) -> Float[Te
     walls, _, goal = layouts
     _, v = optimal_values(walls, goal, gamma, temperature)
     return v.masked_fill(_undecided(walls, goal), torch.nan).view(walls.shape)
+
+
+@torch.no_grad()
+def action_values(
+    policy: QFunction, layouts: Layouts, device: str | torch.device = "cpu"
+) -> tuple[Float[Tensor, "batch cells actions"], Float[Tensor, "batch cells"]]:
+    """Q(s, a) and V(s) of the player on every cell of every grid, walls included; float64, on the CPU.
+
+    Args:
+        policy: on ``device``.
+        layouts: B grids on the CPU.
+        device: where the policy is.
+    """
+    walls, _, goal = layouts
+    batch, cells = len(walls), walls[0].numel()
+    grid = torch.arange(batch).repeat_interleave(cells)
+    player = torch.arange(cells).repeat(batch)
+    parts = []
+    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
+        q = policy.q_values(observe(walls[rows].to(device), at.to(device), goal[rows].to(device)))
+        parts.append(torch.cat([q, policy.value(q)[:, None]], dim=1).double().cpu())
+    q_and_v = torch.cat(parts).view(batch, cells, -1)
+    return q_and_v[..., :-1], q_and_v[..., -1]
 
 
 @torch.no_grad()
@@ -102,17 +135,7 @@ def value_maps(
     layouts = Layouts(*(tensor.cpu() for tensor in layouts))
     walls, _, goal = layouts
     batch, height, width = walls.shape
-    cells = height * width
-
-    grid = torch.arange(batch).repeat_interleave(cells)
-    player = torch.arange(cells).repeat(batch)
-    parts = []
-    for rows, at in zip(grid.split(_CHUNK), player.split(_CHUNK), strict=True):
-        observations = observe(walls[rows].to(device), at.to(device), goal[rows].to(device))
-        q = policy.q_values(observations)
-        parts.append(torch.cat([q, policy.value(q)[:, None]], dim=1).double().cpu())
-    q_and_v = torch.cat(parts).view(batch, cells, -1)
-    q, v = q_and_v[..., :-1], q_and_v[..., -1]
+    q, v = action_values(policy, layouts, device)
 
     successors = next_cells(walls)
     next_v = v.gather(1, successors.flatten(1)).flatten()

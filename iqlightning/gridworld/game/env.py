@@ -5,15 +5,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 
 from iqlightning.errors import unknown
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.render import render_ansi, render_rgb
+from iqlightning.gridworld.game.settings import GridWorldSettings
 from iqlightning.gridworld.game.state import GridWorldBatch
 
-__all__ = ["RENDER_MODES", "GridWorldEnv", "check_render_mode", "draw_frame", "observation_space"]
+__all__ = ["RENDER_MODES", "GridWorldEnv", "check_render_mode", "draw_frame"]
 
 #: ``rgb_array`` in the study's colours, ``ansi`` as text.
 RENDER_MODES = ["rgb_array", "ansi"]
@@ -26,11 +25,6 @@ def check_render_mode(render_mode: str | None) -> str | None:
     return render_mode
 
 
-def observation_space(config: GridWorldConfig) -> spaces.Space:
-    """Planes of zeros and ones."""
-    return config.spaces.observation
-
-
 def draw_frame(render_mode: str | None, layouts: Layouts, player: torch.Tensor, index: int) -> Any:
     """A picture of one grid of a batch, as the render mode says; None without one."""
     if render_mode is None:
@@ -40,7 +34,7 @@ def draw_frame(render_mode: str | None, layouts: Layouts, player: torch.Tensor, 
 
 
 class GridWorldEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """One GridWorld; its rules are those of :class:`GridWorldConfig`, its state that of a batch of one.
+    """One GridWorld; its rules are those of :class:`GridWorldSettings`, its state that of a batch of one.
 
     ``reset(seed=s)`` begins the first episode of seed s, every further ``reset()`` the next one. ``info`` holds
     ``shortest``, the moves of the shortest way from start to goal around the walls, and ``manhattan``, |dx| + |dy|.
@@ -78,13 +72,12 @@ class GridWorldEnv(gymnasium.Env[np.ndarray, np.int64]):
         layout: str = "random",
         min_size: int | None = None,
     ) -> None:
-        level = GridWorldConfig.level_of(random_walls, random_goal)
-        self.config = GridWorldConfig(
+        level = GridWorldSettings.level_of(random_walls, random_goal)
+        self.config = GridWorldSettings(
             level, height, width, num_walls, wall_density, random_start, max_moves, layout, min_size
         )
         self.render_mode = check_render_mode(render_mode)
-        self.observation_space = observation_space(self.config)
-        self.action_space = spaces.Discrete(4)
+        self.observation_space, self.action_space = self.config.spaces
         self._batch = GridWorldBatch(self.config, 1, split=split)
         self._seeded = self._over = False
 

@@ -1,17 +1,41 @@
-"""Walls with a structure: spanning-tree mazes, and rooms with doors. Every free cell can reach every other.
+"""Families of layouts: walls anywhere, spanning-tree mazes, rooms with doors; and the walls of the latter two.
 
-All grids of a batch are made at once; the walls of a grid are a function of its key alone, and their number is a
-function of height and width alone.
+Every free cell of a maze or of rooms can reach every other. All grids of a batch are made at once; the walls of a
+grid are a function of its key alone, and their number is a function of height and width alone.
 """
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from iqlightning.gridworld.game.family_sizes import dividers
 from iqlightning.keyed import Stream, hash_keys, integers
 
-__all__ = ["family_walls"]
+__all__ = ["FAMILIES", "family_walls", "free_cells", "smallest_side"]
+
+#: Families of layouts: walls anywhere, perfect mazes, rooms with one door between two neighbours.
+FAMILIES = ("random", "maze", "rooms")
+
+#: Cells of a side for each room, its wall included.
+_ROOM = 6
+
+
+def smallest_side(family: str) -> int:
+    """The shortest side on which the family has walls of its kind."""
+    return {"random": 2, "maze": 3, "rooms": 5}[family]
+
+
+def _dividers(side: int) -> int:
+    """Walls from end to end that divide a side into rooms."""
+    return max(1, (side + 1) // _ROOM)
+
+
+def free_cells(family: str, height: int, width: int) -> int:
+    """Cells without a wall on every grid of ``maze`` or ``rooms``."""
+    if family == "maze":
+        return 2 * ((height + 1) // 2) * ((width + 1) // 2) - 1  # the lattice, and a passage for each edge of its tree
+    across, down = _dividers(height), _dividers(width)
+    doors = across * (down + 1) + down * (across + 1)
+    return (height - across) * (width - down) + doors
 
 
 def family_walls(
@@ -102,7 +126,7 @@ def _rooms(keys: Tensor, height: int, width: int) -> Tensor:
 
 def _lines(keys: Tensor, axis: int, side: int) -> Tensor:
     """(B, dividers) where the walls across a side stand, with at least one cell between two and before the ends."""
-    count = dividers(side)
+    count = _dividers(side)
     line = torch.arange(count, device=keys.device)
     middle = (line + 1) * (side + 1) // (count + 1) - 1
     slack = max(0, ((side + 1) // (count + 1) - 2) // 2)

@@ -13,25 +13,13 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from iqlightning.errors import unknown
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game import bitboards
 from iqlightning.gridworld.game.families import family_walls
+from iqlightning.gridworld.game.planning import manhattan_distance
+from iqlightning.gridworld.game.settings import GridWorldSettings
 from iqlightning.keyed import Stream, hash_keys, integers, uniform
 
-__all__ = [
-    "FEW_WALLS",
-    "GOAL_KEY",
-    "PATIENCE",
-    "SPLITS",
-    "START_KEY",
-    "WALL_KEY",
-    "Layouts",
-    "arrangement_varies",
-    "draw_layouts",
-    "share_tables",
-    "splits_are_disjoint",
-    "static_walls",
-]
+__all__ = ["SPLITS", "Layouts", "draw_layouts", "splits_are_disjoint", "static_walls"]
 
 #: Which of eight equal shares of all grids belong to a split. ``any`` takes every grid.
 SPLITS: dict[str, tuple[int, ...]] = {
@@ -42,19 +30,19 @@ SPLITS: dict[str, tuple[int, ...]] = {
 }
 _SHARES = 8
 
-#: Unsolvable draws of a grid before a way from start to goal is kept free of walls.
-PATIENCE = 32
+# Unsolvable draws of a grid before a way from start to goal is kept free of walls.
+_PATIENCE = 32
 
-#: More rounds than any grid needs: no share that is asked for is rarer than one in sixteen.
+# More rounds than any grid needs: no share that is asked for is rarer than one in sixteen.
 _ROUNDS = 4096
 
-#: Up to here walls are picked one after the other; beyond, by the smallest of one number a cell.
-FEW_WALLS = 16
+# Up to here walls are picked one after the other; beyond, by the smallest of one number a cell.
+_FEW_WALLS = 16
 
-#: Keys of the numbers that one attempt draws: goal, start, and from there on the walls.
-GOAL_KEY, START_KEY, WALL_KEY = 0, 1, 2
+# Keys of the numbers that one attempt draws: goal, start, and from there on the walls.
+_GOAL_KEY, _START_KEY, _WALL_KEY = 0, 1, 2
 
-#: In the place of the attempt's number, for what all attempts of an episode share: its size.
+# In the place of the attempt's number, for what all attempts of an episode share: its size.
 _SIZE = -1
 
 
@@ -86,7 +74,7 @@ class Layouts(NamedTuple):
 
 
 def draw_layouts(
-    config: GridWorldConfig,
+    config: GridWorldSettings,
     seeds: Int[Tensor, " batch"],
     episodes: Int[Tensor, " batch"],
     split: str = "any",
@@ -120,7 +108,7 @@ def draw_layouts(
 
 
 @lru_cache(maxsize=256)
-def splits_are_disjoint(config: GridWorldConfig) -> bool:
+def splits_are_disjoint(config: GridWorldSettings) -> bool:
     """Whether there are enough different grids to keep some apart for validation and test.
 
     A split is decided by a hash of what varies: walls and goal, or the start where these two are fixed. Tiny grids, and
@@ -131,25 +119,27 @@ def splits_are_disjoint(config: GridWorldConfig) -> bool:
         return all(splits_are_disjoint(config.of_size(*size)) for size in config.sizes)
     sample = torch.arange(1024)
     layouts = _draw_until_accepted(config, torch.zeros_like(sample), sample, SPLITS["any"])
-    deciding = layouts.goal if arrangement_varies(config) else layouts.start
+    deciding = layouts.goal if _arrangement_varies(config) else layouts.start
     shares = torch.bincount(_share(config, bitboards.pack(layouts.walls), deciding), minlength=_SHARES)
     rarest = min(int(shares[list(SPLITS[split])].sum()) for split in ("train", "validation", "test"))
     return rarest >= len(sample) // (2 * _SHARES)
 
 
 @lru_cache(maxsize=64)
-def static_walls(config: GridWorldConfig) -> Bool[Tensor, "height width"]:
+def static_walls(config: GridWorldSettings) -> Bool[Tensor, "height width"]:
     """The one arrangement of walls of the fixed levels: the same for every seed, corner connected with corner."""
-    free = GridWorldConfig("random_walls", config.height, config.width, num_walls=config.wall_count, random_start=False)
-    for attempt in range(PATIENCE + 1):
+    free = GridWorldSettings(
+        "random_walls", config.height, config.width, num_walls=config.wall_count, random_start=False
+    )
+    for attempt in range(_PATIENCE + 1):
         base = hash_keys(Stream.STATIC_WALLS, torch.zeros(1, dtype=torch.int64), attempt)
-        rows, goal = _arrange(free, base, keep_way=attempt == PATIENCE)
+        rows, goal = _arrange(free, base, keep_way=attempt == _PATIENCE)
         if _place_start(free, base, rows, goal)[1]:
             return bitboards.unpack(rows, config.width)[0]
     raise AssertionError("a way that is kept free can be walked")
 
 
-def _draw_sizes(config: GridWorldConfig, seeds: Tensor, episodes: Tensor, split: str) -> Layouts:
+def _draw_sizes(config: GridWorldSettings, seeds: Tensor, episodes: Tensor, split: str) -> Layouts:
     """Grids of several sizes, each the one that a configuration of its size alone has, in the largest one's corner."""
     batch, device = seeds.shape[0], seeds.device
     walls = torch.ones((batch, config.height, config.width), dtype=torch.bool, device=device)
@@ -165,7 +155,9 @@ def _draw_sizes(config: GridWorldConfig, seeds: Tensor, episodes: Tensor, split:
     return Layouts(walls, start, goal)
 
 
-def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tensor, shares: tuple[int, ...]) -> Layouts:
+def _draw_until_accepted(
+    config: GridWorldSettings, seeds: Tensor, episodes: Tensor, shares: tuple[int, ...]
+) -> Layouts:
     """Draws pending grids, attempt by attempt, until they lie in one of the shares and can be solved."""
     batch, device = seeds.shape[0], seeds.device
     start, goal = torch.empty_like(seeds), torch.empty_like(seeds)
@@ -175,8 +167,8 @@ def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tenso
     for rounds in range(_ROUNDS):
         if not len(pending):
             return Layouts(bitboards.unpack(rows, config.width), start, goal)
-        stuck = failures[pending] >= PATIENCE
-        groups = ((pending[~stuck], False), (pending[stuck], True)) if rounds >= PATIENCE else ((pending, False),)
+        stuck = failures[pending] >= _PATIENCE
+        groups = ((pending[~stuck], False), (pending[stuck], True)) if rounds >= _PATIENCE else ((pending, False),)
         rest = []
         for part, keep_way in groups:
             if len(shares) < _SHARES:
@@ -184,10 +176,10 @@ def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tenso
                 ahead = max(_SHARES // len(shares), min(max(batch, 64) // max(len(part), 1), 32))
                 tries = attempts[part].unsqueeze(1) + torch.arange(ahead, device=device)
                 base = hash_keys(Stream.LAYOUT, seeds[part].unsqueeze(1), episodes[part].unsqueeze(1), tries)
-                found, first = _in_shares(config, base, keep_way, shares).max(1)
-                attempts[part] += torch.where(found, first + 1, ahead)
-                rest.append(part[~found])
-                part, base = part[found], base.gather(1, first.unsqueeze(1)).squeeze(1)[found]
+                in_share, first = _in_shares(config, base, keep_way, shares).max(1)
+                attempts[part] += torch.where(in_share, first + 1, ahead)
+                rest.append(part[~in_share])
+                part, base = part[in_share], base.gather(1, first.unsqueeze(1)).squeeze(1)[in_share]
             else:
                 base = hash_keys(Stream.LAYOUT, seeds[part], episodes[part], attempts[part])
                 attempts[part] += 1
@@ -203,40 +195,42 @@ def _draw_until_accepted(config: GridWorldConfig, seeds: Tensor, episodes: Tenso
     raise AssertionError(f"no grid of {config} was acceptable in {_ROUNDS} rounds")
 
 
-def _in_shares(config: GridWorldConfig, base: Tensor, keep_way: bool, shares: tuple[int, ...]) -> Tensor:
+def _in_shares(config: GridWorldSettings, base: Tensor, keep_way: bool, shares: tuple[int, ...]) -> Tensor:
     """(B, attempts) bool: which attempts of each grid, by their keys, lie in one of the shares."""
     keys = base.flatten()
     rows, goal = _arrange(config, keys, keep_way)
-    deciding = goal if arrangement_varies(config) else _place_start(config, keys, rows, goal)[0]
+    deciding = goal if _arrangement_varies(config) else _place_start(config, keys, rows, goal)[0]
     wanted = torch.isin(torch.arange(_SHARES), torch.tensor(shares)).to(base.device)
     return wanted[_share(config, rows, deciding)].view_as(base)
 
 
-def arrangement_varies(config: GridWorldConfig) -> bool:
+def _arrangement_varies(config: GridWorldSettings) -> bool:
     """Whether walls or goal differ between grids, so that they can decide the split; else the start has to."""
     return config.random_goal or (config.random_walls and config.wall_count > 0)
 
 
-def _share(config: GridWorldConfig, rows: Tensor, cell: Tensor) -> Tensor:
+def _share(config: GridWorldSettings, rows: Tensor, cell: Tensor) -> Tensor:
     """Which of the eight shares a grid belongs to, by its walls and one cell: the goal, or else the start.
 
     For any walls the cells fall into equal shares, which matters where there is little else to tell grids apart; which
     share is which depends on a multilinear hash of the walls.
     """
-    of_cell, factors = share_tables(config, rows.device)
+    of_cell, factors = _share_tables(config, rows.device)
     of_walls = hash_keys(Stream.SPLIT, (rows.to(torch.int64) * factors).sum(1))
     return (of_walls + of_cell[cell]) & (_SHARES - 1)
 
 
 @lru_cache(maxsize=64)
-def share_tables(config: GridWorldConfig, device: torch.device) -> tuple[Int[Tensor, " cells"], Int[Tensor, " height"]]:
+def _share_tables(
+    config: GridWorldSettings, device: torch.device
+) -> tuple[Int[Tensor, " cells"], Int[Tensor, " height"]]:
     """What a cell adds to the share of its grid, and the odd factors of the rows in the hash of the walls."""
     order = hash_keys(Stream.SPLIT, torch.arange(config.num_cells, device=device)).argsort().argsort()
     factors = hash_keys(Stream.SPLIT, config.num_cells + torch.arange(config.height, device=device)) | 1
     return order * _SHARES // config.num_cells, factors
 
 
-def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Tensor, Tensor]:
+def _arrange(config: GridWorldSettings, base: Tensor, keep_way: bool) -> tuple[Tensor, Tensor]:
     """Walls as bitboards, and the goal; with ``keep_way`` a way to the goal is kept free of random walls."""
     cells = config.num_cells
     if not config.random_walls:
@@ -244,19 +238,19 @@ def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Ten
         goal = connected[-1:].expand(len(base))
         if config.random_goal:
             first = 0 if config.random_start else 1  # a fixed start is the first of the connected cells
-            goal = connected[first + integers(base, GOAL_KEY, bound=len(connected) - first)]
+            goal = connected[first + integers(base, _GOAL_KEY, bound=len(connected) - first)]
         return rows.expand(len(base), -1), goal
     if config.layout != "random":
         walls = family_walls(config.layout, base, config.height, config.width)
         first = 0 if config.random_start else 1  # a fixed start is the first of the free cells
-        chosen = first + integers(base, GOAL_KEY, bound=cells - config.wall_count - first)
+        chosen = first + integers(base, _GOAL_KEY, bound=cells - config.wall_count - first)
         free = (~walls).flatten(1).cumsum(1, dtype=torch.int16)
         return bitboards.pack(walls), (free <= chosen.to(torch.int16).unsqueeze(1)).sum(1)
     goal = torch.full_like(base, cells - 1)
     if config.random_goal:
         first = 0 if config.random_start else 1
-        goal = first + integers(base, GOAL_KEY, bound=cells - first)
-    if not keep_way and config.wall_count <= FEW_WALLS:
+        goal = first + integers(base, _GOAL_KEY, bound=cells - first)
+    if not keep_way and config.wall_count <= _FEW_WALLS:
         return bitboards.single(_few_walls(config, base, goal), config.height, config.width), goal
     way = None
     if keep_way:
@@ -265,14 +259,14 @@ def _arrange(config: GridWorldConfig, base: Tensor, keep_way: bool) -> tuple[Ten
     return bitboards.pack(walls.view(-1, config.height, config.width)), goal
 
 
-def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+def _place_start(config: GridWorldSettings, base: Tensor, rows: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
     """A start from which the goal can be reached, and whether there is one."""
     height, width = config.height, config.width
     if not config.random_walls:
         connected = _static_cells(config, base.device)[1]
         if not config.random_start:
             return torch.zeros_like(base), torch.ones_like(base, dtype=torch.bool)
-        chosen = integers(base, START_KEY, bound=len(connected) - 1)
+        chosen = integers(base, _START_KEY, bound=len(connected) - 1)
         chosen += connected[chosen] >= goal
         return connected[chosen], torch.ones_like(base, dtype=torch.bool)
     free = bitboards.full(len(base), height, width, base.device) & ~rows
@@ -283,7 +277,7 @@ def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tens
     starts = reached & ~bitboards.single(goal.unsqueeze(1), height, width)
     counted = bitboards.count(starts).cumsum(1, dtype=torch.int16)
     count = counted[:, -1].to(torch.int64)
-    chosen = integers(base, START_KEY, bound=count)
+    chosen = integers(base, _START_KEY, bound=count)
     # The first row, and in it the first column, at which more than `chosen` starts have been counted.
     row = (counted <= chosen.to(torch.int16).unsqueeze(1)).sum(1).clamp_(max=height - 1)
     before = torch.where(row > 0, counted.gather(1, (row - 1).clamp_(min=0).unsqueeze(1)).squeeze(1), 0)
@@ -293,7 +287,7 @@ def _place_start(config: GridWorldConfig, base: Tensor, rows: Tensor, goal: Tens
 
 
 @lru_cache(maxsize=64)
-def _static_cells(config: GridWorldConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+def _static_cells(config: GridWorldSettings, device: torch.device) -> tuple[Tensor, Tensor]:
     """The fixed walls as (1, H) bitboards, and the cells connected with the top-left corner in ascending order."""
     rows = bitboards.pack(static_walls(config).unsqueeze(0).to(device))
     corner = bitboards.single(torch.zeros((1, 1), dtype=torch.int64, device=device), config.height, config.width)
@@ -301,7 +295,7 @@ def _static_cells(config: GridWorldConfig, device: torch.device) -> tuple[Tensor
     return rows, bitboards.unpack(reached, config.width).flatten().nonzero().squeeze(1)
 
 
-def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
+def _few_walls(config: GridWorldSettings, base: Tensor, goal: Tensor) -> Tensor:
     """(B, walls) different cells other than the goal (and a fixed start), uniform among such sets.
 
     Floyd's algorithm (Bentley and Floyd 1987, "A sample of brilliance"): the j-th wall is drawn from one more cell than
@@ -310,7 +304,7 @@ def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
     corner = 0 if config.random_start else 1
     count, options = config.wall_count, config.num_cells - 1 - corner
     # a wall of all grids is one stretch of memory
-    numbers = uniform(base, torch.arange(WALL_KEY, WALL_KEY + count, device=base.device).unsqueeze(1))
+    numbers = uniform(base, torch.arange(_WALL_KEY, _WALL_KEY + count, device=base.device).unsqueeze(1))
     chosen = torch.empty((count, len(base)), dtype=torch.int64, device=base.device)
     for j in range(count):
         newest = options - count + j
@@ -321,10 +315,10 @@ def _few_walls(config: GridWorldConfig, base: Tensor, goal: Tensor) -> Tensor:
     return chosen.add_(chosen >= goal).t()
 
 
-def _many_walls(config: GridWorldConfig, base: Tensor, goal: Tensor, way: Tensor | None) -> Tensor:
+def _many_walls(config: GridWorldSettings, base: Tensor, goal: Tensor, way: Tensor | None) -> Tensor:
     """(B, cells) bool: walls at the cells with the smallest numbers, off the goal, the way and a fixed start."""
     count = config.wall_count
-    numbers = hash_keys(base.unsqueeze(1), torch.arange(WALL_KEY, WALL_KEY + config.num_cells, device=base.device))
+    numbers = hash_keys(base.unsqueeze(1), torch.arange(_WALL_KEY, _WALL_KEY + config.num_cells, device=base.device))
     never = torch.iinfo(torch.int64).max
     numbers.scatter_(1, goal.unsqueeze(1), never)
     if not config.random_start:
@@ -336,7 +330,7 @@ def _many_walls(config: GridWorldConfig, base: Tensor, goal: Tensor, way: Tensor
     return numbers <= numbers.kthvalue(count, 1, keepdim=True).values
 
 
-def _random_way(config: GridWorldConfig, base: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+def _random_way(config: GridWorldSettings, base: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
     """The goal and (B, cells) bool, a random shortest way to it that leaves room for all walls.
 
     It comes from the corner where the start is fixed, else from a random cell. With so many walls that not every cell
@@ -347,9 +341,7 @@ def _random_way(config: GridWorldConfig, base: Tensor, goal: Tensor) -> tuple[Te
     device = base.device
     every = torch.arange(cells, device=device)
     if config.random_start:
-        away = (every // width - (goal // width).unsqueeze(1)).abs() + (
-            every % width - (goal % width).unsqueeze(1)
-        ).abs()
+        away = manhattan_distance(every, goal.unsqueeze(1), width)
         numbers = uniform(Stream.PATH, base.unsqueeze(1), every)
         origin = numbers.masked_fill_((away > longest) | (away == 0), 2.0).argmin(1)
     else:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Int, Shaped, UInt8
 from torch import Tensor
 
-__all__ = ["GOAL", "PLAYER", "WALLS", "all_player_positions", "observe", "parse"]
+__all__ = ["GOAL", "PLAYER", "WALLS", "observe", "parse"]
 
 #: Planes of an observation.
 WALLS, PLAYER, GOAL = 0, 1, 2
@@ -28,15 +28,3 @@ def parse(
     """Walls, player and goal of observations of any real dtype, with a little noise on them if need be."""
     flat = observations.flatten(2)
     return observations[:, WALLS] > 0.5, flat[:, PLAYER].argmax(1), flat[:, GOAL].argmax(1)
-
-
-def all_player_positions(
-    walls: Bool[Tensor, "batch height width"], goal: Int[Tensor, " batch"]
-) -> UInt8[Tensor, "batch cells 3 height width"]:
-    """For each grid the observation of the player on every cell in turn, walls included (those are never visited)."""
-    batch, height, width = walls.shape
-    cells = height * width
-    planes = observe(walls, torch.zeros_like(goal), goal).repeat_interleave(cells, 0)
-    planes = planes.view(batch, cells, 3, cells)
-    planes[:, :, PLAYER] = torch.eye(cells, dtype=torch.uint8, device=walls.device)
-    return planes.view(batch, cells, 3, height, width)

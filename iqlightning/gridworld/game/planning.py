@@ -1,6 +1,6 @@
 """Planning in whole batches of GridWorlds: shortest paths, exact soft value iteration, policies by linear solves.
 
-Notation: S states are the flat cells, A = 4 actions, moves are deterministic. ``next_cells`` (B, S, A) is where a move
+Notation: S states are the flat cells, A = 4 actions, moves are deterministic. ``next_states`` (B, S, A) is where a move
 leads, ``terminal`` (B, S, A) whether the episode ends with it. The goal is absorbing and worth 0 from there on.
 """
 
@@ -11,28 +11,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iqlightning.gridworld.game import bitboards
+from iqlightning.gridworld.game.rules import next_cells, transition_rewards
 
 __all__ = [
-    "GOAL_REWARD",
-    "MOVE_REWARD",
     "UNREACHABLE",
-    "edge_table",
     "evaluate_policy",
-    "next_cells",
+    "manhattan_distance",
     "occupancy",
     "optimal_actions",
     "optimal_values",
     "shortest_moves",
     "shortest_paths",
     "soft_value_iteration",
-    "true_rewards",
 ]
 
 #: The distance of walls and of cells that do not lead to the goal.
 UNREACHABLE = -1
-
-#: Reward of the move that reaches the goal, and of any other.
-GOAL_REWARD, MOVE_REWARD = 10.0, -1.0
 
 
 def shortest_paths(
@@ -75,41 +69,21 @@ def shortest_moves(
     free = ~bitboards.pack(walls)
     free &= bitboards.full(1, height, width, walls.device)
     reached = bitboards.single(goal.unsqueeze(1), height, width) & free
-    found = bitboards.has_cell(reached, start, width)
+    arrived = bitboards.has_cell(reached, start, width)
     moves = torch.zeros_like(start)
     while True:
         before = reached
         for _ in range(bitboards.LOOK_EVERY):
-            moves += ~found
+            moves += ~arrived
             reached = bitboards.spread(reached).bitwise_and_(free)
-            found = bitboards.has_cell(reached, start, width)
-        if bool(found.all()) or torch.equal(before, reached):
-            return moves.masked_fill_(~found, UNREACHABLE)
+            arrived = bitboards.has_cell(reached, start, width)
+        if bool(arrived.all()) or torch.equal(before, reached):
+            return moves.masked_fill_(~arrived, UNREACHABLE)
 
 
-def edge_table(height: int, width: int, device: torch.device | str = "cpu") -> Int[Tensor, "cells 4"]:
-    """Where each move leads on a grid without walls: 0 up, 1 right, 2 down, 3 left; over the edge the player stays."""
-    cells = torch.arange(height * width, device=device)
-    row, column = cells // width, cells % width
-    return torch.stack(
-        [
-            torch.where(row > 0, cells - width, cells),
-            torch.where(column < width - 1, cells + 1, cells),
-            torch.where(row < height - 1, cells + width, cells),
-            torch.where(column > 0, cells - 1, cells),
-        ],
-        dim=1,
-    )
-
-
-def next_cells(walls: Bool[Tensor, "batch height width"]) -> Int[Tensor, "batch cells 4"]:
-    """Where each move leads from each cell; a move into a wall or over the edge, and any move from a wall, stays."""
-    batch, height, width = walls.shape
-    edges = edge_table(height, width, walls.device)
-    flat = walls.reshape(batch, -1)
-    here = torch.arange(height * width, device=walls.device).unsqueeze(1)
-    blocked = flat[:, edges.flatten()].view(batch, -1, 4) | flat.unsqueeze(2)
-    return torch.where(blocked, here, edges)
+def manhattan_distance(start: Int[Tensor, "..."], goal: Int[Tensor, "..."], width: int) -> Int[Tensor, "..."]:
+    """|rows| + |columns| between flat cells: the moves from one to the other were there no walls."""
+    return (start // width - goal // width).abs() + (start % width - goal % width).abs()
 
 
 def optimal_actions(
@@ -120,20 +94,6 @@ def optimal_actions(
     moves = next_cells(walls)
     ahead = flat.gather(1, moves.flatten(1)).view(moves.shape)
     return (ahead == flat.unsqueeze(2) - 1) & (flat > 0).unsqueeze(2)
-
-
-def true_rewards(
-    moves: Int[Tensor, "batch cells 4"], goal: Int[Tensor, " batch"]
-) -> tuple[Float[Tensor, "batch cells 4"], Bool[Tensor, "batch cells 4"]]:
-    """The game's own rewards (float64) and which moves end an episode, for moves from :func:`next_cells`.
-
-    +10 on the move that reaches the goal, -1 on any other; from the goal itself every move is worth 0 and ends.
-    """
-    cells = torch.arange(moves.shape[1], device=moves.device).view(1, -1, 1)
-    at_goal = (cells == goal.view(-1, 1, 1)).expand_as(moves)
-    terminal = at_goal | (moves == goal.view(-1, 1, 1))
-    rewards = torch.where(terminal, GOAL_REWARD, MOVE_REWARD).to(torch.float64)
-    return rewards.masked_fill_(at_goal, 0.0), terminal
 
 
 def soft_value_iteration(
@@ -187,7 +147,7 @@ def optimal_values(
 ) -> tuple[Float[Tensor, "batch cells 4"], Float[Tensor, "batch cells"]]:
     """Exact Q* and V* of the game itself, float64: 0 at the goal, NaN on walls and where no way leads to the goal."""
     moves = next_cells(walls)
-    rewards, terminal = true_rewards(moves, goal)
+    rewards, terminal = transition_rewards(moves, goal)
     cut_off = (shortest_paths(walls, goal) == UNREACHABLE).flatten(1)
     # Nobody is ever there, and undiscounted the values there would have no bound.
     q, v = soft_value_iteration(rewards, moves, terminal | cut_off.unsqueeze(2), gamma, temperature)

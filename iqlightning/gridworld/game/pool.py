@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
+from iqlightning.gridworld.game.settings import GridWorldSettings
 
-__all__ = ["Beginnings", "LayoutPool", "in_words"]
+__all__ = ["InitialStates", "LayoutPool", "widest_view"]
 
 #: Cells (one byte each, in three planes) that the grids drawn ahead may take, and the most and fewest episodes drawn
 #: ahead.
@@ -21,15 +21,15 @@ _LONGEST, _SHORTEST = 64, 2
 _GRIDS = 1 << 15
 
 
-def in_words(planes: Tensor) -> Tensor:
-    """(B, 3, cells) bytes as (B, words) of the largest integers that fit: rows of them are copied faster."""
+def widest_view(planes: Tensor) -> Tensor:
+    """(B, 3, cells) bytes seen as rows (B, n) of the widest integers that fit, which are copied faster."""
     rows = planes.flatten(1)
-    word = next(kind for kind in (torch.int64, torch.int32, torch.uint8) if rows.shape[1] % kind.itemsize == 0)
-    return rows.view(word)
+    dtype = next(dtype for dtype in (torch.int64, torch.int32, torch.uint8) if rows.shape[1] % dtype.itemsize == 0)
+    return rows.view(dtype)
 
 
-class Beginnings(NamedTuple):
-    """What B episodes begin with.
+class InitialStates(NamedTuple):
+    """The states that B episodes begin in.
 
     Attributes:
         planes: (B, 3, cells) uint8, the first observations.
@@ -40,11 +40,11 @@ class Beginnings(NamedTuple):
     state: Tensor
 
     @staticmethod
-    def of(layouts: Layouts) -> "Beginnings":
+    def of(layouts: Layouts) -> "InitialStates":
         """On these grids."""
         _, start, goal = layouts
         state = torch.stack([start, start, goal, torch.zeros_like(goal), torch.full_like(goal, -1)])
-        return Beginnings(observe(*layouts).flatten(2), state)
+        return InitialStates(observe(*layouts).flatten(2), state)
 
 
 class LayoutPool:
@@ -54,7 +54,7 @@ class LayoutPool:
     grids, all environments get new ones in a single draw.
     """
 
-    def __init__(self, config: GridWorldConfig, seeds: Int[Tensor, " num_envs"], split: str) -> None:
+    def __init__(self, config: GridWorldSettings, seeds: Int[Tensor, " num_envs"], split: str) -> None:
         self.config, self.split, self.seeds = config, split, seeds.clone()
         count = max(len(seeds), 1)
         self.depth = max(_SHORTEST, min(_LONGEST, _GRIDS // count, _CELLS // (3 * count * config.num_cells)))
@@ -72,13 +72,13 @@ class LayoutPool:
         """Forgets all grids; environment i is about to ask for ``episodes[i]``."""
         self._drawn = episodes.clone()
 
-    def take(self, envs: Int[Tensor, " count"], episodes: Int[Tensor, " num_envs"]) -> Beginnings:
+    def take(self, envs: Int[Tensor, " count"], episodes: Int[Tensor, " num_envs"]) -> InitialStates:
         """The next grids of some environments; ``episodes`` is the next episode of every environment."""
         wanted = episodes.index_select(0, envs)
         if (wanted >= self._drawn.index_select(0, envs)).any():
             self._draw(episodes)
         slots = envs * self.depth + wanted % self.depth
-        return Beginnings(self._planes.index_select(0, slots), self._state.index_select(1, slots))
+        return InitialStates(self._planes.index_select(0, slots), self._state.index_select(1, slots))
 
     def _draw(self, episodes: Tensor) -> None:
         # Few at first, for those who play one episode of a seed and go on to the next seed.
@@ -92,7 +92,7 @@ class LayoutPool:
         fresh = self._drawn[envs] + within
         layouts = draw_layouts(self.config, self.seeds[envs], fresh, self.split, self.seeds.device)
         slots = envs * self.depth + fresh % self.depth
-        begun = Beginnings.of(layouts)
-        in_words(self._planes).index_copy_(0, slots, in_words(begun.planes))
-        self._state.index_copy_(1, slots, begun.state)
+        initial = InitialStates.of(layouts)
+        widest_view(self._planes).index_copy_(0, slots, widest_view(initial.planes))
+        self._state.index_copy_(1, slots, initial.state)
         self._drawn = enough

@@ -1,14 +1,12 @@
-"""Pictures of a grid in the study's colours (red player, yellow goal, dark walls on a light floor), and as text."""
+"""Pictures of a grid in the study's colours, and as text."""
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
-__all__ = ["FLOOR", "GOAL_COLOUR", "LINE", "PLAYER_COLOUR", "WALL", "render_ansi", "render_rgb"]
+from iqlightning.gridworld.game.palette import FLOOR, GOAL, LINE, PLAYER, WALL, rgb
 
-#: RGB colours, for figures as well.
-FLOOR, LINE, WALL = (242, 240, 235), (214, 211, 204), (52, 58, 64)
-PLAYER_COLOUR, GOAL_COLOUR = (214, 45, 45), (255, 205, 40)
+__all__ = ["render_ansi", "render_rgb"]
 
 
 def render_rgb(
@@ -20,19 +18,19 @@ def render_rgb(
     """
     blocked = np.asarray(walls).astype(bool)
     width = blocked.shape[1]
-    cells = np.where(blocked[..., None], WALL, FLOOR).astype(np.uint8)
+    cells = np.where(blocked[..., None], rgb(WALL), rgb(FLOOR)).astype(np.uint8)
     picture = cells.repeat(cell_pixels, 0).repeat(cell_pixels, 1)
     if cell_pixels >= 8:
-        picture[::cell_pixels] = LINE
-        picture[:, ::cell_pixels] = LINE
+        picture[::cell_pixels] = rgb(LINE)
+        picture[:, ::cell_pixels] = rgb(LINE)
     margin = cell_pixels // 8
     inset = slice(margin, cell_pixels - margin)
-    _cell(picture, goal, width, cell_pixels)[inset, inset] = GOAL_COLOUR
+    _cell(picture, goal, width, cell_pixels)[inset, inset] = rgb(GOAL)
     offset = np.arange(cell_pixels) - (cell_pixels - 1) / 2
     disc = offset[:, None] ** 2 + offset**2 <= (0.3 * cell_pixels) ** 2
     if cell_pixels < 4:
         disc[:] = True
-    _cell(picture, player, width, cell_pixels)[disc] = PLAYER_COLOUR
+    _cell(picture, player, width, cell_pixels)[disc] = rgb(PLAYER)
     return picture
 
 

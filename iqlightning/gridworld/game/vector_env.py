@@ -6,14 +6,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from iqlightning.errors import unknown
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.game.env import RENDER_MODES, check_render_mode, draw_frame, observation_space
-from iqlightning.gridworld.game.state import GridWorldBatch, MoveResult
+from iqlightning.gridworld.game.env import RENDER_MODES, check_render_mode, draw_frame
+from iqlightning.gridworld.game.settings import GridWorldSettings
+from iqlightning.gridworld.game.state import GridWorldBatch
 
 __all__ = ["GridWorldVectorEnv"]
 
@@ -41,7 +40,6 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ``final_info``) or ``Disabled`` (reset ended ones with ``options={"reset_mask": ...}``).
         layout: ``random``, ``maze`` or ``rooms``.
         min_size: sides of the smallest grids, where they differ in size.
-        compile: whether moves are made by a compiled program, several times as fast on the CPU; see ``GridWorldBatch``.
 
     Raises:
         UserError: if no such grid can exist, or there is no such split, render or autoreset mode.
@@ -63,23 +61,21 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         layout: str = "random",
         min_size: int | None = None,
-        compile: bool = False,
     ) -> None:
         modes = {mode.value: mode for mode in AutoresetMode}
         name = autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else str(autoreset_mode)
         if name not in modes:
             raise unknown("autoreset mode", name, modes)
         self.autoreset_mode = modes[name]
-        level = GridWorldConfig.level_of(random_walls, random_goal)
-        self.config = GridWorldConfig(
+        level = GridWorldSettings.level_of(random_walls, random_goal)
+        self.config = GridWorldSettings(
             level, height, width, num_walls, wall_density, random_start, max_moves, layout, min_size
         )
-        self.batch = GridWorldBatch(self.config, num_envs, split=split, compile=compile)
+        self.batch = GridWorldBatch(self.config, num_envs, split=split)
         self.num_envs = num_envs
         self.render_mode = check_render_mode(render_mode)
         self.metadata = {"render_modes": RENDER_MODES, "render_fps": 4, "autoreset_mode": self.autoreset_mode}
-        self.single_observation_space = observation_space(self.config)
-        self.single_action_space = spaces.Discrete(4)
+        self.single_observation_space, self.single_action_space = self.config.spaces
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._seeded = np.zeros(num_envs, dtype=bool)
@@ -139,12 +135,11 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             infos = self._final_infos(self._ended.numpy())
             self.batch.restart(self._ended.nonzero().squeeze(1))
         infos |= self._infos(np.ones(self.num_envs, dtype=bool))
-        result = MoveResult(rewards, terminated, truncated)
         return (
             self.batch.observations.numpy(),
-            result.rewards.to(torch.float64).numpy(),
-            result.terminated.numpy(),
-            result.truncated.numpy(),
+            rewards.to(torch.float64).numpy(),
+            terminated.numpy(),
+            truncated.numpy(),
             infos,
         )
 

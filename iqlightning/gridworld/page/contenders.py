@@ -12,13 +12,8 @@ from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.gridworld.game.layouts import Layouts
-from iqlightning.gridworld.game.planning import (
-    next_cells,
-    optimal_actions,
-    optimal_values,
-    shortest_paths,
-    true_rewards,
-)
+from iqlightning.gridworld.game.planning import optimal_actions, optimal_values, shortest_paths
+from iqlightning.gridworld.game.rules import next_cells, transition_rewards
 from iqlightning.policies import QPolicy
 
 __all__ = ["Contender", "check_playable", "describe_maps", "labels_of"]
@@ -105,7 +100,7 @@ def _optimum(layout: Layouts) -> ValueMaps:
     nowhere = walls.flatten(1) | (cells == goal[:, None])
     undecided = nowhere | v.isnan()
     v = v.masked_fill(undecided, math.nan).view(walls.shape)
-    rewards = true_rewards(moves, goal)[0].masked_fill(undecided[..., None], math.nan)
+    rewards = transition_rewards(moves, goal)[0].masked_fill(undecided[..., None], math.nan)
     greedy = q.nan_to_num(-math.inf).argmax(-1)
     best = optimal_actions(distances, walls).gather(2, greedy[..., None]).squeeze(2)
     return ValueMaps(

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from iqlightning.errors import UserError
+from iqlightning.gridworld.game.rules import ACTIONS
+from iqlightning.gridworld.game.settings import SIZES
 
 __all__ = ["FIELDS", "Message", "parse_message"]
 
 _Check = Callable[[Any], bool]
+
+#: Cells of the smallest and of the largest grid.
+_CELLS = SIZES[0] ** 2, SIZES[1] ** 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ def _text(longest: int) -> _Check:
 
 
 def _walls(value: Any) -> bool:
-    return type(value) is str and 4 <= len(value) <= 4096 and not set(value) - {"0", "1"}
+    return type(value) is str and _CELLS[0] <= len(value) <= _CELLS[1] and not set(value) - {"0", "1"}
 
 
 def _contenders(value: Any) -> bool:
@@ -61,7 +66,7 @@ _SETTINGS: dict[str, _Check] = {
 FIELDS: dict[str, dict[str, _Check]] = {
     "hello": {},
     "new_game": _SETTINGS,
-    "move": {"action": _whole(0, 3)},
+    "move": {"action": _whole(0, len(ACTIONS) - 1)},
     "record_start": {"name": _text(200)},
     "record_resume": {"name": _text(200)},
     "record_undo": {},
@@ -69,11 +74,11 @@ FIELDS: dict[str, dict[str, _Check]] = {
     "record_discard": {},
     "watch_grid": _SETTINGS,
     "watch_maps": {
-        "height": _whole(2, 64),
-        "width": _whole(2, 64),
+        "height": _whole(*SIZES),
+        "width": _whole(*SIZES),
         "walls": _walls,
-        "start": _whole(0, 4095),
-        "goal": _whole(0, 4095),
+        "start": _whole(0, _CELLS[1] - 1),
+        "goal": _whole(0, _CELLS[1] - 1),
         "contenders": _contenders,
     },
 }

@@ -23,6 +23,7 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from iqlightning.errors import UserError
+from iqlightning.gridworld.page.definitions import definitions
 from iqlightning.gridworld.page.messages import Message, parse_message
 from iqlightning.gridworld.page.session import Session
 
@@ -87,6 +88,7 @@ class PlayServer:
         folder = resources.files("iqlightning.gridworld.page") / "static"
         # read once: what is served depends on no path that a request names
         self._pages = {path: ((folder / file).read_bytes(), kind) for path, (file, kind) in _PAGES.items()}
+        self._pages["/definitions.js"] = (definitions().encode(), "text/javascript")
 
     @property
     def url(self) -> str:

@@ -7,9 +7,7 @@ from torch import Tensor
 from iqlightning.errors import UserError
 from iqlightning.nets.recipe import RecordedModule
 
-__all__ = ["Encoder", "require_grid"]
-
-_GRID_PLANES = 3  # walls, player, goal
+__all__ = ["Encoder", "require_actions"]
 
 
 class Encoder(RecordedModule):
@@ -27,19 +25,22 @@ class Encoder(RecordedModule):
     shares_work: bool = False
     """Whether a pass over many observations costs less than passes over parts of them, gradients included."""
 
+    sides: tuple[int, int] | None = None
+    """Smallest and largest height and width of what it reads; None where it reads the size that it was built for."""
+
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to (B, *feature_shape)."""
 
 
-def require_grid(encoder: Encoder, observation_shape: tuple[int, ...]) -> None:
-    """For encoders that read a grid, before they are built.
+def require_actions(encoder: Encoder, num_actions: int) -> None:
+    """For networks, once their encoder is built.
 
     Raises:
-        UserError: if observations are of another shape than (3, height, width).
+        UserError: if the encoder has features of each of its own actions, and the environment another number of them.
     """
-    if len(observation_shape) != 3 or observation_shape[0] != _GRID_PLANES:
+    if len(encoder.feature_shape) == 2 and encoder.feature_shape[0] != num_actions:
         raise UserError(
-            f"{type(encoder).__name__} reads the planes walls, player and goal, shape (3, height, width), not "
-            f"{tuple(observation_shape)}; for other observations take MLP or another encoder"
+            f"{type(encoder).__name__} has features for each of {encoder.feature_shape[0]} actions, but the "
+            f"environment has {num_actions}; take MLP or another encoder of the whole state"
         )

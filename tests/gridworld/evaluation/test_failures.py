@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from iqlightning.evaluation.reference_policies import ShortestPathPolicy
 from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.expert_policy import ShortestPathPolicy
 from iqlightning.gridworld.evaluation.failures import Kind, clearest, count_kinds, explain_failures, q_along
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld, play_grids
 from iqlightning.gridworld.game.layouts import Layouts

@@ -1,12 +1,15 @@
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 from jaxtyping import Int
 from torch import Tensor
 
 from iqlightning.evaluation.choice import action_probabilities, draw_actions
-from iqlightning.evaluation.reference_policies import RandomPolicy, ShortestPathPolicy
+from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.gridworld.config import LEVELS, GridWorldConfig
-from iqlightning.gridworld.evaluation.play import EpisodeResults, evaluate_gridworld, play_grids
+from iqlightning.gridworld.evaluation.expert_policy import ShortestPathPolicy
+from iqlightning.gridworld.evaluation.play import evaluate_gridworld, play_grids
+from iqlightning.gridworld.evaluation.results import GridWorldResults
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.observation import parse
 from iqlightning.keyed import Stream, uniform
@@ -42,7 +45,7 @@ class Table:
         return self.q_values(observations).argmax(-1)
 
 
-def _equal(one: EpisodeResults, other: EpisodeResults) -> bool:
+def _equal(one: GridWorldResults, other: GridWorldResults) -> bool:
     names = ("episodes", "success", "moves", "shortest", "manhattan", "returns")
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)
 
@@ -150,7 +153,7 @@ def test_a_number_just_below_one_still_gives_an_action() -> None:
 
 
 def test_the_random_policy_is_drawn_from_even_when_played_greedily() -> None:
-    policy = RandomPolicy(4)
+    policy = RandomPolicy(Discrete(4))
     greedy = evaluate_gridworld(policy, CONFIG, 300, 0)
     assert 0.1 < greedy.metrics()["success_rate"] < 0.9
     assert _equal(greedy, evaluate_gridworld(policy, CONFIG, 300, 0, sample=True))
@@ -161,5 +164,5 @@ def test_the_random_policy_is_drawn_from_even_when_played_greedily() -> None:
 
 def test_progress_counts_every_episode_once() -> None:
     finished: list[int] = []
-    evaluate_gridworld(RandomPolicy(4), CONFIG, 100, 0, batch_size=30, progress=finished.append)
+    evaluate_gridworld(RandomPolicy(Discrete(4)), CONFIG, 100, 0, batch_size=30, progress=finished.append)
     assert sum(finished) == 100

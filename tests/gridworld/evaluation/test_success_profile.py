@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 from iqlightning.evaluation.metrics import wilson_interval
 from iqlightning.evaluation.reference_policies import RandomPolicy
@@ -46,7 +47,7 @@ def test_walls_are_counted_between_start_and_goal_and_within_the_grid():
 
 def test_profiles_of_played_episodes_become_a_picture():
     few, many = (
-        success_profiles(evaluate_gridworld(RandomPolicy(4), config, 200, seed=0))
+        success_profiles(evaluate_gridworld(RandomPolicy(Discrete(4)), config, 200, seed=0))
         for config in (
             GridWorldConfig(height=6, width=6),
             GridWorldConfig(height=8, width=8, wall_density=0.3, min_size=4),

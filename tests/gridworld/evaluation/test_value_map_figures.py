@@ -7,7 +7,7 @@ from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.figures import value_map_card, value_map_panel
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.gridworld.game.layouts import draw_layouts
-from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL
+from iqlightning.gridworld.game.palette import FLOOR, GOAL, PLAYER, WALL, rgb
 from iqlightning.losses.values import SoftValue
 
 
@@ -36,7 +36,7 @@ def test_every_size_gives_an_rgb_picture_in_the_colours_of_the_study(height: int
     assert panel.flags.c_contiguous
     assert panel.shape[1] > 600
     colours = {tuple(colour) for colour in panel.reshape(-1, 3).tolist()}
-    assert {FLOOR, WALL, PLAYER_COLOUR, GOAL_COLOUR} <= colours
+    assert {rgb(FLOOR), rgb(WALL), rgb(PLAYER), rgb(GOAL)} <= colours
 
 
 def test_a_row_is_added_for_every_grid() -> None:
@@ -61,5 +61,5 @@ def test_the_small_card_has_one_width_and_shows_the_first_grid(height: int, widt
     assert card.shape[1] == 650
     assert np.array_equal(card, value_map_card(_maps(height, width, 2), "a title"))
     colours = {tuple(colour) for colour in card.reshape(-1, 3).tolist()}
-    assert {WALL, GOAL_COLOUR} <= colours
+    assert {rgb(WALL), rgb(GOAL)} <= colours
     assert not np.array_equal(card, value_map_card(_maps(height, width, 2, scale=0.1), "a title"))

@@ -9,15 +9,14 @@ from iqlightning.gridworld.game.layouts import draw_layouts
 from iqlightning.gridworld.game.planning import (
     UNREACHABLE,
     evaluate_policy,
-    next_cells,
     occupancy,
     optimal_actions,
     optimal_values,
     shortest_moves,
     shortest_paths,
     soft_value_iteration,
-    true_rewards,
 )
+from iqlightning.gridworld.game.rules import next_cells, transition_rewards
 
 
 def by_networkx(walls: torch.Tensor, goal: int) -> torch.Tensor:
@@ -90,12 +89,12 @@ def test_optimal_moves_are_exactly_those_that_come_nearer():
 def game(count: int = 3, size: int = 5):
     layouts = draw_layouts(GridWorldConfig(height=size, width=size), torch.arange(count), torch.arange(count))
     moves = next_cells(layouts.walls)
-    return layouts, moves, *true_rewards(moves, layouts.goal)
+    return layouts, moves, *transition_rewards(moves, layouts.goal)
 
 
 def test_true_rewards_by_hand():
     moves = next_cells(torch.zeros((1, 1, 3), dtype=torch.bool))
-    rewards, terminal = true_rewards(moves, torch.tensor([2]))
+    rewards, terminal = transition_rewards(moves, torch.tensor([2]))
     assert rewards[0].tolist() == [[-1, -1, -1, -1], [-1, 10, -1, -1], [0, 0, 0, 0]]
     assert terminal[0].tolist() == [[False] * 4, [False, True, False, False], [True] * 4]
 

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from iqlightning.gridworld.game.render import FLOOR, GOAL_COLOUR, PLAYER_COLOUR, WALL, render_ansi, render_rgb
+from iqlightning.gridworld.game import palette
+from iqlightning.gridworld.game.palette import rgb
+from iqlightning.gridworld.game.render import render_ansi, render_rgb
 
+FLOOR, WALL, PLAYER_COLOUR, GOAL_COLOUR = map(rgb, (palette.FLOOR, palette.WALL, palette.PLAYER, palette.GOAL))
 WALLS = np.array([[0, 1, 0], [0, 0, 0]])
 
 

@@ -4,8 +4,9 @@ import torch
 from iqlightning import GridWorldConfig, UserError
 from iqlightning.gridworld.config import LEVELS
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
-from iqlightning.gridworld.game.observation import all_player_positions, observe, parse
-from iqlightning.gridworld.game.planning import next_cells, optimal_actions, shortest_paths
+from iqlightning.gridworld.game.observation import observe, parse
+from iqlightning.gridworld.game.planning import optimal_actions, shortest_paths
+from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.gridworld.game.state import GridWorldBatch
 
 
@@ -173,10 +174,14 @@ def test_misuse_is_refused():
     batch = GridWorldBatch(GridWorldConfig(), 2)
     with pytest.raises(RuntimeError, match="reset"):
         batch.step(torch.tensor([0, 0]))
-    batch.reset()
+    before = batch.reset()
     for action in (-1, 4):
-        with pytest.raises(ValueError, match="actions must be"):
+        with pytest.raises(ValueError, match="actions must be 0"):
             batch.step(torch.tensor([0, action]))
+    with pytest.raises(ValueError, match="do not fit"):
+        batch.step(torch.tensor([0]))
+    assert torch.equal(batch.observations, before)
+    assert batch.moves.tolist() == [0, 0]
     with pytest.raises(UserError, match="no split"):
         GridWorldBatch(GridWorldConfig(), 2, split="dev")
     with pytest.raises(UserError, match="num_envs"):
@@ -210,11 +215,10 @@ def test_an_expert_needs_the_shortest_number_of_moves():
     assert torch.equal(moves, shortest)
 
 
-def test_a_state_can_be_set():
+def test_given_grids_are_played():
     config = GridWorldConfig(height=3, width=4)
     layouts = draw_layouts(config, torch.arange(5), torch.arange(5))
-    batch = GridWorldBatch(config, 5)
-    batch.set_state(layouts, layouts.start)
+    batch = GridWorldBatch.from_layouts(config, layouts)
     assert torch.equal(batch.observations, observe(*layouts))
     target = next_cells(layouts.walls)[torch.arange(5), layouts.start, 1]
     batch.move(torch.full((5,), 1))
@@ -228,14 +232,6 @@ def test_observations_can_be_read_back_through_noise():
     noisy = planes.float() + 0.01 * torch.randn(planes.shape, generator=torch.Generator().manual_seed(0))
     for observations in (planes, noisy):
         assert all(torch.equal(x, y) for x, y in zip(parse(observations), layouts, strict=True))
-
-
-def test_every_player_position_in_turn():
-    layouts = draw_layouts(GridWorldConfig(height=3, width=5), torch.arange(2), torch.arange(2))
-    planes = all_player_positions(layouts.walls, layouts.goal)
-    assert planes.shape == (2, 15, 3, 3, 5)
-    for cell in range(15):
-        assert torch.equal(planes[:, cell], observe(layouts.walls, torch.full((2,), cell), layouts.goal))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -262,8 +258,6 @@ def test_successors_that_are_not_copied_follow_whatever_happens_between_steps():
                 batch.move(actions)
             if step % 13 == 7:
                 batch.restart(torch.tensor([3, 1, 20]))
-            if step % 13 == 9:
-                batch.set_state(batch.layouts, batch.layouts.start)
             if step == 45:
                 batch.load_state_dict(saved)
         shared, copied = (batch.step(actions) for batch in batches)

@@ -263,7 +263,7 @@ def test_it_fits_a_phone_and_is_played_with_fingers(browser, program, scheme):
     )
     page = visit(context, program)
     without_walls(page)
-    for count, move in enumerate(steps(page, keys=("0", "1", "2", "3")), start=1):
+    for count, move in enumerate(steps(page, keys=("up", "right", "down", "left")), start=1):
         page.locator(f"[data-move='{move}']").tap()
         moved(page, count)
     expect(page.locator("#game-says")).to_contain_text("Goal in")

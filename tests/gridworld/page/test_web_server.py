@@ -31,6 +31,7 @@ def test_the_page_is_served_to_who_knows_the_token(tmp_path):
             # from then on the cookie is enough
             for path, kind in (
                 ("/main.js", "text/javascript"),
+                ("/definitions.js", "text/javascript"),
                 ("/style.css", "text/css"),
                 ("/icon.svg", "image/svg+xml"),
             ):

@@ -1,11 +1,10 @@
 // Draws one grid: floor, walls, goal, player, the way walked, and what a policy believes about each cell.
 
-import { DIMMED, GRID, short } from "./colours.js";
+import { short } from "./colours.js";
+import { CELLS, DARK_CELLS, INK, STEPS } from "./definitions.js";
 
-const STEP = [[0, -1], [1, 0], [0, 1], [-1, 0]]; // up, right, down, left as (x, y)
 const TWEEN = 85; // milliseconds of a move
 const NUMBERS = { cell: 28, move: 44 }; // smallest sides of a cell that hold one number, or four
-const INK = "#22262a";
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -98,7 +97,7 @@ export class Board {
     const side = wide / view.width;
     this.#side = side;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const colours = dark.matches ? DIMMED : GRID;
+    const colours = dark.matches ? DARK_CELLS : CELLS;
     pen.fillStyle = colours.floor;
     pen.fillRect(0, 0, wide, side * view.height);
     this.#cells(colours);
@@ -230,8 +229,8 @@ export class Board {
       const share = (performance.now() - this.#bump.since) / (2 * TWEEN);
       if (share < 1) {
         const reach = 0.14 * Math.sin(Math.PI * share);
-        x += STEP[this.#bump.action][0] * reach;
-        y += STEP[this.#bump.action][1] * reach;
+        x += STEPS[this.#bump.action][0] * reach;
+        y += STEPS[this.#bump.action][1] * reach;
         this.#later();
       } else this.#bump = null;
     }
@@ -261,7 +260,7 @@ export class Board {
     for (let cell = 0; cell < walls.length; cell += 1) {
       const action = maps.greedy[cell];
       if (walls[cell] === "1" || cell === goal || action < 0 || maps.optimum[cell] === null) continue;
-      const [dx, dy] = STEP[action];
+      const [dx, dy] = STEPS[action];
       const [column, row] = this.#place(cell);
       const [x, y] = [(column + 0.5) * side, (row + 0.5 - raised) * side];
       const detour = !maps.on_path[cell];
@@ -283,7 +282,7 @@ export class Board {
         pen.lineWidth = Math.max(2.4, side * 0.13);
         pen.stroke();
       }
-      pen.strokeStyle = detour ? GRID.player : this.#inkOn(cell);
+      pen.strokeStyle = detour ? CELLS.player : this.#inkOn(cell);
       pen.globalAlpha = detour ? 1 : 0.85;
       pen.lineWidth = Math.max(1, side * 0.055);
       pen.stroke();
@@ -296,7 +295,7 @@ export class Board {
     const width = Math.max(1.5, side * 0.04);
     this.#triangle(cell, action, 0.7 * width);
     pen.lineJoin = "round";
-    for (const [colour, wide] of detour ? [["#ffffff", 2.2 * width], [GRID.player, 1.3 * width]] : [[INK, width]]) {
+    for (const [colour, wide] of detour ? [["#ffffff", 2.2 * width], [CELLS.player, 1.3 * width]] : [[INK, width]]) {
       pen.strokeStyle = colour;
       pen.lineWidth = wide;
       pen.stroke();
@@ -321,7 +320,7 @@ export class Board {
       if (walls[cell] === "1" || cell === goal || maps.optimum[cell] === null) continue;
       const [x, y] = this.#place(cell);
       if (four) {
-        STEP.forEach(([dx, dy], action) => {
+        STEPS.forEach(([dx, dy], action) => {
           const value = values[4 * cell + action];
           const text = short(value, scale, { steps: 25, cell: true });
           const greedy = arrows && action === maps.greedy[cell];

@@ -1,27 +1,25 @@
-// The study's colours, and the scales of the value maps: the same as in the package's own figures.
+// The scales of the value maps, in the colours of the package's own figures.
 
-export const GRID = { floor: "#f2f0eb", line: "#d6d3cc", wall: "#343a40", player: "#d62d2d", goal: "#ffcd28", cut: "#c4c4c4" };
-export const DIMMED = { ...GRID, floor: "#d3d0c9", line: "#b9b5ac", wall: "#1f2327", cut: "#a3a3a3" };
+import { INK, REWARD_SCALE, VALUE_SCALE } from "./definitions.js";
 
-const VALUES = ["#4440a8", "#2a7fb8", "#58c4b0", "#d9f0a3"].map(parse);
-const SIGNED = ["#8c510a", "#f6f3ee", "#01665e"].map(parse);
-const STEPS = 256;
+const SHADES = 256;
 
 function parse(hex) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 }
 
-function table(stops) {
-  return Array.from({ length: STEPS }, (_, index) => {
-    const at = (index / (STEPS - 1)) * (stops.length - 1);
+function table(colours) {
+  const stops = colours.map(parse);
+  return Array.from({ length: SHADES }, (_, index) => {
+    const at = (index / (SHADES - 1)) * (stops.length - 1);
     const low = Math.min(Math.floor(at), stops.length - 2);
     const rgb = stops[low].map((from, channel) => Math.round(from + (stops[low + 1][channel] - from) * (at - low)));
     const light = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
-    return { fill: `rgb(${rgb.join(" ")})`, ink: light < 128 ? "#ffffff" : "#22262a" };
+    return { fill: `rgb(${rgb.join(" ")})`, ink: light < 128 ? "#ffffff" : INK };
   });
 }
 
-const TABLES = { values: table(VALUES), signed: table(SIGNED) };
+const TABLES = { values: table(VALUE_SCALE), signed: table(REWARD_SCALE) };
 
 // A scale over some values; a signed one is symmetric, so that white is zero.
 export function scaleOf(values, signed = false) {
@@ -47,13 +45,13 @@ class Scale {
 
   colour(value) {
     const share = this.high > this.low ? (value - this.low) / (this.high - this.low) : 0.5;
-    return this.colours[Math.max(0, Math.min(STEPS - 1, Math.round(share * (STEPS - 1))))];
+    return this.colours[Math.max(0, Math.min(SHADES - 1, Math.round(share * (SHADES - 1))))];
   }
 
   draw(canvas) {
     const pen = canvas.getContext("2d");
     for (let x = 0; x < canvas.width; x += 1) {
-      pen.fillStyle = this.colours[Math.round((x / (canvas.width - 1)) * (STEPS - 1))].fill;
+      pen.fillStyle = this.colours[Math.round((x / (canvas.width - 1)) * (SHADES - 1))].fill;
       pen.fillRect(x, 0, 1, canvas.height);
     }
   }

@@ -1,5 +1,6 @@
 // Starts the page: the connection, the two rooms, and which of them is open.
 
+import { CELLS } from "./definitions.js";
 import { Link } from "./link.js";
 import { Play } from "./play.js";
 import { Watch } from "./watch.js";
@@ -9,6 +10,8 @@ const rooms = { play: document.getElementById("play"), watch: document.getElemen
 
 // the token has become a cookie; it need not stay in the address bar and the history
 if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", location.pathname + location.hash);
+
+for (const [name, colour] of Object.entries(CELLS)) document.documentElement.style.setProperty(`--cell-${name}`, colour);
 
 const link = new Link({ opened: begin, lost });
 const play = new Play(link);

@@ -1,10 +1,11 @@
 // Playing by hand: one move a key, a new grid at the goal.
 
 import { Board } from "./board.js";
+import { ACTIONS } from "./definitions.js";
 import { isTyping, readSettings, same, say, writeSettings } from "./forms.js";
 import { Record } from "./record.js";
 
-const KEYS = { ArrowUp: 0, ArrowRight: 1, ArrowDown: 2, ArrowLeft: 3, w: 0, d: 1, s: 2, a: 3 };
+const KEYS = { ArrowUp: "up", ArrowRight: "right", ArrowDown: "down", ArrowLeft: "left", w: "up", d: "right", s: "down", a: "left" };
 const PAUSE = 900; // milliseconds at the goal before the next grid
 const SWIPE = 24; // pixels
 
@@ -27,7 +28,7 @@ export class Play {
     this.#record = new Record(link, { begun: (answer) => this.#begun(answer), focus: () => this.focus() });
     document.addEventListener("keydown", (event) => this.#key(event));
     for (const button of document.querySelectorAll("[data-move]")) {
-      button.addEventListener("click", () => this.#move(Number(button.dataset.move)));
+      button.addEventListener("click", () => this.#move(button.dataset.move));
     }
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -89,9 +90,10 @@ export class Play {
     } else if (key === "n") this.#newGame();
   }
 
-  async #move(action) {
+  async #move(name) {
     if (!this.#state || this.#state.finished) return;
     const grid = this.#grid;
+    const action = ACTIONS.indexOf(name);
     let answer;
     try {
       answer = await this.#link.request("move", { action });
@@ -164,8 +166,8 @@ export class Play {
       if (!moves) return;
       from[axis] += sign * moves * reach;
       from[1 - axis] = axis ? event.clientX : event.clientY;
-      const action = axis ? (sign > 0 ? 2 : 0) : sign > 0 ? 1 : 3;
-      for (let move = 0; move < moves; move += 1) this.#move(action);
+      const name = axis ? (sign > 0 ? "down" : "up") : sign > 0 ? "right" : "left";
+      for (let move = 0; move < moves; move += 1) this.#move(name);
     });
     for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => (from = null));
   }

@@ -1,0 +1,28 @@
+"""The rules and the palette as a module of JavaScript, so that the page has none of its own."""
+
+import json
+
+from iqlightning.gridworld.game import palette
+from iqlightning.gridworld.game.rules import ACTIONS, STEPS
+
+__all__ = ["definitions"]
+
+
+def definitions() -> str:
+    """What ``/definitions.js`` says.
+
+    ``ACTIONS``, their names by number; ``STEPS``, what each adds to (x, y), y downwards; ``CELLS`` and ``DARK_CELLS``,
+    colours by what a cell is; ``VALUE_SCALE`` and ``REWARD_SCALE``; ``INK``.
+    """
+    cells = {"floor": palette.FLOOR, "line": palette.LINE, "wall": palette.WALL, "cut": palette.CUT_OFF}
+    marks = {"player": palette.PLAYER, "goal": palette.GOAL}
+    constants = {
+        "ACTIONS": ACTIONS,
+        "STEPS": [(right, down) for down, right in STEPS],
+        "CELLS": cells | marks,
+        "DARK_CELLS": dict(zip(cells, palette.DARK_CELLS, strict=True)) | marks,
+        "VALUE_SCALE": palette.VALUE_SCALE,
+        "REWARD_SCALE": palette.REWARD_SCALE,
+        "INK": palette.INK,
+    }
+    return "".join(f"export const {name} = {json.dumps(value)};\n" for name, value in constants.items())
