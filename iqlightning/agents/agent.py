@@ -217,6 +217,19 @@ class Agent(nn.Module, ABC):
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """How well the policy's best action agrees with a given one; 1 where they are the same, at most 1."""
 
+    def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
+        """The batch with all that the update is going to draw, keyed by seed, update and position; here nothing."""
+        return batch
+
+    @property
+    def wants_observations(self) -> bool:
+        """Whether :meth:`fit_observations` is still to be called."""
+        return False
+
+    def fit_observations(self, obs: Tensor) -> None:
+        """Told the observations (N, *shape) of the demonstrations that are trained on."""
+        return
+
     scheduled: bool = False
     """Whether a setting changes from update to update, which a compiled update cannot follow."""
 

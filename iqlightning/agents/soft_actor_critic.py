@@ -114,12 +114,12 @@ class SoftActorCritic(Agent):
         self.target_entropy = float(-dim) if target_entropy is None else target_entropy
         self.scheduled = final_temperature is not None
         self.target = target
-        self.target_critics: nn.Module | None = None
+        self.target_critics: Any = None
         if target is not None:
             self.target_critics = target.copy(self._critic_modules())
         self.actor_average = actor_average
         self.average_actor = None if actor_average is None else TargetUpdate(rate=1 - actor_average)
-        self.averaged: nn.Module | None = None
+        self.averaged: Any = None
         if self.average_actor is not None:
             self.averaged = self.average_actor.copy(self._actor_modules())
         self.actor_optimizer = actor_optimizer or (lambda weights: torch.optim.Adam(weights, lr=3e-4, fused=True))
@@ -248,6 +248,25 @@ class SoftActorCritic(Agent):
             ]
         )
         return self._noise_for(len(rows), (Stream.ACTOR, seed, update, rows), rows).to(torch.float32)
+
+    def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
+        """Adds ``noise``, see :meth:`noise`."""
+        return batch | Batch(noise=self.noise(batch, seed, update, rank, world_size))
+
+    @property
+    def wants_observations(self) -> bool:
+        """Until mean and deviation are known, by the demonstrations or a checkpoint."""
+        return self.scale is not None and not bool(self.scale.known)
+
+    def fit_observations(self, obs: Tensor) -> None:
+        """Takes mean and deviation from them."""
+        if self.scale is not None:
+            self.scale.fit(obs)
+
+    def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:
+        """By the actions that are drawn."""
+        seen = self._seen(obs)
+        return -self._draw(seen, self._noise_for(len(obs), None, obs))[1].mean(0)
 
     def _with_noise(self, objective: Callable[[Batch], Objective], skip: Callable[[Batch], int]) -> Any:
         """An objective that draws from the update's own noise, from a row on."""

@@ -31,7 +31,7 @@ def transitions(size: int, seed: int) -> Transition:
     return Transition(obs, actions, next_obs, torch.arange(size) % 4 == 0, torch.zeros(size, dtype=torch.bool))
 
 
-def batch(seed: int = 0) -> Batch:
+def batch(seed: int = 0) -> Any:
     return Batch(expert=transitions(6, seed), policy=transitions(6, seed + 1), initial=transitions(4, 9).obs)
 
 
@@ -115,9 +115,10 @@ def test_the_noise_of_an_update_is_the_same_on_one_and_two_processes():
     ours, given = agent(samples=2), batch()
     whole = ours.noise(given, 1, 2, 0, 1)
 
-    def share(rank: int) -> Batch:
-        def part(data: Transition) -> Transition:
-            return Transition(*(None if each is None else each[rank::2] for each in data))
+    def share(rank: int) -> Any:
+        def part(data: Any) -> Transition:
+            fields: Any = (None if each is None else each[rank::2] for each in data)
+            return Transition(*fields)
 
         return Batch(expert=part(given["expert"]), policy=part(given["policy"]), initial=given["initial"][rank::2])
 

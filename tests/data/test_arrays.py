@@ -1,5 +1,7 @@
 """Demonstrations in NumPy archives."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def arrays() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("left_out", [(), ("episode_starts",)])
 def test_episodes_are_those_of_the_arrays(tmp_path, left_out):
     given = {name: each for name, each in arrays().items() if name not in left_out}
-    np.savez(tmp_path / "x.npz", **given)
+    np.savez(tmp_path / "x.npz", **cast(Any, given))
     read = read_npz(tmp_path / "x.npz", SPACES)
     assert read.starts.tolist() == [0, 2, 5]
     assert (read.terminated.tolist(), read.truncated.tolist()) == ([True, False], [False, True])
@@ -43,7 +45,7 @@ def test_episodes_are_those_of_the_arrays(tmp_path, left_out):
 
 def test_without_successors_the_last_transition_of_each_episode_is_left_out(tmp_path):
     given = {name: each for name, each in arrays().items() if name not in ("next_observations", "rewards")}
-    np.savez(tmp_path / "x.npz", **given)
+    np.savez(tmp_path / "x.npz", **cast(Any, given))
     read = read_npz(tmp_path / "x.npz", SPACES)
     assert read.starts.tolist() == [0, 1, 3]
     assert not read.terminated.any()
@@ -63,7 +65,7 @@ def test_without_successors_the_last_transition_of_each_episode_is_left_out(tmp_
 )
 def test_what_makes_no_episodes_is_refused_in_a_sentence(tmp_path, changes, word):
     given = {name: each for name, each in (arrays() | changes).items() if each is not None}
-    np.savez(tmp_path / "x.npz", **given)
+    np.savez(tmp_path / "x.npz", **cast(Any, given))
     with pytest.raises(UserError, match=word):
         read_npz(tmp_path / "x.npz", SPACES)
 
