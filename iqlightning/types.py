@@ -1,7 +1,8 @@
 """What flows through the package: batches and trajectories, and the protocols between its rooms."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict, runtime_checkable
 
@@ -137,6 +138,8 @@ class Figure(NamedTuple):
         column_form: format of its value there.
         beside: what that table shows with it: "" (nothing), ``interval`` (a column of its own), or the name of another
             figure, which follows the sign ±.
+        better: ``high`` or ``low``; "" where neither end is.
+        limits: the ends of what it can be.
     """
 
     name: str
@@ -145,6 +148,8 @@ class Figure(NamedTuple):
     heading: str = ""
     column_form: str = ".3f"
     beside: str = ""
+    better: str = ""
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
 
 class EpisodeResults(ABC):
@@ -205,11 +210,11 @@ class EnvConfig(ABC):
     """
 
     FIGURES: ClassVar[tuple[Figure, ...]] = (
-        Figure("mean_return", "mean return", heading="mean\nreturn", column_form=".2f", beside="std_return"),
+        Figure("mean_return", "mean return", ".3f", "mean\nreturn", ".2f", beside="std_return", better="high"),
         Figure("std_return", "standard deviation of the return"),
-        Figure("mean_length", "mean length", heading="mean\nlength", column_form=".1f"),
+        Figure("mean_length", "mean length", heading="mean\nlength", column_form=".1f", limits=(0.0, math.inf)),
     )
-    """The figures of an evaluation that tables show, in order."""
+    """The figures of an evaluation that tables show, the most telling first."""
 
     @property
     @abstractmethod
@@ -305,6 +310,26 @@ class EnvConfig(ABC):
             UserError: if the environment's kind has an id, but not with these settings.
         """
         return None
+
+    @property
+    def legend(self) -> str:
+        """What the numbers of an observation and of an action mean, in sentences; "" where that is not known."""
+        return ""
+
+    def resized(self, height: int, width: int) -> "EnvConfig | None":
+        """The same kind of world with observations of another height and width; None where there is none."""
+        return None
+
+    @classmethod
+    def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
+        """What a report shows of policies of this kind of world: (anchor, heading, HTML) of each section.
+
+        Args:
+            exhibits: :class:`iqlightning.analysis.report.exhibit.Exhibit`, each with a policy, of such worlds.
+            episodes: to play with each policy.
+            seed: of the episodes.
+        """
+        return ()
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
         """The random map of transitions by the symmetries of this environment; None where none are known."""

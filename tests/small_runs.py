@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from iqlightning.algorithms.iq_learn import IQLearn
@@ -42,7 +42,7 @@ def trainer(folder: Path, callbacks: list[Callback], **changes: Any) -> Trainer:
         "callbacks": callbacks,
         "plugins": [VerifiedCheckpointIO()],
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
-        "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_model_summary": False,
         "num_sanity_val_steps": 1,
         "log_every_n_steps": 1,

@@ -6,17 +6,14 @@ is then paid once for all of them. Whatever the grouping, ``trainer.global_step`
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning
 import torch
 from jaxtyping import Int
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
 
 from iqlightning.agents.agent import (
     Agent,
@@ -25,26 +22,28 @@ from iqlightning.agents.agent import (
     Objective,
     OptimizerFactory,
     Step,
-    agent_from_recipe,
 )
-from iqlightning.agents.older import agent_recipe_of, current_names
+from iqlightning.agents.older import current_names
 from iqlightning.agents.soft_q import SoftQ
-from iqlightning.algorithms.compiled_update import CompiledUpdate
-from iqlightning.algorithms.eager_update import EagerUpdate, Updated
-from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
-from iqlightning.algorithms.process_gather import Gather, average, gather_by_message, gather_over_processes
+from iqlightning.algorithms.held_out_scores import HeldOutScores
+from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
+from iqlightning.algorithms.policy_record import policy_record, require_same_policy
 from iqlightning.algorithms.schedules import Constant, Schedule
-from iqlightning.algorithms.since_log import SinceLog
+from iqlightning.algorithms.trainer_options import pauses, require_supported
+from iqlightning.algorithms.training_metrics import TrainingMetrics
+from iqlightning.algorithms.updates.flat_weights import FlatWeights, flat_optimizer
+from iqlightning.algorithms.updates.updater import Updater, make_updater
+from iqlightning.data.updates import UpdateChunk, limited_epoch
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
 from iqlightning.losses.values import ValueFunction
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.policies import POLICY_SCHEMA, AgentPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.types import Batch, EnvConfig, Transition
 
-__all__ = ["EncoderFactory", "HeadFactory", "Learner"]
+__all__ = ["METRICS_KEY", "EncoderFactory", "HeadFactory", "Learner"]
 
 EncoderFactory = Callable[[tuple[int, ...]], Encoder]
 """Builds an encoder from the shape of one observation."""
@@ -52,7 +51,8 @@ EncoderFactory = Callable[[tuple[int, ...]], Encoder]
 HeadFactory = Callable[[tuple[int, ...], int], Head]
 """Builds a head from the encoder's feature shape and the number of actions."""
 
-_REMEDY = "; try a lower learning rate or a smaller --model.max_grad_norm"
+#: Where a checkpoint keeps the figures of the updates since the last log.
+METRICS_KEY = "metrics_buffer"
 
 
 def _adam(parameters: Any) -> torch.optim.Optimizer:
@@ -87,7 +87,7 @@ class Learner(lightning.LightningModule, ABC):
         optimizer: builds the optimizer from parameters; by default Adam at 1e-3.
         schedule: of the learning rate.
         max_grad_norm: gradients are scaled down to this Euclidean norm; None for no clipping.
-        log_every: updates between two logged points.
+        log_every: updates between two logged points; None takes ``trainer.log_every_n_steps``.
         seed: of the initial weights and of drawn actions.
         compile: whether loss, gradient and optimizer step are compiled into one function. Compiling takes seconds to a
             minute at first, so that it pays on long runs of small networks.
@@ -111,7 +111,7 @@ class Learner(lightning.LightningModule, ABC):
         optimizer: OptimizerFactory | None = None,
         schedule: Schedule | None = None,
         max_grad_norm: float | None = None,
-        log_every: int = 20,
+        log_every: int | None = None,
         seed: int = 0,
         compile: bool = False,
     ) -> None:
@@ -120,7 +120,7 @@ class Learner(lightning.LightningModule, ABC):
             raise UserError(f"gamma must lie in [0, 1), not {gamma}")
         if max_grad_norm is not None and not max_grad_norm > 0:
             raise UserError(f"max_grad_norm must be positive (or null for no clipping), not {max_grad_norm}")
-        if log_every < 1:
+        if log_every is not None and log_every < 1:
             raise UserError(f"log_every counts updates and must be at least 1, not {log_every}")
         self.automatic_optimization = False
         self.agent_factory = agent or _soft_q(type(self).__name__, encoder, head, value, target, copies)
@@ -132,13 +132,10 @@ class Learner(lightning.LightningModule, ABC):
         self.seed = seed
         self.compiled = compile
         self.env: EnvConfig | None = None
-        # a NaN is a finding, not something to leave out of a mean
-        self.held_out_log_likelihood = MeanMetric(nan_strategy="disable")
-        self.held_out_agreement = MeanMetric(nan_strategy="disable")
-        self._since_log = SinceLog()
-        self._flat: FlatWeights | None = None
-        self.updater: EagerUpdate | CompiledUpdate | None = None
-        self._gather: Gather | None = None  # of this run's processes; made when it is first needed
+        self.held_out = HeldOutScores()
+        self.metrics = TrainingMetrics()
+        self.updater: Updater | None = None
+        self._steps: list[tuple[Step, FlatWeights | None]] = []
 
     # ---- construction
 
@@ -146,6 +143,11 @@ class Learner(lightning.LightningModule, ABC):
     def needs(self) -> frozenset[str]:
         """The parts of a batch that the objective cannot do without."""
         return frozenset({"expert"})
+
+    @property
+    def title(self) -> str:
+        """What a sentence about the objective calls it."""
+        return type(self).__name__
 
     def build(self, env: EnvConfig) -> None:
         """Makes the agent for an environment; weights depend on ``seed`` alone."""
@@ -172,7 +174,7 @@ class Learner(lightning.LightningModule, ABC):
         missing = [name for name in sorted(self.needs) if name not in batch]
         if missing:
             raise UserError(
-                f"{type(self).__name__} needs {' and '.join(missing)} data here, which this run does not have; "
+                f"{self.title} needs {' and '.join(missing)} data, which this run does not have; "
                 f"{_REMEDIES[missing[0]]}"
             )
         return [batch[name] for name in ("expert", "policy") if name in self.needs]  # type: ignore[literal-required]
@@ -182,11 +184,19 @@ class Learner(lightning.LightningModule, ABC):
         if self.env is None:
             self.build(self.trainer.datamodule.env)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Lightning's hook."""
-        self.updater = self._gather = None
-        optimizer, self._flat = flat_optimizer(self.steps()[0].module, self.optimizer_factory)
-        return optimizer
+    def setup(self, stage: str) -> None:
+        """Lightning's hook: refuses what the trainer is asked for and could only ignore."""
+        if stage == "fit":
+            require_supported(self.trainer)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Lightning's hook: an optimizer for each step of an update."""
+        self.updater = None
+        steps = [
+            (each, *flat_optimizer(each.module, each.optimizer or self.optimizer_factory)) for each in self.steps()
+        ]
+        self._steps = [(step, flat) for step, _, flat in steps]
+        return [optimizer for _, optimizer, _ in steps]
 
     @property
     def policy(self) -> AgentPolicy:
@@ -199,16 +209,6 @@ class Learner(lightning.LightningModule, ABC):
     def objective(self, batch: Batch) -> Objective:
         """The loss of a batch, its terms, and diagnostics."""
 
-    @property
-    def network(self) -> Any:
-        """The network of Q(s, .)."""
-        return self.agent.network
-
-    @property
-    def value(self) -> Any:
-        """V from Q(s, .)."""
-        return self.agent.value
-
     def explore(self, observations: Tensor, env_steps: int, envs: Int[Tensor, " num_envs"]) -> Tensor:
         """Actions drawn from the policy for an online run, keyed by seed, transitions so far and environment.
 
@@ -220,15 +220,21 @@ class Learner(lightning.LightningModule, ABC):
         with torch.no_grad():
             return self.agent.act(observations, sample=True, keys=(Stream.SAMPLE, self.seed, env_steps, envs))
 
-    def training_step(self, batches: Iterable[Batch], batch_idx: int = 0) -> STEP_OUTPUT:
-        """One gradient update for each batch."""
+    def training_step(self, batches: UpdateChunk | Sequence[Batch], batch_idx: int = 0) -> STEP_OUTPUT:
+        """One update for each batch."""
         trainer = self.trainer
-        optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        updater = self.updater or self._make_updater(optimizer)
+        count_batches(trainer, len(batches) - 1)  # Lightning has counted one
+        optimizers = self._optimizers()
+        if self.updater is None:
+            self.updater = make_updater(
+                self, self._steps, optimizers, self.max_grad_norm, self.compiled, self.agent.scheduled
+            )
+        updater = self.updater
         updater.begin()
-        groups = optimizer.param_groups
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
-        factor_at, total, log_every = self.schedule.factor, trainer.max_steps, self.log_every
+        factor_at, total, log_every = self.schedule.factor, self._total_updates(), self._log_interval()
+        cached_casts = torch.is_autocast_enabled(self.device.type)
         update = trainer.global_step
         for batch in batches:
             factor = factor_at(update, total)
@@ -239,113 +245,30 @@ class Learner(lightning.LightningModule, ABC):
             made = updater(batch, logs)
             update += 1
             self.agent.after_update(update)
-            self._accumulate(made)
-            self._count_update()
+            if cached_casts:  # of weights that have changed; it would be emptied after the last update only
+                torch.clear_autocast_cache()
+            self.metrics.add(made)
+            count_update(trainer)
             if logs:
-                self._write(update, made.diagnostics(), groups[0]["lr"])
+                self.metrics.log(trainer, update, made.diagnostics(), groups[0]["lr"])
         return None
 
-    def _make_updater(self, optimizer: torch.optim.Optimizer) -> EagerUpdate | CompiledUpdate:
-        step = self.steps()[0]
-        parameters = [each for each in step.module.parameters() if each.requires_grad]
-        eager = EagerUpdate(step.objective, self._backward, optimizer, parameters, self._flat, self.max_grad_norm)
-        self.updater = eager
-        if self.compiled:
-            obstacle = self._obstacle_to_compiling()
-            if obstacle is None:
-                networks = {name: each for name, each in self.named_children() if not isinstance(each, Metric)}
-                self.updater = CompiledUpdate(eager, networks, say=rank_zero_warn)
-            else:
-                rank_zero_warn(f"compile has no effect: {obstacle}; updates are made operation by operation")
-        return self.updater
+    @property
+    def pauses(self) -> list[int]:
+        """Intervals, in updates, after which something wants to look: a call of ``training_step`` ends there."""
+        return pauses(self.trainer)
 
-    def _obstacle_to_compiling(self) -> str | None:
-        if self.trainer.world_size > 1:
-            return "only runs of one process are compiled"
-        if self.agent.scheduled:
-            return "its temperature changes from update to update"
-        if self._flat is None:
-            return "this optimizer treats each parameter as a matrix of its own"
-        return None
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        optimizers: Any = self.optimizers(use_pl_optimizer=False)
+        return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def _backward(self, loss: Tensor) -> None:
-        # Lightning's hooks around a backward pass cost as much as a small network's own. Where the gradient is one
-        # small vector, one exchange after the pass also costs less than to prepare many that overlap with it.
-        if self.trainer.world_size == 1:
-            loss.backward()
-        elif (gradient := self._exchanged()) is not None:
-            loss.backward()
-            average(gradient, self._processes())
-        else:
-            self.manual_backward(loss)
+    def _total_updates(self) -> int:
+        """Updates of the whole run, by steps or by epochs; -1 if it has no end."""
+        total = self.trainer.estimated_stepping_batches
+        return -1 if total == float("inf") else int(total)
 
-    def _exchanged(self) -> Tensor | None:
-        """The gradient that processes hand each other here; None if that is left to Lightning's hooks."""
-        flat = self._flat
-        if flat is None or not flat.small or not isinstance(self.trainer.strategy, DDPStrategy):
-            return None
-        return flat.gradient
-
-    def _processes(self) -> Gather:
-        """How processes hand each other vectors; all have to call it."""
-        if self._gather is None:
-            gradient = self._exchanged()
-            self._gather = gather_by_message if gradient is None else gather_over_processes(gradient)
-        return self._gather
-
-    def _count_update(self) -> None:
-        """Counts an update where Lightning counts optimizer steps: the optimizer is called around its wrapper."""
-        loop = self.trainer.fit_loop.epoch_loop
-        progress = loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
-        # Lightning adds one after the step and uses the result as the horizontal axis of what callbacks log.
-        loop._batches_that_stepped = progress.total.completed - 1
-
-    # ---- logging
-
-    def _accumulate(self, made: Updated) -> None:
-        self._since_log.add(made.names, made.scalars)
-
-    @torch.no_grad()
-    def _write(self, update: int, extra: dict[str, Tensor], rate: float) -> None:
-        rows, terms = self._since_log.rows(), self._since_log.names
-        assert rows is not None
-        values = torch.cat([rows.mean(0), torch.stack(list(extra.values())).to(rows)])
-        if self.trainer.world_size > 1:
-            values = self._of_all_processes(values, [*terms, *extra])
-        numbers = dict(zip([*terms, *extra], values.tolist(), strict=True))
-        wrong = [name for name in terms if not abs(numbers[name]) < float("inf")]
-        if wrong:
-            self._require_finite(update)
-            raise UserError(f"training diverged: {', '.join(wrong)} is {numbers[wrong[0]]} by update {update}{_REMEDY}")
-        self._since_log.clear()
-        metrics = {f"train/{name}": number for name, number in numbers.items()} | {"train/learning_rate": rate}
-        for logger in self.trainer.loggers:
-            logger.log_metrics(metrics, step=update)
-        # What self.log(prog_bar=True) comes to, without a millisecond of bookkeeping that dozens of updates fit into.
-        shown = self.trainer._logger_connector
-        shown._callback_metrics["loss"] = values[terms.index("loss")]
-        shown._progress_bar_metrics["loss"] = numbers["loss"]
-
-    @torch.no_grad()
-    def _require_finite(self, update: int) -> None:
-        """Names the first update after the last log at which a term was no number, and the terms that were none."""
-        found = self._since_log.first_not_finite()
-        if found is None:
-            return
-        ago, wrong = found
-        raise UserError(
-            f"training diverged: {', '.join(f'{name} is {value}' for name, value in wrong.items())} at update "
-            f"{update - ago}{_REMEDY}"
-        )
-
-    def _of_all_processes(self, values: Tensor, names: list[str]) -> Tensor:
-        """The mean over processes, each of which has an equal share of the batch; of extremes the extreme."""
-        ends = {"_min": -1.0, "_max": 1.0}
-        signs = values.new_tensor([ends.get(name[-4:], 0.0) for name in names])
-        everybody = self._processes()(values)
-        return torch.where(signs == 0, everybody.mean(0), signs * (signs * everybody).amax(0))
+    def _log_interval(self) -> int:
+        return self.log_every or self.trainer.log_every_n_steps
 
     @torch.no_grad()
     def diagnose(self, bellman: Bellman) -> dict[str, Tensor]:
@@ -359,26 +282,22 @@ class Learner(lightning.LightningModule, ABC):
 
     # ---- evaluation on held-out data
 
-    def on_validation_start(self) -> None:
-        """Lightning's hook: stops a run that has diverged since the last log, and makes means as exact as the network.
+    def on_train_epoch_end(self) -> None:
+        """Lightning's hook: callbacks that monitor a training figure look at the end of each epoch."""
+        self.metrics.publish(self.trainer)
 
-        torchmetrics takes no part in a change of precision.
-        """
-        self._require_finite(self.trainer.global_step)
-        if next(self.agent.parameters()).dtype == torch.float64:
-            for metric in (self.held_out_log_likelihood, self.held_out_agreement):
-                metric.set_dtype(torch.float64)
+    def on_validation_start(self) -> None:
+        """Lightning's hook: stops a run that has diverged since the last log."""
+        self.metrics.require_finite(self.trainer.global_step)
+        self.metrics.publish(self.trainer)
+        self.held_out.match_precision(next(self.agent.parameters()).dtype)
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> None:
-        """Log-likelihood of held-out actions under softmax(Q / temperature), and agreement with the best action."""
-        expert: Transition | None = batch.get("expert")
-        if expert is None:
-            return
-        if len(expert.actions):  # a process's last share may be empty; it logs all the same, so that none waits
-            self.held_out_log_likelihood.update(self.agent.log_prob(expert.obs, expert.actions))
-            self.held_out_agreement.update(self.agent.agreement(expert.obs, expert.actions))
-        self.log("val/log_likelihood", self.held_out_log_likelihood, on_epoch=True, batch_size=len(expert.actions))
-        self.log("val/expert_agreement", self.held_out_agreement, on_epoch=True, batch_size=len(expert.actions))
+        """Scores held-out demonstrations."""
+        expert = batch.get("expert")
+        if expert is not None:
+            self.held_out.update(self.agent, expert)
+            self.held_out.log(self, len(expert.actions))
 
     def test_step(self, batch: Batch, batch_idx: int = 0) -> None:
         """Nothing: callbacks play the environment."""
@@ -395,39 +314,24 @@ class Learner(lightning.LightningModule, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the policy from the file alone, and what is logged next; tensors and primitives only."""
         assert self.env is not None
-        checkpoint["iqlightning"] = {
-            "schema": POLICY_SCHEMA,
-            "algorithm": type(self).__name__,
-            "agent": self.agent.recipe,
-            "gamma": self.gamma,
-            "env": self.env.to_dict(),
-            "seed": self.seed,
-            "updates": checkpoint.get("global_step", 0),
-            "metrics": {name: float(value) for name, value in self.trainer.callback_metrics.items()},
-        }
+        updates, figures = checkpoint.get("global_step", 0), self.trainer.callback_metrics
+        name = type(self).__name__
+        checkpoint["iqlightning"] = policy_record(name, self.agent, self.gamma, self.env, self.seed, updates, figures)
         several = self.trainer.world_size > 1
-        checkpoint["since_log"] = self._since_log.state_dict(self.trainer.strategy.all_gather if several else None)
+        checkpoint[METRICS_KEY] = self.metrics.buffer.state_dict(self.trainer.strategy.all_gather if several else None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another algorithm or network with a sentence instead of a list of keys."""
-        stored = checkpoint.get("iqlightning", {})
+        """Goes on from a checkpoint of the same algorithm and network, of this version or an earlier one."""
+        require_same_policy(checkpoint.get("iqlightning", {}), type(self).__name__, self.agent)
         # a scheduled temperature is the one that the weights were trained at last
         self.agent.at(max(int(checkpoint.get("global_step", 0)) - 1, 0))
-        if stored.get("algorithm") != type(self).__name__:
-            raise UserError(
-                f"the checkpoint is of {stored.get('algorithm')}, this run's algorithm is {type(self).__name__}"
-            )
-        ours, theirs = self.agent.architecture, agent_recipe_of(stored)
-        # built, so that arguments that have been added since stand at their defaults
-        theirs = agent_from_recipe(theirs).architecture if theirs["kind"] == self.agent.recipe["kind"] else theirs
-        if theirs != ours:
-            part = next(name for name in ours | theirs if ours.get(name) != theirs.get(name))
-            raise UserError(
-                f"the checkpoint's network differs in its {part}: {theirs.get(part)}, this run's: {ours.get(part)}"
-            )
         checkpoint["state_dict"] = current_names(checkpoint["state_dict"])
-        if "since_log" in checkpoint:  # earlier versions began their means anew
-            self._since_log.load_state_dict(checkpoint["since_log"], self.trainer.global_rank, self.trainer.world_size)
+        rows = checkpoint.get(METRICS_KEY, checkpoint.get("since_log"))  # as earlier versions called it
+        if rows is not None:  # still earlier ones began their means anew
+            self.metrics.buffer.load_state_dict(rows, self.trainer.global_rank, self.trainer.world_size)
+        per_epoch = getattr(self.trainer.datamodule, "updates_per_epoch", None)
+        if per_epoch is not None:
+            align_counts(checkpoint, limited_epoch(self.trainer, per_epoch))
 
 
 def _soft_q(

@@ -6,27 +6,20 @@ from typing import Any
 
 import yaml
 
-from iqlightning.analysis.portable import Agreement, Portable
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.policies import QPolicy
+from iqlightning.analysis.portable import Agreement, Portable, agent_of
+from iqlightning.policies import AgentPolicy
+from iqlightning.types import Figure
 
 __all__ = ["model_card"]
 
-_FIGURES = {
-    "success_rate": "success rate",
-    "distance_ratio": "distance ratio",
-    "manhattan_ratio": "Manhattan ratio",
-    "spl": "SPL",
-    "mean_return": "mean return",
-    "std_return": "standard deviation of the return",
-    "mean_length": "mean length",
-    "expert_agreement": "agreement with held-out actions",
-    "log_likelihood": "log-likelihood of held-out actions",
-}
+_HELD_OUT = (
+    Figure("expert_agreement", "agreement with held-out actions"),
+    Figure("log_likelihood", "log-likelihood of held-out actions"),
+)
 
 
 def model_card(
-    policy: QPolicy,
+    policy: AgentPolicy,
     portable: Portable,
     agreements: Mapping[str, Agreement],
     *,
@@ -46,15 +39,16 @@ def model_card(
     """
     env, info = policy.env, policy.info
     assert env is not None
-    weights = sum(parameter.numel() for parameter in policy.network.parameters())
-    encoder = type(policy.network.encoder).__name__
+    network = agent_of(policy).network
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    encoder = type(network.encoder).__name__
     updates = f"{info['updates']:,} gradient updates" if "updates" in info else "an unknown number of updates"
     lines = [
         f"# {info.get('algorithm', 'Policy')} for {env.name}",
         "",
         f"A Q-function of {weights:,} weights (encoder {encoder}) trained with iqlightning for {updates}, seed "
         f"{info.get('seed')}. Its policy is the action of largest Q, or a draw from softmax(Q / "
-        f"{policy.value.temperature:g}). With it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
+        f"{policy.temperature:g}). With it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
         "",
         f"Made from `{checkpoint}`.",
         "",
@@ -75,13 +69,14 @@ def model_card(
         "",
         *_input(policy, portable),
     ]
-    lines += ["", "## How well it does", "", *_figures(info.get("metrics", {}), summary)]
+    lines += ["", "## How well it does", "", *_figures((*env.FIGURES, *_HELD_OUT), info.get("metrics", {}), summary)]
     lines += ["", "## What it learned from", "", *_data(env.to_dict(), settings)]
     lines += ["", "## How to load it", "", *_loading(agreements)]
     return "\n".join(lines) + "\n"
 
 
-def _input(policy: QPolicy, portable: Portable) -> list[str]:
+def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
+    network = agent_of(policy).network
     dtype = str(portable.dtype).removeprefix("torch.")
     shape = ", ".join(map(str, portable.shape))
     text = [
@@ -94,48 +89,51 @@ def _input(policy: QPolicy, portable: Portable) -> list[str]:
             else "; the others are fixed: the programs were made for this size."
         ),
     ]
-    if isinstance(policy.env, GridWorldConfig):
-        text.append("Planes of zeros and ones: walls, player, goal. Actions: 0 up, 1 right, 2 down, 3 left.")
-    if policy.network.observation_high != 1.0:
-        text.append(f"Values run to {policy.network.observation_high:g}; the program scales them itself.")
-    value = policy.value.to_dict()["kind"]
+    if policy.env is not None and policy.env.legend:
+        text.append(policy.env.legend)
+    if network.observation_high != 1.0:
+        text.append(f"Values run to {network.observation_high:g}; the program scales them itself.")
+    value = agent_of(policy).value.to_dict()["kind"]
     text += [
         "",
-        f"`q_values`: float32 (batch, {policy.network.num_actions}). `values`: float32 (batch), {value}. "
+        f"`q_values`: float32 (batch, {network.num_actions}). `values`: float32 (batch), {value}. "
         "`actions`: int64 (batch), the greedy ones.",
     ]
-    if portable.sides is not None and getattr(policy.network.encoder, "iterations", 0) is None:
-        text += ["", "The network iterates the longer, the larger the grid is; the programs hold this as a loop."]
+    if portable.sides is not None and getattr(network.encoder, "iterations", 0) is None:
+        text += [
+            "",
+            "The network iterates the longer, the larger the observation; the programs hold this as a loop.",
+        ]
     return text
 
 
-def _figures(metrics: Mapping[str, float], summary: Mapping[str, Any] | None) -> list[str]:
+def _figures(figures: Sequence[Figure], metrics: Mapping[str, float], summary: Mapping[str, Any] | None) -> list[str]:
     lines = []
     if summary is not None:
-        names = [name for name in _FIGURES if any(name in row for row in summary["rows"])]
+        shown = [figure for figure in figures if any(figure.name in row for row in summary["rows"])]
         lines += [
-            f"{summary['episodes']:,} unseen episodes (seed {summary['seed']}), with 95% Wilson intervals:",
+            f"{summary['episodes']:,} unseen episodes (seed {summary['seed']}), with 95% intervals:",
             "",
-            "| policy | " + " | ".join(_FIGURES[name] for name in names) + " |",
-            "|---|" + "---:|" * len(names),
+            "| policy | " + " | ".join(figure.label for figure in shown) + " |",
+            "|---|" + "---:|" * len(shown),
         ]
         lines += [
-            f"| {row['policy']} | " + " | ".join(_cell(row, name) for name in names) + " |" for row in summary["rows"]
+            f"| {row['policy']} | " + " | ".join(_cell(row, figure) for figure in shown) + " |"
+            for row in summary["rows"]
         ]
-    known = {name: metrics[f"val/{name}"] for name in _FIGURES if f"val/{name}" in metrics}
+    known = {figure.label: metrics[f"val/{figure.name}"] for figure in figures if f"val/{figure.name}" in metrics}
     if known:
         lines += ["", "At the last validation before the checkpoint:", "", "| figure | value |", "|---|---:|"]
-        lines += [f"| {_FIGURES[name]} | {value:.4g} |" for name, value in known.items()]
+        lines += [f"| {label} | {value:.4g} |" for label, value in known.items()]
     return lines or ["The checkpoint holds no figures; `iqlightning evaluate` measures them."]
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    if name not in row:
+def _cell(row: Mapping[str, Any], figure: Figure) -> str:
+    if figure.name not in row:
         return ""
-    if name != "success_rate":
-        return f"{row[name]:.3f}"
-    low, high = row.get("success_rate_ci95", (None, None))
-    return f"{row[name]:.1%}" + (f" ({low:.1%} to {high:.1%})" if low is not None else "")
+    form = figure.column_form
+    ends = row.get(f"{figure.name}_ci95")
+    return f"{row[figure.name]:{form}}" + (f" ({ends[0]:{form}} to {ends[1]:{form}})" if ends else "")
 
 
 def _data(env: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[str]:

@@ -20,18 +20,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import SIZES, GridWorldConfig
-from iqlightning.gridworld.game.layouts import draw_layouts
-from iqlightning.gridworld.game.observation import observe
 from iqlightning.keyed import Stream, integers
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.spaces import num_actions
 from iqlightning.types import EnvConfig
 
 __all__ = [
     "Agreement",
     "Portable",
+    "agent_of",
     "compare",
     "probe_observations",
     "reloaded",
@@ -46,21 +45,20 @@ _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # a program computes the same sums in another order; more than this, relative to the largest |Q|, is another function
 _TOLERANCE = 1e-4
 
+_TOGETHER = 16  # environments that are played for observations to compare on
+
 # compared besides the trained size where sizes may vary
 _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
-
-# A program cannot have a size that is one in some calls only. A network that divides the grid into blocks of S x S
-# cells therefore has one from S + 1 cells on: for S of 1, 2, 4, 8.
-_SMALLEST_SIDES = (SIZES[0], 3, 5, 9)
 
 
 class _Program(nn.Module):
     """The whole policy as one module of tensors."""
 
-    def __init__(self, policy: QPolicy) -> None:
+    def __init__(self, policy: AgentPolicy) -> None:
         super().__init__()
-        self.network = policy.network
-        self.value = policy.value
+        agent = agent_of(policy)
+        self.network = agent.network
+        self.value = agent.value
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = self.network(observations).float()
@@ -88,7 +86,7 @@ class Portable:
     def torch_bytes(self) -> bytes:
         """The file that ``torch.export.load`` reads."""
         buffer = io.BytesIO()
-        with _quiet():
+        with _silenced():
             torch.export.save(self.program, buffer)
         return buffer.getvalue()
 
@@ -99,7 +97,7 @@ class Portable:
             UserError: if the packages it needs are not installed.
         """
         require_onnx()
-        with _quiet():
+        with _silenced():
             converted: Any = torch.onnx.export(
                 self.program, input_names=["observations"], output_names=list(_OUTPUTS), dynamo=True, verbose=False
             )
@@ -134,6 +132,19 @@ class Agreement:
         return self.difference <= _TOLERANCE * max(1.0, self.scale) and self.same_actions == 1.0
 
 
+def agent_of(policy: AgentPolicy) -> SoftQ:
+    """What an exported program is made of.
+
+    Raises:
+        UserError: if the policy has no list of Q-values.
+    """
+    if not isinstance(policy.agent, SoftQ):
+        raise UserError(
+            f"only policies of discrete actions can be exported, not those of {type(policy.agent).__name__}"
+        )
+    return policy.agent
+
+
 def require_onnx() -> None:
     """Complains if a package that ONNX needs is not installed.
 
@@ -148,7 +159,7 @@ def require_onnx() -> None:
         )
 
 
-def trace(policy: QPolicy) -> Portable:
+def trace(policy: AgentPolicy) -> Portable:
     """Traces the policy with as many varying dimensions as its encoder allows.
 
     Args:
@@ -157,23 +168,23 @@ def trace(policy: QPolicy) -> Portable:
     Raises:
         UserError: if the encoder cannot be traced at all.
     """
-    example = probe_observations(_env_of(policy), 4)
+    env, encoder = _env_of(policy), agent_of(policy).network.encoder
+    example = probe_observations(env, 4)
     module = _Program(policy).eval()
-    limits = [(smallest, SIZES[1]) for smallest in _SMALLEST_SIDES] if _plays_any_size(policy) else []
-    for sides in (*limits, None):
+    varying = encoder.sides if env.resized(*_OTHER_SIZES[0]) is not None else None
+    for sides in (varying, None) if varying is not None else (None,):
         free = {2: "height", 3: "width"} if sides else {}
         sizes = {axis: Dim(name, min=sides[0], max=sides[1]) for axis, name in free.items()} if sides else {}
         dims = {"observations": {0: Dim("batch")} | sizes}
         try:
-            with _quiet(), _unchecked(), torch.no_grad():
+            with _silenced(), _unchecked(), torch.no_grad():
                 program = torch.export.export(module, (example,), dynamic_shapes=dims, strict=False)
         except Exception as error:
             # an encoder may depend on sizes or values in ways that cannot be traced; torch.export says so in many ways
             if sides:
                 continue
-            encoder = type(policy.network.encoder).__name__
             raise UserError(
-                f"the encoder {encoder} cannot be exported: {str(error).strip().splitlines()[0]}"
+                f"the encoder {type(encoder).__name__} cannot be exported: {str(error).strip().splitlines()[0]}"
             ) from error
         names = {0: "batch"} | free
         shape = tuple(names.get(axis, size) for axis, size in enumerate(example.shape))
@@ -182,12 +193,8 @@ def trace(policy: QPolicy) -> Portable:
 
 
 def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
-    """(count, *shape) observations to compare on: unseen grids, elsewhere what random actions come to see."""
-    if isinstance(env, GridWorldConfig):
-        seeds = torch.full((count,), seed)
-        walls, start, goal = draw_layouts(env, seeds, torch.arange(count), split="test")
-        return observe(walls, start, goal)
-    envs = min(16, count)
+    """(count, *shape) observations to compare on: what random actions come to see in unseen episodes."""
+    envs = min(_TOGETHER, count)
     batch = env.make_batch(envs, seed=seed, split="test")
     seen = [batch.reset().clone()]
     for step in range(1, -(-count // envs)):
@@ -196,7 +203,7 @@ def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
     return torch.cat(seen)[:count]
 
 
-def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None = None) -> Agreement:
+def compare(policy: AgentPolicy, portable: Portable, count: int, onnx: bytes | None = None) -> Agreement:
     """Asks the policy and a file the same questions.
 
     Args:
@@ -213,10 +220,9 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
         answer = _onnx_session(onnx)
     env = _env_of(policy)
     probes = [probe_observations(env, count)]
-    if portable.sides is not None and isinstance(env, GridWorldConfig):
-        other = replace(env, num_walls=None, wall_density=None, layout="random", min_size=None, max_size=None)
+    if portable.sides is not None:
         sizes = [size for size in _OTHER_SIZES if min(size) >= portable.sides[0]]
-        others = [replace(other, height=h, width=w, num_walls=3) for h, w in sizes]
+        others = [other for size in sizes if (other := env.resized(*size)) is not None]
         probes += [probe_observations(other, max(50, count // 4)) for other in others]
     difference, scale, same, total = 0.0, 0.0, 0, 0
     for probe in probes:
@@ -234,19 +240,20 @@ def compare(policy: QPolicy, portable: Portable, count: int, onnx: bytes | None 
 
 def reloaded(portable: Portable, content: bytes) -> Portable:
     """The same, with the program as it comes out of its file."""
-    with _quiet():
+    with _silenced():
         return replace(portable, program=torch.export.load(io.BytesIO(content)))
 
 
-def weights_file(policy: QPolicy) -> bytes:
+def weights_file(policy: AgentPolicy) -> bytes:
     """The weights as safetensors; the header says how to build the network again."""
+    agent = agent_of(policy)
     metadata = {
-        "network": json.dumps(policy.network.recipe),
-        "value": json.dumps(policy.value.to_dict()),
+        "network": json.dumps(agent.network.recipe),
+        "value": json.dumps(agent.value.to_dict()),
         "gamma": json.dumps(policy.gamma),
         "env": json.dumps(_env_of(policy).to_dict()),
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in policy.network.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.network.state_dict().items()}
     return save(weights, metadata=metadata)
 
 
@@ -260,21 +267,10 @@ def _onnx_session(content: bytes) -> Callable[[Tensor], Sequence[Any]]:
     return lambda part: session.run(None, {"observations": part.numpy()})
 
 
-def _env_of(policy: QPolicy) -> EnvConfig:
+def _env_of(policy: AgentPolicy) -> EnvConfig:
     if policy.env is None:
         raise UserError("the policy does not say which environment it is for, so there is nothing to export it with")
     return policy.env
-
-
-def _plays_any_size(policy: QPolicy) -> bool:
-    if not isinstance(policy.env, GridWorldConfig):
-        return False
-    try:
-        for height, width in _OTHER_SIZES:
-            policy.q_values(torch.zeros((1, 3, height, width)))
-    except (RuntimeError, UserError):
-        return False
-    return True
 
 
 @contextmanager
@@ -289,7 +285,7 @@ def _unchecked() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silenced() -> Iterator[None]:
     """Keeps the exporters' own chatter off the screen: what matters is checked afterwards."""
     loggers = [
         logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript")

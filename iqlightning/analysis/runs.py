@@ -88,7 +88,7 @@ def find_runs(paths: Sequence[str | Path]) -> list[Run]:
     Raises:
         UserError: if a folder does not exist or holds no run.
     """
-    found: dict[Path, Run] = {}
+    runs: dict[Path, Run] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"there is no folder '{path}'; give folders of runs, such as logs/cnn_iq/version_0 or logs")
@@ -96,8 +96,8 @@ def find_runs(paths: Sequence[str | Path]) -> list[Run]:
         if not inside:
             raise UserError(f"'{path}' holds no run: a run's folder has the files config.yaml and metrics.csv")
         for folder in inside:
-            found.setdefault(folder.resolve(), read_run(folder))
-    return list(found.values())
+            runs.setdefault(folder.resolve(), read_run(folder))
+    return list(runs.values())
 
 
 def read_run(folder: Path) -> Run:
@@ -227,10 +227,10 @@ def _curves(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 def _summary(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text())
+        summary = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("rows"), list) else None
+    return summary if isinstance(summary, dict) and isinstance(summary.get("rows"), list) else None
 
 
 def _first_line(error: Exception) -> str:

@@ -4,27 +4,32 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
+from iqlightning.algorithms.lightning_internals import is_last_batch
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.errors import UserError, unknown
 
 __all__ = ["BestAndLast"]
 
 
-class BestAndLast(ModelCheckpoint):
-    """At the end of every epoch saves ``last.ckpt``, and ``best.ckpt`` if the monitored figure is the best so far.
+class BestAndLast(Checkpoint):
+    """After every validation and every epoch saves ``last.ckpt``; ``best.ckpt`` if the monitored figure is the best.
 
-    Unlike its base it saves ``last.ckpt`` whether or not the figure has improved; it keeps the best checkpoint of the
-    whole run when the run is resumed into another folder; and it refuses to overwrite a good file with weights that are
-    not finite.
+    ``last.ckpt`` is saved whether or not the figure has improved; the best checkpoint of the whole run is kept when the
+    run is resumed into another folder; and a good file is never overwritten with weights that are not finite.
 
     Args:
         monitor: name of a logged figure, such as ``val/distance_ratio`` or ``val/mean_return``; None: best is last.
         mode: whether ``min`` or ``max`` of it is best.
         dirpath: where to; None means ``checkpoints`` in the folder of the first logger.
+
+    Attributes:
+        best_model_path: of ``best.ckpt``, once there is one.
+        best_model_score: the monitored figure of it.
+        last_model_path: of ``last.ckpt``, once there is one.
     """
 
     def __init__(
@@ -33,86 +38,121 @@ class BestAndLast(ModelCheckpoint):
         mode: Literal["min", "max"] = "min",
         dirpath: str | None = None,
     ) -> None:
-        super().__init__(
-            dirpath=dirpath,
-            filename="best",
-            monitor=monitor,
-            mode=mode,
-            save_top_k=1,
-            save_last=True,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
-        self._validated = False
+        super().__init__()
+        if mode not in ("min", "max"):
+            raise UserError(f"mode must be min or max, not {mode!r}")
+        self.monitor, self.mode, self.dirpath = monitor, mode, dirpath
+        self.best_model_path = self.last_model_path = ""
+        self.best_model_score: Tensor | None = None
+        self._validated = False  # since the last save
+        self._saved_at = 0  # no need to save when no updates were made
+
+    @property
+    def state_key(self) -> str:
+        """What the state goes by in a checkpoint: another figure is chosen by anew."""
+        # as files of earlier versions have it
+        settings = {"monitor": self.monitor, "mode": self.mode, "every_n_train_steps": 0, "every_n_epochs": 1}
+        return f"{type(self).__qualname__}{settings | {'train_time_interval': None}}"
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the folder."""
+        if self.dirpath is None:
+            folder = trainer.log_dir  # asks all processes
+            self.dirpath = str(Path(folder or trainer.default_root_dir) / "checkpoints")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes that the monitored figure is of the present weights."""
-        super().on_validation_end(trainer, pl_module)
-        self._validated = not trainer.sanity_checking
+        """Saves in the middle of an epoch; at its end, :meth:`on_train_epoch_end` does."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._validated = True
+        if not is_last_batch(trainer):
+            self._save_both(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Saves after the epoch's validation."""
-        if self._should_skip_saving_checkpoint(trainer):
-            return
-        figures = self._monitor_candidates(trainer)
-        # Lightning keeps the last validation's figures: an epoch without one must not be judged by them.
-        validated, self._validated = self._validated, False
-        if self.monitor is None or (validated and self.monitor in figures):
-            self._save_topk_checkpoint(trainer, figures)
-        elif validated:
-            logged = sorted(name for name in figures if name.startswith("val/"))
-            raise unknown(
-                "logged figure to choose the best checkpoint by (checkpoint.monitor) called", self.monitor, logged
-            )
-        self._save_last_checkpoint(trainer, figures)
-
-    def check_monitor_top_k(self, trainer: Trainer, current: torch.Tensor | None = None) -> bool:
-        """Of equally good weights the later ones are kept: a perfect score says nothing more, further training does."""
-        if current is None or not self.best_k_models:
-            return super().check_monitor_top_k(trainer, current)
-        best = self.best_k_models[self.kth_best_model_path]
-        at_least = current <= best if self.mode == "min" else current >= best
-        return trainer.strategy.reduce_boolean_decision(bool(at_least))
+        self._save_both(trainer)
 
     def save_last_now(self, trainer: Trainer) -> str:
-        """Saves ``last.ckpt`` in the middle of an epoch and returns its path."""
-        if self._last_global_step_saved != trainer.global_step:
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        """Saves ``last.ckpt`` at any other moment and returns its path."""
+        if self._saved_at != trainer.global_step:
+            self._save_last(trainer)
         return self.last_model_path
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A run that found nothing left to train has its ``last.ckpt`` all the same."""
-        super().on_fit_end(trainer, pl_module)
-        if trainer.global_step and not self.last_model_path and not self._should_skip_saving_checkpoint(trainer):
+        if trainer.global_step and not self.last_model_path and not _is_trial(trainer):
             self.save_last_now(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What there is so far."""
+        names = ("monitor", "dirpath", "best_model_path", "best_model_score", "last_model_path")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from the best of the resumed run, which is copied if this run writes elsewhere."""
-        if state_dict.get("dirpath") == self.dirpath:
-            super().load_state_dict(state_dict)
-            return
         best = Path(state_dict["best_model_path"] or ".")
-        if not best.is_file():
+        here = state_dict.get("dirpath") == self.dirpath
+        if here:
+            self.last_model_path = state_dict["last_model_path"]
+        elif not best.is_file():
             return
-        assert self.dirpath is not None
-        copied = Path(self.dirpath) / best.name
-        if getattr(rank_zero_only, "rank", 0) == 0:
-            write_atomically(copied, best.read_bytes(), what="checkpoint")
-        score = state_dict["best_model_score"]
-        moved = {
-            "dirpath": self.dirpath,
-            "best_model_path": str(copied),
-            "kth_best_model_path": str(copied),
-            "best_k_models": {} if score is None else {str(copied): score},
-            "last_model_path": "",
-        }
-        super().load_state_dict(state_dict | moved)
+        else:
+            copied = Path(self._path("best"))
+            if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+                write_atomically(copied, best.read_bytes(), what="checkpoint")
+            best = copied
+        self.best_model_path = str(best) if state_dict["best_model_path"] else ""
+        self.best_model_score = state_dict["best_model_score"]
 
-    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+    def _save_both(self, trainer: Trainer) -> None:
+        if _is_trial(trainer) or self._saved_at == trainer.global_step:
+            return
+        figures = trainer.callback_metrics
+        # Lightning keeps the last validation's figures: an epoch without one must not be judged by them.
+        validated, self._validated = self._validated, False
+        if self.monitor is None:
+            self._save_best(trainer, None)
+        elif validated:
+            if self.monitor not in figures:
+                logged = sorted(name for name in figures if name.startswith("val/"))
+                raise unknown(
+                    "logged figure to choose the best checkpoint by (checkpoint.monitor) called", self.monitor, logged
+                )
+            score = torch.as_tensor(figures[self.monitor])
+            worst = torch.full_like(score, float("inf") if self.mode == "min" else -float("inf"))
+            score = torch.where(score.isnan(), worst, score)
+            if trainer.strategy.reduce_boolean_decision(self._at_least_as_good(score)):
+                self._save_best(trainer, score)
+        self._save_last(trainer)
+
+    def _at_least_as_good(self, score: Tensor) -> bool:
+        """Of equally good weights the later ones are kept: a perfect score says nothing more, further training does."""
+        if self.best_model_score is None:
+            return True
+        best = self.best_model_score.to(score.device)
+        return bool(score <= best if self.mode == "min" else score >= best)
+
+    def _save_best(self, trainer: Trainer, score: Tensor | None) -> None:
+        self.best_model_path, self.best_model_score = self._path("best"), score
+        self._save(trainer, self.best_model_path)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        self.last_model_path = self._path("last")
+        self._save(trainer, self.last_model_path)
+
+    def _path(self, name: str) -> str:
+        assert self.dirpath is not None
+        return str(Path(self.dirpath) / f"{name}.ckpt")
+
+    def _save(self, trainer: Trainer, path: str) -> None:
         parameters = [each.detach() for each in trainer.lightning_module.parameters() if each.is_floating_point()]
         # one number for all parameters: a norm is finite only if every part of it is
         if parameters and not torch.nn.utils.get_total_norm(parameters).isfinite():
-            kept = f"; '{self.last_model_path}' has the last good ones" if self.last_model_path else ""
+            kept = f"; '{self.last_model_path}' has the last good ones" if Path(self.last_model_path).is_file() else ""
             raise UserError(f"the weights are no longer finite at update {trainer.global_step} and are not saved{kept}")
-        super()._save_checkpoint(trainer, filepath)
+        trainer.save_checkpoint(path, weights_only=False)
+        self._saved_at = trainer.global_step
+
+
+def _is_trial(trainer: Any) -> bool:
+    return bool(trainer.fast_dev_run)

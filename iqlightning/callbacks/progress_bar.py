@@ -15,7 +15,7 @@ __all__ = ["UpdateProgressBar"]
 
 _REFRESH_SECONDS = 0.1
 _SHOWN = {
-    "loss": "loss",
+    "loss": "train/loss",
     "success": "val/success_rate",
     "distance ratio": "val/distance_ratio",
     "return": "val/mean_return",
@@ -141,21 +141,18 @@ class UpdateProgressBar(ProgressBar):
 
     def _figures(self, trainer: Trainer) -> list[str]:
         logged = trainer.callback_metrics
-        found = {label: float(logged[name]) for label, name in self.shown.items() if name in logged}
-        if "success" in found:
-            found.pop("return", None)
+        figures = {label: float(logged[name]) for label, name in self.shown.items() if name in logged}
+        if "success" in figures:
+            figures.pop("return", None)
         return [
-            f"{label} {value:.1%}" if label == "success" else f"{label} {value:.4g}" for label, value in found.items()
+            f"{label} {value:.1%}" if label == "success" else f"{label} {value:.4g}" for label, value in figures.items()
         ]
 
 
 def _total_updates(trainer: Trainer) -> int | None:
     """The update at which training ends, if that is known: the step limit, or that of whole epochs."""
-    limits = [trainer.max_steps] if trainer.max_steps > 0 else []
-    per_epoch = getattr(trainer.datamodule, "updates_per_epoch", None)  # type: ignore[attr-defined]
-    if per_epoch and trainer.max_epochs is not None and trainer.max_epochs > 0:
-        limits.append(trainer.max_epochs * per_epoch)
-    return min(limits, default=None)
+    total = trainer.estimated_stepping_batches
+    return None if total == float("inf") else int(total)
 
 
 def _clock(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from iqlightning.algorithms.lightning_internals import is_last_batch
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.interruption import Interrupted
 
@@ -42,7 +43,7 @@ class StopOnSignal(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stops here, except after an epoch's last batch: validation and saving come next and belong to the epoch."""
-        if self._asked_to_stop(trainer) and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if self._asked_to_stop(trainer) and not is_last_batch(trainer):
             saved = [each.save_last_now(trainer) for each in _keepers(trainer)]
             self._stop(trainer, saved)
 

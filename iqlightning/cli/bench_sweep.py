@@ -154,12 +154,12 @@ def _monitored(config: str, settings: Sequence[str]) -> tuple[str, str]:
             except yaml.YAMLError:
                 value = text
             given.append(("--set", value if key == "checkpoint" else {key.removeprefix("checkpoint."): value}))
-    found: dict[str, Any] = {}
+    checkpoint_settings: dict[str, Any] = {}
     for where, checkpoint in given:
         if not isinstance(checkpoint, dict | None):
             raise UserError(f"checkpoint is '{checkpoint}' in {where}, but it must hold keys and values: monitor, mode")
-        found |= checkpoint or {}
-    monitor, mode = found.get("monitor"), found.get("mode")
+        checkpoint_settings |= checkpoint or {}
+    monitor, mode = checkpoint_settings.get("monitor"), checkpoint_settings.get("mode")
     if not monitor:
         raise UserError(
             f"'{config}' monitors nothing by which trials could be compared; name a figure that is logged while it "
@@ -251,7 +251,7 @@ def _last_sentence(statuses: Path) -> str:
 
 def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:
     """(update, figure) of each validation so far."""
-    found = []
+    values = []
     for file in place.glob("*/version_*/metrics.csv"):
         try:
             lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -260,10 +260,10 @@ def _validations(place: Path, monitor: str) -> list[tuple[int, float]]:
                 if (row.get("step") or "").isdigit() and row.get(monitor):
                     value = float(row[monitor])
                     if math.isfinite(value):
-                        found.append((int(row["step"]), value))
+                        values.append((int(row["step"]), value))
         except (OSError, ValueError, csv.Error):
             continue
-    return found
+    return values
 
 
 def _ending(trial: "optuna.trial.FrozenTrial", monitor: str) -> str:

@@ -16,11 +16,14 @@ class EventLogger(TensorBoardLogger):
     One record for each of a dozen figures costs as much as the update of a small network; TensorBoard reads both alike.
     """
 
+    def __init__(self, *args: Any, prefix: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, prefix=prefix, **kwargs)
+        self.plain = not prefix
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Writes plain numbers as one event, anything else as Lightning does."""
-        plain = not self._prefix
-        numbers = {name: value for name, value in metrics.items() if plain and isinstance(value, (int, float))}
+        numbers = {name: value for name, value in metrics.items() if self.plain and isinstance(value, (int, float))}
         if numbers:
             values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
             self.experiment._get_file_writer().add_summary(Summary(value=values), step)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
-from iqlightning.cli.quiet import be_quiet
+from iqlightning.cli.warning_filters import filter_warnings
 from iqlightning.errors import LostProcessError, UserError, unknown
 from iqlightning.interruption import Interrupted
 
@@ -98,7 +98,7 @@ def _run(arguments: list[str]) -> int:
     for variable in os.environ:
         if variable.startswith("IQLIGHTNING_") and variable not in ENVIRONMENT_VARIABLES:
             raise unknown("environment variable", variable, ENVIRONMENT_VARIABLES)
-    be_quiet()
+    filter_warnings()
     importlib.import_module(f"iqlightning.cli.{COMMANDS[name].module}").run(rest, name)
     return 0
 

@@ -66,17 +66,17 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
         given: keys that the command line sets, which are then not looked for in files.
     """
     files = _Files(configs, given)
-    if found := re.search(r"unrecognized arguments: (.*)", message):
-        return _unrecognized(found[1], parser)
-    if found := re.search(r"the following arguments are required: (.*)", message):
-        missing = found[1].split(", ")
-        if owner := ".".join(_keys(message[: found.start()])):
+    if match := re.search(r"unrecognized arguments: (.*)", message):
+        return _unrecognized(match[1], parser)
+    if match := re.search(r"the following arguments are required: (.*)", message):
+        missing = match[1].split(", ")
+        if owner := ".".join(_keys(message[: match.start()])):
             return UserError(f"{owner}{files.holding(owner)} needs a value for {' and '.join(missing)}")
         return UserError(
             f"there is no {' and no '.join(missing)}: name a configuration, for example --config configs/cnn_iq.yaml"
         )
-    if found := re.search(r"argument (\S+): expected (one argument|at least one argument)", message):
-        return UserError(f"{found[1].split('/')[-1]} needs a value after it")
+    if match := re.search(r"argument (\S+): expected (one argument|at least one argument)", message):
+        return UserError(f"{match[1].split('/')[-1]} needs a value after it")
     problem = _PROBLEMS.search(message)
     if problem is None:
         return UserError(_last_line(message))
@@ -100,8 +100,8 @@ def explain_interpolation(error: OmegaConfBaseException) -> UserError:
     """The sentence for a ``${...}`` that cannot be resolved."""
     text = str(error).splitlines()[0]
     key = error.full_key or "a setting"
-    if found := re.search(r"Interpolation key '\.*([^']+)' not found", text):
-        return UserError(f"{key} refers to ${{{found[1]}}}, which is not set")
+    if match := re.search(r"Interpolation key '\.*([^']+)' not found", text):
+        return UserError(f"{key} refers to ${{{match[1]}}}, which is not set")
     return UserError(f"{key} cannot be resolved: {text}")
 
 
@@ -114,8 +114,8 @@ class _Files:
 
     def holding(self, key: str) -> str:
         """The end of a phrase, or nothing."""
-        found = where_is(key, self._configs) if key and key not in self._given else None
-        return f" (in {found})" if found else ""
+        file = where_is(key, self._configs) if key and key not in self._given else None
+        return f" (in {file})" if file else ""
 
 
 def user_error_behind(error: BaseException | None) -> UserError | None:
@@ -223,36 +223,36 @@ def _alternatives(message: str, problem: re.Match[str]) -> list[str]:
     if first.lstrip().startswith("- "):
         bullet = first[: first.index("- ") + 2] + "Expected a "
         lines += [line for line in rest if line.startswith(bullet)]
-    found = [_in_words(line.partition("Expected a ")[2].partition(". Got value")[0]) for line in lines]
-    return [words for words in dict.fromkeys(found) if not words.startswith("dot import")]
+    alternatives = [_described(line.partition("Expected a ")[2].partition(". Got value")[0]) for line in lines]
+    return [words for words in dict.fromkeys(alternatives) if not words.startswith("dot import")]
 
 
 def _inside_nothing(message: str, key: str) -> str | None:
     """The full key of a setting inside something that has no class yet."""
-    found = re.findall(r"NestedArg\(key='([^']+)'", message)
-    if not found:
+    keys = re.findall(r"NestedArg\(key='([^']+)'", message)
+    if not keys:
         return None
-    inner = f"{key.partition('.')[0]}.{found[-1]}"
+    inner = f"{key.partition('.')[0]}.{keys[-1]}"
     return inner if inner.startswith(f"{key}.") else None
 
 
 def _given(message: str, problem: re.Match[str]) -> str | None:
-    found = _GIVEN.search(message, problem.start())
-    if found is None:
+    match = _GIVEN.search(message, problem.start())
+    if match is None:
         return None
     value = (
-        found["value"].rstrip(")").strip("'\"") if "NestedArg" in found[0] else found["value"].rstrip(".").strip("'\"")
+        match["value"].rstrip(")").strip("'\"") if "NestedArg" in match[0] else match["value"].rstrip(".").strip("'\"")
     )
     return "null" if value == "None" else value
 
 
-def _in_words(expected: str) -> str:
+def _described(expected: str) -> str:
     expected = expected.strip().rstrip(".:")
-    if found := re.fullmatch(r"<class '(?:[\w.]*\.)?(\w+)'>", expected):
-        return _WORDS.get(found[1], found[1])
-    if found := re.fullmatch(r"typing\.Literal\[(.*)\]", expected):
-        return found[1].replace("'", "").replace(", ", " or ")
-    if found := re.fullmatch(r"typing\.(?:List|Sequence|Iterable)\b.*|list\[.*", expected):
+    if match := re.fullmatch(r"<class '(?:[\w.]*\.)?(\w+)'>", expected):
+        return _WORDS.get(match[1], match[1])
+    if match := re.fullmatch(r"typing\.Literal\[(.*)\]", expected):
+        return match[1].replace("'", "").replace(", ", " or ")
+    if match := re.fullmatch(r"typing\.(?:List|Sequence|Iterable)\b.*|list\[.*", expected):
         return "a list"
     return expected
 

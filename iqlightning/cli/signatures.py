@@ -2,11 +2,25 @@
 
 import inspect
 import sys
+import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["classes_for", "defaults_of", "imported", "names_of_arguments", "types_of_arguments"]
+from jsonargparse import Namespace
+
+from iqlightning.errors import UserError
+
+__all__ = [
+    "classes_for",
+    "defaults_of",
+    "imported",
+    "names_of_arguments",
+    "refuse_null_values",
+    "types_of_arguments",
+]
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def classes_for(annotation: Any) -> dict[str, type]:
@@ -14,14 +28,14 @@ def classes_for(annotation: Any) -> dict[str, type]:
 
     Classes of this package alone if there are any, otherwise all that have been imported.
     """
-    found: dict[str, type] = {}
+    classes: dict[str, type] = {}
     for base in _bases(annotation):
         for each in _descendants(base):
             hidden = each.__name__.startswith("_") or "<locals>" in each.__qualname__
             if not (hidden or inspect.isabstract(each) or each.__module__.startswith("iqlightning.cli.")):
-                found.setdefault(each.__name__, each)
-    ours = {name: each for name, each in found.items() if each.__module__.startswith("iqlightning.")}
-    return ours or found
+                classes.setdefault(each.__name__, each)
+    ours = {name: each for name, each in classes.items() if each.__module__.startswith("iqlightning.")}
+    return ours or classes
 
 
 def names_of_arguments(cls: Any) -> list[str]:
@@ -76,3 +90,47 @@ def _descendants(cls: type) -> Iterable[type]:
     yield cls
     for child in type.__subclasses__(cls):
         yield from _descendants(child)
+
+
+def refuse_null_values(config: Namespace, classes: Mapping[str, type]) -> None:
+    """Refuses ``null`` where a class takes something else: jsonargparse takes it for a value that was not given.
+
+    Args:
+        config: what was parsed.
+        classes: of the sections that are not chosen by ``class_path``.
+
+    Raises:
+        UserError: naming the first such setting.
+    """
+    for key, value in vars(config).items():
+        if key in classes and isinstance(value, Namespace):
+            _refuse_null_values_of(classes[key], value, key)
+        else:
+            _refuse_null_values_in(value, key)
+
+
+def _refuse_null_values_in(value: Any, key: str) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _refuse_null_values_in(item, key)
+    elif isinstance(value, Namespace) and "class_path" in value:
+        cls, arguments = imported(value.class_path), value.get("init_args")
+        if isinstance(cls, type) and isinstance(arguments, Namespace):
+            _refuse_null_values_of(cls, arguments, key)
+
+
+def _refuse_null_values_of(cls: type, arguments: Namespace, key: str) -> None:
+    hints = types_of_arguments(cls)
+    for name, value in vars(arguments).items():
+        if value is not None:
+            _refuse_null_values_in(value, f"{key}.{name}")
+        elif name in hints and not _takes_none(hints[name]):
+            expected = _KINDS.get(hints[name], str(hints[name]))
+            raise UserError(f"{key}.{name} must be {expected}, not null")
+
+
+def _takes_none(annotation: Any) -> bool:
+    if annotation in (None, type(None), Any):
+        return True
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return is_union and any(_takes_none(part) for part in typing.get_args(annotation))

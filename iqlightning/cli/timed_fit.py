@@ -12,7 +12,6 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
 
-from iqlightning.analysis.speed.breakdown import Parts
 from iqlightning.analysis.speed.measure import Stopwatch, Timing
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
 from iqlightning.cli import training
@@ -31,15 +30,13 @@ _CALLBACKS = [
 class _Clock(Callback):
     """Measures training without its first updates and without validation."""
 
-    def __init__(self, skip: int, parts: Parts | None) -> None:
-        self.watch, self.skip, self.parts = Stopwatch(), skip, parts
+    def __init__(self, skip: int) -> None:
+        self.watch, self.skip = Stopwatch(), skip
         self.first = self.last = 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if not self.first and trainer.global_step >= self.skip:
             self.first = trainer.global_step
-            if self.parts is not None:
-                self.parts.watch_fit(trainer)
             self.watch.start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -68,21 +65,20 @@ class _TimedCLI(training.TrainingCLI):
         return trainer
 
 
-def timed_fit(config: Mapping[str, Any], updates: int, *, skip: int = 64, parts: Parts | None = None) -> Timing:
+def timed_fit(config: Mapping[str, Any], updates: int, *, skip: int = 64) -> Timing:
     """Runs ``fit`` with loggers, callbacks, checkpoints and a live progress bar, in a folder that is deleted after it.
 
     Args:
         config: ``model`` and ``data``, and ``trainer`` settings beyond those of ``configs/base.yaml``.
         updates: to measure.
         skip: updates before the clock starts: compilation, caches, the first log.
-        parts: takes note of where the time goes.
 
     Returns:
         the time of ``updates`` updates with everything around them but validation, which plays episodes.
     """
     whole = {**config, "trainer": {"accelerator": "cpu", **config.get("trainer", {})}}
     whole["trainer"] |= {"callbacks": _CALLBACKS, "max_steps": updates + skip}
-    clock = _Clock(skip, parts)
+    clock = _Clock(skip)
     with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(io.StringIO()), _variables_kept():
         Path("speed.yaml").write_text(yaml.safe_dump(whole))
         training.import_families(())

@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 from collections.abc import Sequence
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -26,6 +27,8 @@ from lightning.pytorch.loggers import CSVLogger
 from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.algorithms.learner import Learner
+from iqlightning.algorithms.lightning_internals import has_begun
+from iqlightning.algorithms.trainer_options import require_supported
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.checkpoint_files import read_checkpoint
@@ -40,13 +43,13 @@ from iqlightning.cli.config_files import (
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
 from iqlightning.cli.event_logger import EventLogger
 from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
-from iqlightning.cli.nulls import refuse_nulls
 from iqlightning.cli.predictions import write_predictions
 from iqlightning.cli.resuming import refuse_other_settings
 from iqlightning.cli.run_folder import claim_run_folder, find_checkpoint
 from iqlightning.cli.run_record import RunRecord
+from iqlightning.cli.signatures import refuse_null_values
 from iqlightning.cli.trust import limit_what_configurations_may_name, take_trusted
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, unknown
 from iqlightning.interruption import Interrupted
 
 __all__ = ["TrainingCLI", "import_families", "run"]
@@ -170,16 +173,37 @@ class TrainingCLI(LightningCLI):
         for section in ("trainer", "checkpoint"):
             if not isinstance(self.config.get(section), Namespace):
                 raise UserError(f"{section} must be keys and values, not {self.config.get(section)!r:.80}")
-        refuse_nulls(self.config, {"trainer": Trainer, "checkpoint": BestAndLast})
+        refuse_null_values(self.config, {"trainer": Trainer, "checkpoint": BestAndLast})
         seed = self.config.seed_everything
         if seed is None or not 0 <= seed <= _LARGEST_SEED:
             raise UserError(f"seed_everything must be a whole number from 0 to {_LARGEST_SEED}, not {seed}")
-        for key in ("gradient_clip_val", "gradient_clip_algorithm"):
-            if self.config.trainer.get(key) is not None:
-                raise UserError(
-                    f"trainer.{key} has no effect here, because the algorithms step their optimizers themselves; "
-                    "clip with --model.max_grad_norm"
-                )
+        self._join_log_intervals()
+
+    def _join_log_intervals(self) -> None:
+        """``model.log_every`` and ``trainer.log_every_n_steps`` are one setting: the one that is set last holds."""
+        arguments = self.config.model.get("init_args") or Namespace()
+        values = {"model.log_every": arguments.get("log_every")}
+        values["trainer.log_every_n_steps"] = self.config.trainer.log_every_n_steps
+        given = keys_given(self.arguments)
+        # the place of each among the configurations, which the command line comes after; base.yaml is everyone's
+        places = {
+            key: max([i for i, path in enumerate(self.configs) if i and where_is(key, [path])], default=0)
+            if key not in given
+            else len(self.configs)
+            for key in values
+        }
+        first, last = sorted(values, key=places.__getitem__)
+        if places[last] == 0:
+            return
+        if places[first] == places[last] and values[first] != values[last]:
+            raise UserError(
+                f"{first} {values[first]} and {last} {values[last]} are one setting, the updates between two logged "
+                "points of train/ figures; give one of them"
+            )
+        if values[last] is not None:
+            self.config.trainer.log_every_n_steps = values[last]
+            if "log_every" in arguments:
+                self.config.model.init_args.log_every = values[last]
 
     # ---- building
 
@@ -196,6 +220,7 @@ class TrainingCLI(LightningCLI):
                 f"{self.command} needs the weights of a run: --ckpt_path FILE, or --ckpt_path best for the newest run "
                 f"of '{self.name}'"
             )
+        _plain_texts(self.config)
         dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=False, skip_unset=False, format="yaml"))
         self.settings = {key: dumped[key] for key in ("model", "data")}
         if self.checkpoint is not None:
@@ -257,11 +282,17 @@ class TrainingCLI(LightningCLI):
                 predictions = self.trainer.predict(**common)
                 write_predictions(predictions or [], self.config.output)
             else:
+                if self.command == "fit":
+                    require_supported(self.trainer)
                 with heard_once():
                     getattr(self.trainer, self.command)(**common)
         except MisconfigurationException as error:
             self._drop_folder()
             raise UserError(_first_sentence(error)) from error
+        except RuntimeError as error:
+            if missing := _missing_monitor(self.trainer, error):
+                raise missing from error
+            raise
         except (UserError, Interrupted, KeyboardInterrupt, SystemExit):
             self._drop_folder()
             raise
@@ -285,7 +316,7 @@ class TrainingCLI(LightningCLI):
     def _drop_folder(self) -> None:
         """Removes the folder of a run that ended before its first update: there is nothing in it to keep."""
         trainer = getattr(self, "trainer", None)
-        begun = trainer is not None and (trainer.fit_loop.epoch_loop.batch_progress.total.ready > 0)
+        begun = trainer is not None and has_begun(trainer)
         if self.folder is None or begun or _rank() != 0:
             return
         for logger in trainer.loggers if trainer is not None else []:
@@ -361,6 +392,25 @@ def _refuse_linked(arguments: Sequence[str], configs: Sequence[str]) -> None:
             if key in given or file is not None:
                 where = f" (in {file})" if file is not None else ""
                 raise UserError(f"{key}{where} follows {leader} and cannot be set by itself; set {leader}")
+
+
+def _plain_texts(config: Namespace) -> None:
+    """Replaces texts that are members of an enumeration, as some defaults are, by texts that can be written down."""
+    for key, value in config.items():
+        if isinstance(value, Enum) and isinstance(value, str):
+            config[key] = value.value
+        for each in value if isinstance(value, list) else []:
+            if isinstance(each, Namespace):
+                _plain_texts(each)
+
+
+def _missing_monitor(trainer: Any, error: RuntimeError) -> UserError | None:
+    """The sentence for a callback that shall stop by a figure which is not logged; None if the error is another."""
+    logged = trainer.callback_metrics
+    for callback in trainer.early_stopping_callbacks:
+        if callback.monitor not in logged and callback.monitor in str(error):
+            return unknown("logged figure to stop by (EarlyStopping.monitor) called", callback.monitor, sorted(logged))
+    return None
 
 
 def _first_sentence(error: Exception) -> str:

@@ -48,14 +48,14 @@ def _run(commands: list[list[str]], log: str, statuses: str, folder: str) -> Non
         sys.stderr.flush()
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    found: list[dict[str, object]] = []
+    ended: list[dict[str, object]] = []
     for command in commands:
         begun = Path(log).stat().st_size
         status = _status(command)
         sys.stdout.flush()
         sys.stderr.flush()
-        found.append({"status": status, "sentence": _sentence(Path(log).read_bytes()[begun:]) if status else ""})
-        write_atomically(statuses, json.dumps(found).encode())
+        ended.append({"status": status, "sentence": _sentence(Path(log).read_bytes()[begun:]) if status else ""})
+        write_atomically(statuses, json.dumps(ended).encode())
         if status and not (status == 2 and command[0] == "evaluate"):
             sys.exit(status)
 

@@ -1,6 +1,5 @@
 """How Lightning's loop, which counts batches, walks over gradient updates, which are what counts here."""
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ from lightning.pytorch import Trainer
 from iqlightning.errors import UserError
 from iqlightning.types import Batch, BatchSource
 
-__all__ = ["EmptyBatchLoader", "UpdateChunk", "UpdateLoader"]
+__all__ = ["EmptyBatchLoader", "UpdateChunk", "UpdateLoader", "limited_epoch"]
 
 
 class UpdateChunk:
@@ -40,12 +39,14 @@ class UpdateChunk:
 class UpdateLoader:
     """The training dataloader: an epoch is ``updates_per_epoch`` updates, served in chunks of ``updates_per_step``.
 
-    Chunks start at the multiples of ``updates_per_step`` in an epoch and never reach beyond the epoch's end or
-    ``trainer.max_steps``. The number of the next update is always the trainer's own ``global_step``, never a count kept
-    here: after a resume from anywhere, the middle of a chunk included, no update is repeated or left out.
+    Its length is in updates, and so are all of Lightning's settings that count batches: the algorithm counts each
+    update as a batch. Chunks start at the multiples of ``updates_per_step`` in an epoch and end early where something
+    is due: at the epoch's end, at ``trainer.max_steps``, at a validation, and wherever the algorithm's ``pauses`` say
+    so. The number of the next update is always the trainer's own ``global_step``, never a count kept here: after a
+    resume from anywhere, the middle of a chunk included, no update is repeated or left out.
 
     It is no :class:`torch.utils.data.DataLoader`: there is nothing to sample, to copy or to do in workers, and
-    Lightning leaves it alone. It has a state only so that Lightning knows it to be resumable and asks it to.
+    Lightning leaves it alone. It has a state only so that Lightning knows it to be resumable.
 
     Args:
         source: of the batches.
@@ -64,28 +65,17 @@ class UpdateLoader:
         self.source = source
         self.trainer = trainer
         self.updates_per_step = updates_per_step
-        self._chunks = math.ceil(updates_per_epoch / updates_per_step)
-        # With trainer.limit_train_batches an epoch is shorter, and the next one starts where it ended.
-        limit = trainer.limit_train_batches
-        chunks = (
-            min(self._chunks, limit)
-            if isinstance(limit, int)
-            else int(self._chunks * (1.0 if limit is None else limit))
-        )
-        self.updates_per_epoch = max(1, min(updates_per_epoch, chunks * updates_per_step))
+        self.updates_per_epoch = limited_epoch(trainer, updates_per_epoch)
+        self._length = updates_per_epoch
 
     def __len__(self) -> int:
-        return self._chunks
+        return self._length
 
     def __iter__(self) -> Iterator[UpdateChunk]:
         # A generator: it looks at the trainer when the first chunk is asked for, after a checkpoint has been restored.
         epoch = self.trainer.global_step // self.updates_per_epoch
         while (first := self.trainer.global_step) // self.updates_per_epoch == epoch:
-            within = first % self.updates_per_epoch
-            end = min((within // self.updates_per_step + 1) * self.updates_per_step, self.updates_per_epoch)
-            count = end - within
-            if self.trainer.max_steps >= 0:
-                count = min(count, self.trainer.max_steps - first)
+            count = self._end(first) - first
             if count < 1:
                 return
             yield UpdateChunk(first, count, self.source)
@@ -93,31 +83,39 @@ class UpdateLoader:
             if made != count and not self.trainer.should_stop:
                 raise RuntimeError(f"training_step got {count} updates but made {made} optimizer steps")
 
+    def _end(self, first: int) -> int:
+        """The update at which the chunk that begins with ``first`` has to end."""
+        trainer = self.trainer
+        begin = first // self.updates_per_epoch * self.updates_per_epoch
+        within = first - begin
+
+        def after(update: int, interval: int) -> int:
+            return (update // interval + 1) * interval
+
+        ends = [begin + after(within, self.updates_per_step), begin + self.updates_per_epoch]
+        if isinstance(every := trainer.val_check_batch, int):
+            # without epochs to count in, Lightning counts from the beginning of the run
+            across = trainer.check_val_every_n_epoch is None
+            ends.append(after(first, every) if across else begin + after(within, every))
+        ends += [after(first, every) for every in getattr(trainer.lightning_module, "pauses", ())]
+        if trainer.max_steps >= 0:
+            ends.append(trainer.max_steps)
+        return min(ends)
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing: see the class."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Makes Lightning's counts of epochs and batches agree with the number of updates made.
-
-        It counts whole batches, and is wrong where a chunk was cut short (by ``max_steps`` or Ctrl-C) or where
-        ``updates_per_step`` has changed since; it would then end the epoch, and validate, at the wrong update.
-        """
-        fit_loop = self.trainer.fit_loop
-        epochs, within = divmod(self.trainer.global_step, self.updates_per_epoch)
-        batches: Any = fit_loop.epoch_loop.batch_progress.current
-        counted_epochs: Any = fit_loop.epoch_progress.current
-        if within:
-            _shift(batches, within // self.updates_per_step - batches.processed)
-        elif 0 < batches.processed < self._chunks:
-            # The epoch's last update was made but its end was not noticed any more: begin with the next one.
-            _shift(batches, -batches.processed)
-            _shift(counted_epochs, epochs - counted_epochs.processed)
+        """Nothing: see the class."""
 
 
-def _shift(progress: Any, shift: int) -> None:
-    for name in ("ready", "started", "processed", "completed"):
-        setattr(progress, name, getattr(progress, name) + shift)
+def limited_epoch(trainer: Trainer, updates_per_epoch: int) -> int:
+    """Updates of an epoch under ``trainer.limit_train_batches``, a number of updates or a share of them."""
+    limit = trainer.limit_train_batches
+    if limit is None:
+        return updates_per_epoch
+    return max(1, min(updates_per_epoch, limit if isinstance(limit, int) else int(updates_per_epoch * limit)))
 
 
 class EmptyBatchLoader:

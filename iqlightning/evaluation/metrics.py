@@ -3,10 +3,10 @@
 The interval is Wilson 1927, "Probable inference, the law of succession, and statistical inference".
 """
 
-import math
 from typing import Any
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -15,15 +15,12 @@ from iqlightning.types import EpisodeResults
 __all__ = ["EpisodeMetrics", "metrics_over_processes", "wilson_interval"]
 
 
-def wilson_interval(successes: int, episodes: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval for a share, 95% by default; unlike mean +- 1.96 s it stays right at 0% and 100%.
-
-    centre = (p + z^2 / 2n) / (1 + z^2 / n), half width = z sqrt(p (1 - p) / n + z^2 / 4n^2) / (1 + z^2 / n)
+def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
+    """Wilson's 95% score interval for a share; unlike mean +- 1.96 s it stays right at 0% and 100%.
 
     Args:
         successes: how many of the episodes succeeded.
-        episodes: n; with none at all nothing is known and the interval is (0, 1).
-        z: the normal quantile.
+        episodes: with none at all nothing is known and the interval is (0, 1).
 
     Raises:
         ValueError: unless 0 <= successes <= episodes.
@@ -36,13 +33,10 @@ def wilson_interval(successes: int, episodes: int, z: float = 1.959963984540054)
         raise ValueError(f"successes must lie between 0 and the {episodes} episodes, got {successes}")
     if episodes == 0:
         return 0.0, 1.0
-    share, weight = successes / episodes, z * z / episodes
-    centre = (share + weight / 2) / (1 + weight)
-    half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
-    # at 0% and 100% the ends are exact in theory; keep rounding from pushing them outside
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == episodes else min(1.0, centre + half)
-    return low, high
+    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
+    # at 0% and 100% one end is exact in theory; rounding may push it to either side of the share
+    share = successes / episodes
+    return max(0.0, min(float(interval.low), share)), min(1.0, max(float(interval.high), share))
 
 
 class EpisodeMetrics(Metric):

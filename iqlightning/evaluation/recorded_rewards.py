@@ -69,5 +69,5 @@ def _first_of_each(trajectories: Trajectories) -> Tensor:
 
 def _correlations(x: Float[Tensor, " count"], y: Float[Tensor, " count"]) -> tuple[float, float]:
     x, y = x.view(1, 1, -1), y.view(1, 1, -1)
-    ones = torch.ones_like(x)
-    return float(pearson(x, y, ones)), float(spearman(x, y, ones > 0))
+    counted = torch.ones_like(x, dtype=torch.bool)
+    return float(pearson(x, y, counted)), float(spearman(x, y, counted))

@@ -1,11 +1,16 @@
 r"""How alike two rewards are: correlations, EPIC, and a distance that no shaping changes. One number for each grid.
 
-Rewards are (B, S, A) tables of state and action; ``weights`` (B, S, A) say how much each pair counts. A grid on which
-one of the rewards does not vary over the pairs that count has no correlation: nan.
+Rewards are (B, S, A) tables of state and action; ``counted`` (B, S, A) says which pairs count, each once. A grid on
+which one of the rewards does not vary over the pairs that count has no correlation: nan.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 from torch import Tensor
 
 __all__ = ["epic_canonical", "epic_distance", "pearson", "shaping_free", "shaping_free_distance", "spearman"]
@@ -14,16 +19,10 @@ __all__ = ["epic_canonical", "epic_distance", "pearson", "shaping_free", "shapin
 def pearson(
     x: Float[Tensor, "batch states actions"],
     y: Float[Tensor, "batch states actions"],
-    weights: Float[Tensor, "batch states actions"],
+    counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
-    """cov(x, y) / (sd(x) sd(y)) under the weights; nan where a variance is 0."""
-    weights = weights / weights.sum((1, 2), keepdim=True)
-    x = x - (weights * x).sum((1, 2), keepdim=True)
-    y = y - (weights * y).sum((1, 2), keepdim=True)
-    spread = (weights * x.square()).sum((1, 2)).sqrt() * (weights * y.square()).sum((1, 2)).sqrt()
-    # rounding leaves a little variance in a constant
-    flat = spread <= 1e-14
-    return ((weights * x * y).sum((1, 2)) / spread.masked_fill(flat, torch.nan)).clamp(-1.0, 1.0)
+    """cov(x, y) / (sd(x) sd(y)); nan where a variance is 0."""
+    return _correlations(x, y, counted, stats.pearsonr)
 
 
 def spearman(
@@ -31,20 +30,27 @@ def spearman(
     y: Float[Tensor, "batch states actions"],
     counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
-    """Pearson's correlation of the ranks, ties sharing the mean of theirs."""
-    found = []
+    """Pearson's correlation of the ranks, ties sharing the mean of theirs.
+
+    Values that are equal up to rounding, a billionth of the largest, are ties.
+    """
+    return _correlations(x, y, counted, lambda a, b: stats.spearmanr(_rounded(a), _rounded(b)))
+
+
+def _correlations(
+    x: Tensor, y: Tensor, counted: Tensor, correlation: Callable[[np.ndarray, np.ndarray], Any]
+) -> Float[Tensor, " batch"]:
+    values = []
     for x_one, y_one, mask in zip(x, y, counted, strict=True):
-        x_ranks, y_ranks = (_ranks(values[mask]).view(1, 1, -1) for values in (x_one, y_one))
-        found.append(pearson(x_ranks, y_ranks, torch.ones_like(x_ranks)))
-    return torch.cat(found)
+        a, b = (each[mask].double().cpu().numpy() for each in (x_one, y_one))
+        # rounding leaves a little variance in a constant
+        varies = len(a) > 1 and a.std() * b.std() > 1e-14
+        values.append(float(correlation(a, b).statistic) if varies else float("nan"))
+    return torch.tensor(values, dtype=torch.float64, device=x.device)
 
 
-def _ranks(values: Tensor) -> Tensor:
-    """Ranks from 1; values equal up to rounding, a billionth of the largest, share their mean rank."""
-    values = (values / values.abs().max().clamp_min(torch.finfo(values.dtype).tiny) * 1e9).round()
-    _, group, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    last = counts.cumsum(0)
-    return (last - (counts - 1) / 2).to(torch.float64)[group]
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.round(values / max(np.abs(values).max(), np.finfo(values.dtype).tiny) * 1e9)
 
 
 def epic_canonical(
@@ -71,7 +77,7 @@ def epic_distance(
     next_states: Int[Tensor, "batch states actions"],
     terminal: Bool[Tensor, "batch states actions"],
     gamma: float,
-    weights: Float[Tensor, "batch states actions"],
+    counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
     """sqrt((1 - rho) / 2), rho Pearson's correlation of the canonical rewards (Gleave et al. 2021, definition 4.6).
 
@@ -79,9 +85,9 @@ def epic_distance(
     state that a move leads to does not cancel (EPIC asks for R(s, a, s') at moves that the grid does not have); see
     :func:`shaping_free_distance`.
     """
-    states = weights.sum(2)
+    states = counted.sum(2).to(rewards.dtype)
     a, b = (epic_canonical(r, next_states, terminal, gamma, states) for r in (rewards, others))
-    return ((1 - pearson(a, b, weights)) / 2).sqrt()
+    return ((1 - pearson(a, b, counted)) / 2).sqrt()
 
 
 def shaping_free(
@@ -111,8 +117,8 @@ def shaping_free_distance(
     next_states: Int[Tensor, "batch states actions"],
     terminal: Bool[Tensor, "batch states actions"],
     gamma: float,
-    weights: Float[Tensor, "batch states actions"],
+    counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
     """EPIC's formula for :func:`shaping_free` rewards: 0 if they differ by a positive scale and shaping only."""
     a, b = (shaping_free(r, next_states, terminal, gamma) for r in (rewards, others))
-    return ((1 - pearson(a, b, weights)) / 2).sqrt()
+    return ((1 - pearson(a, b, counted)) / 2).sqrt()

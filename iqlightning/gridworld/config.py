@@ -1,13 +1,15 @@
 """GridWorld as an environment of the package: what it is made of, and what it knows of itself."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from iqlightning.errors import UserError
 from iqlightning.gridworld.game.layouts import splits_are_disjoint
+from iqlightning.gridworld.game.rules import GOAL_REWARD
 from iqlightning.gridworld.game.settings import LEVELS, SIZES, GridWorldSettings
 from iqlightning.gridworld.game.state import GridWorldBatch
 from iqlightning.gridworld.symmetry import GridSymmetry
@@ -31,12 +33,25 @@ class GridWorldConfig(GridWorldSettings, EnvConfig):
     """
 
     FIGURES: ClassVar = (
-        Figure("success_rate", "success rate", ".2%", "success\nrate", ".1%", beside="interval"),
-        Figure("distance_ratio", "distance ratio (moves / shortest path)", heading="distance\nratio"),
-        Figure("solved_distance_ratio", "distance ratio of the solved ones"),
-        Figure("manhattan_ratio", "Manhattan ratio"),
-        Figure("spl", "SPL", heading="SPL"),
-        Figure("mean_return", "mean return", heading="mean\nreturn", column_form=".2f"),
+        Figure("success_rate", "success rate", ".2%", "success\nrate", ".1%", "interval", "high", (0.0, 1.0)),
+        Figure(
+            "distance_ratio",
+            "distance ratio (moves / shortest path)",
+            heading="distance\nratio",
+            better="low",
+            limits=(1.0, math.inf),
+        ),
+        Figure("solved_distance_ratio", "distance ratio of the solved ones", limits=(1.0, math.inf)),
+        Figure("manhattan_ratio", "Manhattan ratio", better="low", limits=(1.0, math.inf)),
+        Figure("spl", "SPL", heading="SPL", better="high", limits=(0.0, 1.0)),
+        Figure(
+            "mean_return",
+            "mean return",
+            heading="mean\nreturn",
+            column_form=".2f",
+            better="high",
+            limits=(-math.inf, float(GOAL_REWARD)),
+        ),
     )
 
     @property
@@ -105,6 +120,23 @@ class GridWorldConfig(GridWorldSettings, EnvConfig):
         from iqlightning.gridworld.expert import ShortestPathExpert  # built on this module
 
         return ShortestPathExpert(self)
+
+    @property
+    def legend(self) -> str:
+        """Of planes and moves."""
+        return "Planes of zeros and ones: walls, player, goal. Actions: 0 up, 1 right, 2 down, 3 left."
+
+    def resized(self, height: int, width: int) -> "GridWorldConfig":
+        """Grids of another size, a tenth of them walls."""
+        one_size = {"layout": "random", "num_walls": None, "min_size": None, "max_size": None}
+        return replace(self, height=height, width=width, wall_density=0.1, **one_size)
+
+    @classmethod
+    def report_sections(cls, exhibits: Sequence[Any], episodes: int, seed: int) -> Sequence[tuple[str, str, str]]:
+        """Maps, visits, rewards, what success depends on, failures and sample grids."""
+        from iqlightning.gridworld.report.sections import sections  # draws, which is slow to import
+
+        return sections(exhibits, episodes, seed)
 
     def symmetry(self, device: str | torch.device = "cpu") -> GridSymmetry:
         """Turning and mirroring."""

@@ -70,12 +70,12 @@ def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
             importlib.import_module(module_name)
         except ModuleNotFoundError:
             raise UserError(f"this version of {_PACKAGE} has no module '{module_name}', which '{path}' needs") from None
-    found = getattr(sys.modules.get(module_name), class_name, None)
-    if not (isinstance(found, type) and issubclass(found, kind)):
+    module_class = getattr(sys.modules.get(module_name), class_name, None)
+    if not (isinstance(module_class, type) and issubclass(module_class, kind)):
         raise UserError(f"'{path}' is not a known {kind.__name__}; if it is your own, import its module first")
     # Files know lists only; the classes are annotated with tuples and sequences.
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     try:
-        return found(**(arguments | found.when_rebuilt | given))
+        return module_class(**(arguments | module_class.when_rebuilt | given))
     except TypeError as error:
         raise UserError(f"'{path}' cannot be built from its stored arguments: {error}") from error

@@ -3,16 +3,14 @@
 import subprocess
 import sys
 import textwrap
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from iqlightning.algorithms.eager_update import EagerUpdate
-from iqlightning.algorithms.flat_adam import FlatAdam
-from iqlightning.algorithms.flat_weights import FlatWeights, flat_optimizer
-from iqlightning.algorithms.learner import Objective
+from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.updates.eager import EagerUpdate
+from iqlightning.algorithms.updates.flat_weights import FlatWeights, flat_optimizer
 
 
 def network() -> nn.Module:
@@ -92,27 +90,6 @@ def test_parameters_are_windows_and_gradients_find_their_way_back():
     flat.attach()
     net(torch.ones(1, 4)).sum().backward()
     assert flat.gradient.abs().sum() > 0
-
-
-def test_the_step_lives_in_the_optimizers_state_so_that_either_can_go_on():
-    net = network()
-    update = update_of(net, OPTIMIZERS["adam"], None)
-    assert update.adam is not None
-    for part in (batches(30)[:10], batches(30)[10:20]):
-        update.begin()
-        for batch in part:
-            update(batch, diagnose=False)
-    update.step = update.optimizer.step  # torch's own, from here on
-    for batch in batches(30)[20:]:
-        update(batch, diagnose=False)
-    ours = torch.cat([each.detach().flatten() for each in net.parameters()])
-    torch.testing.assert_close(ours, plain_weights(OPTIMIZERS["adam"], None), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("option", ["amsgrad", "maximize"])
-def test_options_that_change_the_formula_are_left_to_torch(option):
-    options: dict[str, Any] = {option: True}
-    assert not FlatAdam.fits(torch.optim.Adam(network().parameters(), **options))
 
 
 # In a program of its own: this test suite wraps functions to check shapes, which cannot be compiled.

@@ -32,7 +32,7 @@ MISTAKES = {
     "--threads 0": ["threads must be at least 1"],
     "--data.seed 3": ["data.seed follows seed_everything"],
     "--trainer.gradient_clip_val 1": ["trainer.gradient_clip_val has no effect", "--model.max_grad_norm"],
-    "--trainer.accumulate_grad_batches 4": ["gradient accumulation is not supported"],
+    "--trainer.accumulate_grad_batches 4": ["trainer.accumulate_grad_batches has no effect", "--data.batch_size"],
     "--trainer.strategy foo": ["strategy='foo'"],
     "--trainer.max_steps": ["--trainer.max_steps needs a value"],
     "--model": ["--model needs a value"],

@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from iqlightning.data.updates import EmptyBatchLoader, UpdateChunk, UpdateLoader
+from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
+from iqlightning.data.updates import EmptyBatchLoader, UpdateChunk, UpdateLoader, limited_epoch
 from iqlightning.errors import UserError
 from iqlightning.types import Batch
 
@@ -40,7 +41,8 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
     def training_step(self, chunk: UpdateChunk) -> None:
-        optimizer: Any = self.optimizers()
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        count_batches(self.trainer, len(chunk) - 1)
         self.chunks.append((chunk.first, chunk.count))
         for batch in chunk:
             update = int(batch.get("initial", torch.tensor(-1)))
@@ -49,8 +51,12 @@ class Recorder(LightningModule):
             optimizer.zero_grad()
             self.manual_backward(self.weight)
             optimizer.step()
+            count_update(self.trainer)
             if self.trainer.global_step == self.fail_after:
                 raise InterruptedRunError
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        align_counts(checkpoint, limited_epoch(self.trainer, self.trainer.datamodule.sizes[0]))  # type: ignore[attr-defined]
 
     def validation_step(self, batch: Batch) -> None:
         if not self.trainer.sanity_checking:
@@ -115,8 +121,8 @@ def test_chunks_stop_at_max_steps(tmp_path):
 
 def test_limited_epochs_go_on_where_the_last_one_ended(tmp_path):
     recorder = fit(tmp_path, (10, 2), max_epochs=3, limit_train_batches=2)
-    assert recorder.updates == list(range(12))
-    assert recorder.validated == [4, 8, 12]
+    assert recorder.updates == list(range(6))
+    assert recorder.validated == [2, 4, 6]
 
 
 def test_fast_dev_run_makes_one_update(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 from forked_commands import plant
 
 from iqlightning import checkpoint_files
-from iqlightning.algorithms.learner import Learner
+from iqlightning.algorithms import learner
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
@@ -44,11 +44,11 @@ def _send(signum: int) -> None:
 def signal_at_update(update: int, signum: int = signal.SIGKILL) -> None:
     """When ``update`` gradient updates have been made, in the middle of a step of several."""
 
-    def act(learner: Learner) -> None:
-        if learner.trainer.global_step == update:
+    def act(trainer: Any) -> None:
+        if trainer.global_step == update:
             _send(signum)
 
-    plant(Learner, "_count_update", act, after=True)
+    plant(learner, "count_update", act, after=True)
 
 
 def signal_at_setup(signum: int) -> None:
@@ -61,8 +61,8 @@ EDGES: dict[str, tuple[Any, str, bool]] = {
     "before validation": (StopOnSignal, "on_train_batch_end", False),
     "in validation": (PolicyEvaluation, "on_validation_epoch_end", False),
     "before saving": (BestAndLast, "on_train_epoch_end", False),
-    "between best and last": (BestAndLast, "_save_last_checkpoint", False),
-    "after saving": (BestAndLast, "_save_last_checkpoint", True),
+    "between best and last": (BestAndLast, "_save_last", False),
+    "after saving": (BestAndLast, "_save_last", True),
     "next epoch": (StopOnSignal, "on_train_epoch_start", False),
 }
 
@@ -147,21 +147,21 @@ class _Interrupted:
 def raise_at_update(update: int, way: str) -> None:
     """A ``bug`` or a ``mistake`` of the user, as in :func:`signal_at_update`."""
 
-    def act(learner: Learner) -> None:
-        if learner.trainer.global_step == update:
+    def act(trainer: Any) -> None:
+        if trainer.global_step == update:
             raise {"bug": RuntimeError, "mistake": UserError}[way](f"planted {way}")
 
-    plant(Learner, "_count_update", act, after=True)
+    plant(learner, "count_update", act, after=True)
 
 
 def call_at_update(update: int, function: Callable[..., Any], *arguments: Any) -> None:
     """Something happens to the world in the middle of a step."""
 
-    def act(learner: Learner) -> None:
-        if learner.trainer.global_step == update:
+    def act(trainer: Any) -> None:
+        if trainer.global_step == update:
             function(*arguments)
 
-    plant(Learner, "_count_update", act, after=True)
+    plant(learner, "count_update", act, after=True)
 
 
 def remount(disk: Path, options: str) -> None:

@@ -105,7 +105,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
     Bit for bit, what is logged next included, but for the callbacks, which hold the folder of the run.
     """
-    learnt = ("state_dict", "optimizer_states", "global_step", "epoch", "since_log", "env_steps")
+    learnt = ("state_dict", "optimizer_states", "global_step", "epoch", "metrics_buffer", "env_steps")
     parts = (*learnt, "ImitationData", "ReplayData", "settings")
     assert one.keys() == other.keys()
     found = [where for part in parts if part in one for where in _differences(one[part], other[part], part)]

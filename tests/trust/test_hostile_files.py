@@ -73,9 +73,22 @@ def policy(good: dict[str, Any], **changes: Any) -> bytes:
     return _sealed(saved(good | {"iqlightning": good["iqlightning"] | changes}))
 
 
+def agent(good: dict[str, Any], **changes: Any) -> bytes:
+    return policy(good, agent=good["iqlightning"]["agent"] | changes)
+
+
 def network(good: dict[str, Any], part: str, target: str, **arguments: Any) -> bytes:
-    recipe = good["iqlightning"]["network"]
-    return policy(good, network=recipe | {part: {"class_path": target, "init_args": arguments}})
+    recipe = good["iqlightning"]["agent"]["network"]
+    return agent(good, network=recipe | {part: {"class_path": target, "init_args": arguments}})
+
+
+def older(good: dict[str, Any], target: str, **arguments: Any) -> bytes:
+    """A checkpoint as it was before there were agents, whose encoder is something else."""
+    recipe = good["iqlightning"]["agent"]
+    network = recipe["network"] | {"encoder": {"class_path": target, "init_args": arguments}}
+    stored = {name: value for name, value in good["iqlightning"].items() if name != "agent"}
+    stored |= {"schema": 1, "network": network, "value": recipe["value"]}
+    return _sealed(saved(good | {"iqlightning": stored}))
 
 
 def checkpoints(good: dict[str, Any]) -> dict[str, bytes]:
@@ -101,7 +114,10 @@ def checkpoints(good: dict[str, Any]) -> dict[str, bytes]:
         "a head that is a program of the package": network(good, "head", "iqlightning.cli.main.main", arguments=[]),
         "an environment that is a command": policy(good, env={"kind": "os.mkdir", "path": CANARY}),
         "an environment of a module": policy(good, env={"kind": "GymnasiumConfig", "id": "hostile_module:Env-v0"}),
-        "a value that is a command": policy(good, value={"kind": "os.mkdir", "temperature": CANARY}),
+        "a value that is a command": agent(good, value={"kind": "os.mkdir", "temperature": CANARY}),
+        "an agent that is a command": agent(good, kind="os.mkdir", path=CANARY),
+        "spaces that are a command": agent(good, spaces={"observation": {"kind": "os.mkdir"}, "action": CANARY}),
+        "an encoder of an older checkpoint that is a command": older(good, "os.mkdir", path=CANARY),
     }
 
 

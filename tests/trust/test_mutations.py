@@ -86,7 +86,7 @@ MUTATIONS = {
         "data/test_index_stream.py",
     ),
     "clip": Mutation(
-        "algorithms/eager_update.py",
+        "algorithms/updates/eager.py",
         "(self.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0)",
         "(self.max_grad_norm / (norm + 1e-6))",
         "algorithms/test_eager_and_compiled_updates.py::test_updates_are_those_of_torch[sgd-1000.0]",

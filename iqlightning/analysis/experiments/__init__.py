@@ -22,5 +22,5 @@ was cut off goes on from its last checkpoint), plays the evaluations, and keeps 
                     )
 
 Options of its own go into ``add_options``, pictures into ``figures``, sections of the report into ``report_sections``.
-The random policy and, on grids, the shortest-path expert are played on every evaluation by themselves.
+The random policy and those that an environment knows, such as an expert, are played on every evaluation by themselves.
 """

@@ -6,13 +6,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
+from iqlightning.analysis.charts import MARKS, PALETTE
 from iqlightning.analysis.experiments.table import Row
 
 __all__ = ["curves"]
-
-_MARKS = "osD^vP*X"
-# told apart by readers who see no red or green, and on grey paper by their marks (Okabe and Ito 2008)
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")
 
 
 def curves(
@@ -57,16 +54,16 @@ def curves(
             # beside each other, where curves meet at 100%
             shift = (index - (len(names) - 1) / 2) * 0.012
             places = [place * 10**shift if log else place + shift * len(labels) for place in places]
-            means = [found.mean for _, found in points]
-            below = [max(0.0, found.mean - (found.mean if found.low is None else found.low)) for _, found in points]
-            above = [max(0.0, (found.mean if found.high is None else found.high) - found.mean) for _, found in points]
+            means = [value.mean for _, value in points]
+            below = [max(0.0, value.mean - (value.mean if value.low is None else value.low)) for _, value in points]
+            above = [max(0.0, (value.mean if value.high is None else value.high) - value.mean) for _, value in points]
             axis.errorbar(
                 places,
                 means,
                 yerr=[below, above],
                 label=name,
-                marker=_MARKS[index % len(_MARKS)],
-                color=_COLOURS[index % len(_COLOURS)],
+                marker=MARKS[index % len(MARKS)],
+                color=PALETTE[index % len(PALETTE)],
                 markersize=5,
                 linewidth=1.5,
                 linestyle="-" if joined else "none",
@@ -92,11 +89,11 @@ def curves(
     if main == "success_rate":
         axes[0].set_ylim(-0.03, 1.04)
         axes[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes[0].set_ylabel("unseen grids solved")
+        axes[0].set_ylabel("success rate")
     else:
         axes[0].set_ylabel("mean return")
     if names:
-        handles, texts = max((axis.get_legend_handles_labels() for axis in axes), key=lambda found: len(found[1]))
+        handles, texts = max((axis.get_legend_handles_labels() for axis in axes), key=lambda pair: len(pair[1]))
         figure.legend(
             handles, texts, loc="outside lower center", ncols=min(2 + len(axes), len(names)), fontsize=8, frameon=False
         )

@@ -64,12 +64,12 @@ class Experiment(ABC):
 
 def experiments(*packages: str) -> dict[str, Experiment]:
     """Name to experiment, found in the files of these packages."""
-    found: dict[str, Experiment] = {}
+    members: dict[str, Experiment] = {}
     for package in map(import_module, packages):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             for _, member in inspect.getmembers(import_module(module.name), inspect.isclass):
                 if member.__module__ != module.name or inspect.isabstract(member):
                     continue
                 if issubclass(member, Experiment):
-                    found[member.name] = member()
-    return dict(sorted(found.items()))
+                    members[member.name] = member()
+    return dict(sorted(members.items()))

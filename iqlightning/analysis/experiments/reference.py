@@ -29,7 +29,7 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
         for evaluation, figures in outcome.figures.items():
             if "env" in figures:
                 asked.setdefault(evaluation, figures)
-    found = []
+    references = []
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
         policies = {"random policy": RandomPolicy(env.spaces.action)} | env.references()
@@ -41,5 +41,5 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
                 played = {evaluation: evaluate(policy, env, episodes, seed)}
                 known = Outcome(key=key, group=group, seed=0, factors={}, run=None, seconds=0.0, figures=played)
                 file.add([known])
-            found.append(known)
-    return found
+            references.append(known)
+    return references

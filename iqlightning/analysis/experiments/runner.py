@@ -81,10 +81,10 @@ def run_trials(
     file = OutcomeFile(folder / "outcomes.jsonl")
     keys = [trial.key(base) for trial in trials]
     shares = Counter(keys)
-    found = {key: outcome for key in shares if (outcome := file.get(key)) is not None}
-    advance(sum(shares[key] for key in found))
+    outcomes = {key: outcome for key in shares if (outcome := file.get(key)) is not None}
+    advance(sum(shares[key] for key in outcomes))
     first = dict(zip(reversed(keys), reversed(trials), strict=True))
-    waiting = [(first[key], key) for key in shares if key not in found]
+    waiting = [(first[key], key) for key in shares if key not in outcomes]
     running: list[_Running] = []
     try:
         while waiting or running:
@@ -94,8 +94,8 @@ def run_trials(
             time.sleep(_POLL)
             for each in [each for each in running if each.process.exitcode is not None]:
                 running.remove(each)
-                found[each.key] = each.outcome()
-                file.add([found[each.key]])
+                outcomes[each.key] = each.outcome()
+                file.add([outcomes[each.key]])
                 advance(shares[each.key])
                 describe("; ".join(other.trial.name for other in running))
     finally:
@@ -105,7 +105,7 @@ def run_trials(
             each.process.join()
     # what a trial is called may have changed since it was run
     return [
-        replace(found[key], group=trial.group, factors=dict(trial.factors))
+        replace(outcomes[key], group=trial.group, factors=dict(trial.factors))
         for trial, key in zip(trials, keys, strict=True)
     ]
 
@@ -125,7 +125,7 @@ class _Running:
         same = _read(self.place / "trial.json") == {"key": key}
         write_atomically(self.place / "trial.json", json.dumps({"key": key}).encode(), what="record of the trial")
         self._statuses.unlink(missing_ok=True)
-        versions = sorted(int(found[1]) for path in self.place.iterdir() if (found := _VERSION.match(path.name)))
+        versions = sorted(int(matched[1]) for path in self.place.iterdir() if (matched := _VERSION.match(path.name)))
         newest = self.place / f"version_{versions[-1]}" if versions and same else None
         commands: list[list[str]] = []
         if newest is not None and (newest / "summary.json").exists():

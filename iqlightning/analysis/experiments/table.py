@@ -40,7 +40,7 @@ class Row:
 
     @property
     def main(self) -> str:
-        """The figure that counts: the success rate on grids, elsewhere the mean return."""
+        """The figure that counts: the success rate where there is one, elsewhere the mean return."""
         return "success_rate" if "success_rate" in self.figures else "mean_return"
 
 
@@ -50,7 +50,7 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
     for outcome in outcomes:
         for evaluation in outcome.figures if outcome.trouble is None else ():
             groups.setdefault((outcome.group, evaluation), []).append(outcome)
-    return [_row(group, evaluation, found) for (group, evaluation), found in groups.items()]
+    return [_row(group, evaluation, members) for (group, evaluation), members in groups.items()]
 
 
 def _row(group: str, evaluation: str, outcomes: Sequence[Outcome]) -> Row:
@@ -65,7 +65,7 @@ def _row(group: str, evaluation: str, outcomes: Sequence[Outcome]) -> Row:
     if refused := next((each["refused"] for each in played if "refused" in each), None):
         return Row(**common, figures={}, each={}, refused=refused)
     flat = [_numbers(figures) for figures in played]
-    # a seed that solves nothing has no distance ratio of solved grids
+    # a seed that solves nothing has no ratio of what it solved
     names = list(dict.fromkeys(name for figures in flat for name in figures))
     each = {name: tuple(figures[name] for figures in flat if name in figures) for name in names}
     episodes = [int(figures.get("episodes", 1)) for figures in flat]
@@ -79,13 +79,13 @@ def _row(group: str, evaluation: str, outcomes: Sequence[Outcome]) -> Row:
 
 def _numbers(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """All numbers, those of ``evaluate --truth`` as ``truth.NAME``."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in figures.items():
         if isinstance(value, Mapping) and name != "env":
-            found |= _numbers(value, f"{prefix}{name}.")
+            numbers |= _numbers(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            found[prefix + name] = float(value)
-    return found
+            numbers[prefix + name] = float(value)
+    return numbers
 
 
 def _errors(
@@ -99,11 +99,11 @@ def _errors(
     return [0.0] * len(values)
 
 
-def _at_least_wilson(found: Estimate, episodes: int) -> Estimate:
-    low, high = wilson_interval(round(found.mean * episodes), episodes)
-    assert found.low is not None
-    assert found.high is not None
-    return found._replace(low=max(0.0, min(low, found.low)), high=min(1.0, max(high, found.high)))
+def _at_least_wilson(value: Estimate, episodes: int) -> Estimate:
+    low, high = wilson_interval(round(value.mean * episodes), episodes)
+    assert value.low is not None
+    assert value.high is not None
+    return value._replace(low=max(0.0, min(low, value.low)), high=min(1.0, max(high, value.high)))
 
 
 _PERCENT: Callable[[float], str] = "{:.1%}".format
@@ -131,8 +131,8 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
     for row in rows:
         cells, seeds = ["no", ""], ["", str(len(row.seeds))]
         if row.refused is None:
-            found = row.figures[main]
-            cells = [show(found.mean), f"{show(found.low or 0.0)} to {show(found.high or 0.0)}"]
+            value = row.figures[main]
+            cells = [show(value.mean), f"{show(value.low or 0.0)} to {show(value.high or 0.0)}"]
             seeds[0] = show(min(row.each[main]))
         more = [f"{row.figures[name].mean:.3f}" if name in row.figures else "" for name in ratios.values()]
         table.add_row(row.group, row.evaluation, *cells, *more, *(seeds if several else ()))

@@ -54,8 +54,8 @@ class Trial:
         """
         texts = [self._text(str(file)) for file in (base, self.config) if file is not None]
         shown: Any = None
-        for found in (*map(_demonstrations, texts), *map(self.settings.get, ("data.path", "data.init_args.path"))):
-            shown = found or shown
+        for path in (*map(_demonstrations, texts), *map(self.settings.get, ("data.path", "data.init_args.path"))):
+            shown = path or shown
         parts = [texts, self.seed, dict(self.settings), {k: list(v) for k, v in self.evaluations.items()}]
         text = json.dumps([*parts, self.checkpoint, None if shown is None else _digest_of(shown)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -77,10 +77,10 @@ def _demonstrations(config: str) -> str | None:
     """The file that ``data.path`` names in the text of a configuration."""
     try:
         data = yaml.safe_load(config)["data"]
-        found = (data.get("init_args") or data)["path"]
+        path = (data.get("init_args") or data)["path"]
     except (yaml.YAMLError, LookupError, TypeError, AttributeError):
         return None  # without data, or wrong, which is for fit to say
-    return found if isinstance(found, str) else None
+    return path if isinstance(path, str) else None
 
 
 def _digest_of(path: str) -> str | None:
@@ -146,8 +146,8 @@ class OutcomeFile:
 
     def get(self, key: str) -> Outcome | None:
         """The outcome of a trial that did not fail."""
-        found = self._kept.get(key)
-        return found if found is not None and found.trouble is None else None
+        outcome = self._kept.get(key)
+        return outcome if outcome is not None and outcome.trouble is None else None
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Keeps these too."""

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from iqlightning.analysis.report.examination import Examination, examine
+from iqlightning.analysis.report.exhibit import Exhibit, exhibit
 from iqlightning.analysis.report.page import Section, page
 from iqlightning.analysis.report.sections import sections
 from iqlightning.analysis.report.sweep import SWEEP_FILE, sweep_section
-from iqlightning.analysis.report.tables import Exhibit, environment_of
 from iqlightning.analysis.runs import find_runs, group_runs
 
 __all__ = ["build_report"]
@@ -23,7 +22,7 @@ def build_report(
     title: str | None = None,
     episodes: int = 1000,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda label: None,
     first: Sequence[Section] = (),
     more: Sequence[Section] = (),
 ) -> str:
@@ -32,8 +31,8 @@ def build_report(
     Args:
         paths: folders of runs, or folders above them.
         title: heading of the page; None names the configurations.
-        episodes: grids that each checkpoint plays for failures and animations.
-        seed: of these grids.
+        episodes: that each checkpoint plays for what its environment shows of it.
+        seed: of these episodes.
         progress: called with what is being looked at.
         first: sections before those that every report has.
         more: sections after those that every report has.
@@ -45,21 +44,31 @@ def build_report(
     """
     runs = find_runs(paths)
     groups = group_runs(runs)
-    exhibits = []
+    exhibits: list[Exhibit] = []
     beside = Counter[str]()  # each environment has charts of its own, so colours have to differ within it alone
     for group in groups:
-        if progress is not None:
-            progress(group.label)
-        place = environment_of(group.runs[0])
-        exhibits.append(Exhibit(group, beside[place] % _COLOURS, examine(group, episodes, seed)))
-        beside[place] += 1
+        progress(group.label)
+        shown = exhibit(group, episodes, seed)
+        exhibits.append(shown._replace(colour=beside[shown.place] % _COLOURS))
+        beside[shown.place] += 1
+    of_worlds: list[Section] = []
+    drawn: list[Exhibit] = []
+    for kind in dict.fromkeys(type(each.env) for each in exhibits if each.env is not None):
+        progress("what their policies do")
+        with_policy = [each for each in exhibits if type(each.env) is kind and each.policy is not None]
+        own = [Section(*each) for each in kind.report_sections(with_policy, episodes, seed)] if with_policy else []
+        of_worlds += own
+        drawn += with_policy if own else []
     names = list(dict.fromkeys(run.name for run in runs))
     heading = title or f"Report: {', '.join(names[:4])}{' and others' if len(names) > 4 else ''}"
-    number = (
-        f"{len(runs)} run{'s' if len(runs) > 1 else ''} of {len(groups)} configuration{'s' if len(groups) > 1 else ''}"
-    )
-    lead = f"{number}."
-    if any(isinstance(exhibit.found, Examination) for exhibit in exhibits):
-        lead += f" Pictures are of each configuration's first seed, {episodes:,} unseen grids, seed {seed}."
+    lead = f"{_counted(len(runs), 'run')} of {_counted(len(groups), 'configuration')}."
+    if drawn:
+        lead += f" Pictures are of each configuration's first seed, {episodes:,} unseen episodes, seed {seed}."
     sweeps = [sweep_section(Path(path)) for path in paths if (Path(path) / SWEEP_FILE).exists()]
-    return page(heading, f"<p>{escape(lead)}</p>", [*first, *sweeps, *sections(exhibits), *more])
+    missing = [each for each in exhibits if each not in drawn]
+    every = [*first, *sweeps, *sections(exhibits, missing), *of_worlds, *more]
+    return page(heading, f"<p>{escape(lead)}</p>", every)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number > 1 else ''}"

@@ -6,7 +6,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from iqlightning.analysis.report.charts import scatter_chart
+from iqlightning.analysis.charts import scatter
+from iqlightning.analysis.report.embed import chart_html
 from iqlightning.analysis.report.page import Section
 from iqlightning.errors import UserError
 
@@ -56,12 +57,15 @@ def _body(sweep: dict[str, Any]) -> str:
         charts = []
         for key, (kind, _) in spaces.items():
             points = [
-                (value if kind == "choice" else float(value), float(each["value"]), f"trial {each['number']}")
+                (value if kind == "choice" else float(value), float(each["value"]))
                 for each in complete
                 if (value := each["params"].get(key)) is not None
             ]
-            chart = scatter_chart(points, f"{monitor} against {key}", x_label=_short(key), log_x=kind == "log")
-            if chart:
+            if points:
+                settings, values = zip(*points, strict=True)
+                chart = chart_html(
+                    scatter(settings, values, _short(key), log_x=kind == "log"), f"{monitor} against {key}"
+                )
                 caption = f"<b>{escape(_short(key))}</b>. {escape(monitor)} of the trials that came to their end."
                 charts.append(f"<figure>{chart}<figcaption>{caption}</figcaption></figure>")
         parts.append(f'<div class="charts">{"".join(charts)}</div>')

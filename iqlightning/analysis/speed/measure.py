@@ -79,9 +79,6 @@ class Result:
         what: what was measured, against what.
         unit: of the values.
         values: one for each repeat.
-        must: the bound that has to hold.
-        aim: the bound to aim for.
-        more_is_better: whether the bounds are lower ones.
         rates: medians that the values were made of, by contender.
     """
 
@@ -89,9 +86,6 @@ class Result:
     what: str
     unit: str
     values: tuple[float, ...]
-    must: float | None = None
-    aim: float | None = None
-    more_is_better: bool = True
     rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -104,24 +98,11 @@ class Result:
         """The lowest and the highest repeat."""
         return min(self.values), max(self.values)
 
-    @property
-    def holds(self) -> bool | None:
-        """Whether the median keeps ``must``; None if nothing is asked of it."""
-        if self.must is None:
-            return None
-        return self.median >= self.must if self.more_is_better else self.median <= self.must
-
     def to_dict(self) -> dict[str, Any]:
         """Primitives for a file."""
         low, high = self.spread
-        return (
-            asdict(self)
-            | {"rates": dict(self.rates), "median": self.median, "low": low, "high": high}
-            | {
-                "values": list(self.values),
-                "holds": self.holds,
-            }
-        )
+        own = {"rates": dict(self.rates), "values": list(self.values)}
+        return asdict(self) | own | {"median": self.median, "low": low, "high": high}
 
 
 def take_turns(
@@ -137,19 +118,19 @@ def take_turns(
     for contender in contenders.values():
         contender()
         progress(1)
-    found: dict[str, list[Timing]] = {name: [] for name in contenders}
+    timings: dict[str, list[Timing]] = {name: [] for name in contenders}
     names = list(contenders)
     for repeat in range(repeats):
         for name in names if repeat % 2 == 0 else reversed(names):
-            found[name].append(contenders[name]())
+            timings[name].append(contenders[name]())
             progress(1)
-    return found
+    return timings
 
 
 def ratios(
-    found: Mapping[str, list[Timing]], ours: str, theirs: str, clock: str
+    timings: Mapping[str, list[Timing]], ours: str, theirs: str, clock: str
 ) -> tuple[tuple[float, ...], dict[str, float]]:
     """The ratio of the two rates for each repeat, and the median rates."""
-    rates = {name: [each.rate(clock) for each in found[name]] for name in (ours, theirs)}
+    rates = {name: [each.rate(clock) for each in timings[name]] for name in (ours, theirs)}
     pairs = zip(rates[ours], rates[theirs], strict=True)
     return tuple(our / their for our, their in pairs), {name: statistics.median(rates[name]) for name in rates}

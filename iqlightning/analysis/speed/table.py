@@ -15,26 +15,16 @@ from iqlightning.analysis.speed.measure import Result
 __all__ = ["as_dict", "as_table"]
 
 
-_UNITS = {"us/update": "us", "transitions/s": "/s"}
-
-
 def as_table(results: Iterable[Result]) -> Table:
-    """One line a result: median, the lowest and highest repeat, what it must be."""
+    """One line a result: median, the lowest and highest repeat."""
     table = Table(title=f"speed, {machine()}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("what", min_width=36)
-    for heading in ("median", "spread", "must (aim)", ""):
+    for heading in ("median", "spread"):
         table.add_column(heading, justify="right", no_wrap=True)
     for result in results:
         low, high = result.spread
-        sign = ">=" if result.more_is_better else "<="
-        verdict = {None: "", True: "ok", False: "missed"}[result.holds]
-        table.add_row(
-            Text(result.what),
-            f"{_number(result.median)} {_UNITS.get(result.unit, result.unit)}",
-            f"{_number(low)}-{_number(high)}" if len(result.values) > 1 else "",
-            "" if result.must is None else f"{sign}{_number(result.must)} ({_number(result.aim or 0)})",
-            verdict,
-        )
+        spread = f"{_number(low)}-{_number(high)}" if len(result.values) > 1 else ""
+        table.add_row(Text(result.what), f"{_number(result.median)} {result.unit}", spread)
     return table
 
 

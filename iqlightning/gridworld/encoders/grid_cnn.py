@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import require_grid
@@ -167,6 +168,7 @@ class GridCNN(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(
         self,

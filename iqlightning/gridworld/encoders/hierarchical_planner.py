@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
 from iqlightning.gridworld.encoders.portable import repeat
 
@@ -49,6 +50,8 @@ class HierarchicalPlanner(PlanningEncoder):
         super().__init__(observation_shape, channels, hidden)
         self.block = block
         self.fine = fine
+        # an exported program cannot have a number of blocks that is one in some calls only
+        self.sides = (max(SIZES[0], block + 1), SIZES[1])
         self.coarse_stem = nn.Conv2d(6, channels, 1)
         self.stem = nn.Conv2d(3, channels, 1)
         self.guide = nn.Conv2d(channels, channels, 1, bias=False)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import neighbours, require_grid
 from iqlightning.gridworld.encoders.portable import player_cell, until_it_stays
@@ -58,8 +59,8 @@ class _PathCosts(torch.autograd.Function):
         cost, source, total = ctx.saved_tensors
         stride, count = ctx.stride, cost.shape[1]
         own = total[:, stride : stride + count]
-        found = (own < _FAR) & ~source
-        through = [found & (total[:, o : o + count] + cost == own) for o in _offsets(stride)]
+        reachable = (own < _FAR) & ~source
+        through = [reachable & (total[:, o : o + count] + cost == own) for o in _offsets(stride)]
         shares = sum(each.to(cost.dtype) for each in through).clamp_(min=1).reciprocal_()  # type: ignore[union-attr]
         weights = [each * shares for each in through]
         given = gradients[0].contiguous()
@@ -70,7 +71,7 @@ class _PathCosts(torch.autograd.Function):
                 handed[:, offset : offset + count].addcmul_(weight, flow)
             handed = handed[:, stride : stride + count]
             if torch.equal(handed, flow):
-                return flow * found, None, None, None
+                return flow * reachable, None, None, None
             flow = handed
 
 
@@ -95,8 +96,8 @@ def path_costs(
     batch, channels, height, width = cost.shape
     line = F.pad(cost, (0, 1, 0, 1), value=_FAR).transpose(0, 1).reshape(channels, -1)
     sources = F.pad(source, (0, 1, 0, 1)).reshape(-1)
-    found: Tensor = _PathCosts.apply(line, sources, width + 1, longest or height * width)  # type: ignore[assignment]
-    return found.view(channels, batch, height + 1, width + 1)[:, :, :height, :width].transpose(0, 1)
+    costs: Tensor = _PathCosts.apply(line, sources, width + 1, longest or height * width)  # type: ignore[assignment]
+    return costs.view(channels, batch, height + 1, width + 1)[:, :, :height, :width].transpose(0, 1)
 
 
 def _portable_path_costs(cost: Tensor, source: Tensor, longest: int | None) -> Tensor:
@@ -140,6 +141,7 @@ class LogPlanner(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None

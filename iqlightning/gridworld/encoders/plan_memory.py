@@ -29,13 +29,13 @@ def grid_keys(planes: Float[Tensor, "batch channels height width"]) -> Int[Tenso
 
 
 def _factors(count: int, device: torch.device) -> Tensor:
-    found = _FACTORS.get((count, device))
-    if found is None:
-        found = hash_keys(Stream.SPLIT, torch.arange(count, device=device)) | 1
+    factors = _FACTORS.get((count, device))
+    if factors is None:
+        factors = hash_keys(Stream.SPLIT, torch.arange(count, device=device)) | 1
         # what is made while a network is traced has no data and must not outlive the trace
-        if type(found) is Tensor:
-            _FACTORS[count, device] = found
-    return found
+        if type(factors) is Tensor:
+            _FACTORS[count, device] = factors
+    return factors
 
 
 class PlanMemory:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import require_grid
 from iqlightning.gridworld.encoders.portable import player_cell
@@ -39,6 +40,7 @@ class PlanningEncoder(Encoder):
     """
 
     shares_work = True  # s and s' lie on one grid
+    sides = SIZES
 
     def __init__(self, observation_shape: tuple[int, ...], channels: int, hidden: int) -> None:
         super().__init__()

@@ -1,21 +1,16 @@
-"""How a grid is drawn with matplotlib: cells, player, and where they are on a sheet; and a sheet as pixels.
-
-Drawn with matplotlib's object interface on an Agg canvas: no global figure state and no display.
-"""
+"""How a grid is drawn with matplotlib: cells, player, and where they are on a sheet."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgba
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from iqlightning.gridworld.game.palette import FLOOR, GOAL, PLAYER, REWARD_SCALE, VALUE_SCALE, VISIT_SCALE, WALL
 
-__all__ = ["REWARD_COLOURS", "VALUE_COLOURS", "VISIT_COLOURS", "Frame", "draw_cells", "draw_player", "pixels"]
+__all__ = ["REWARD_COLOURS", "VALUE_COLOURS", "VISIT_COLOURS", "Frame", "draw_cells", "draw_player"]
 
 VALUE_COLOURS: Colormap = LinearSegmentedColormap.from_list("value", VALUE_SCALE)
 REWARD_COLOURS: Colormap = LinearSegmentedColormap.from_list("reward", REWARD_SCALE)
@@ -71,10 +66,3 @@ def draw_player(axes: Axes, frame: Frame, cell: int, width: int) -> None:
     """A disc in a flat cell of a grid with so many columns."""
     place = frame.centre(*divmod(cell, width))
     axes.add_patch(Circle(place, 0.3 * frame.side, facecolor=PLAYER, edgecolor="white", linewidth=1.0))
-
-
-def pixels(figure: Figure) -> UInt8[np.ndarray, "height width rgb"]:
-    """The figure as an RGB picture."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

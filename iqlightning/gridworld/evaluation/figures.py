@@ -1,7 +1,6 @@
 """The value map panel: one row a grid, from the grid itself to the exact optimal value, as an RGB array."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,19 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from iqlightning.analysis.charts import pixels
 from iqlightning.gridworld.evaluation.drawing import (
     REWARD_COLOURS,
     VALUE_COLOURS,
     Frame,
     draw_cells,
     draw_player,
-    pixels,
 )
 from iqlightning.gridworld.evaluation.value_maps import ValueMaps
 from iqlightning.gridworld.game.palette import CUT_OFF, FAINT, GOAL, INK, PLAYER, WALL
 from iqlightning.gridworld.game.rules import STEPS
 
-__all__ = ["value_map_card", "value_map_panel"]
+__all__ = ["policy_row", "value_map_card", "value_map_panel"]
 
 _DETOUR = PLAYER
 
@@ -56,7 +55,8 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     if side * height > 1.6 * _COLUMN:
         side = 1.6 * _COLUMN / height
     tall, wide = side * height, side * width
-    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, _TOP + batch * tall + (batch - 1) * _GAP + _BOTTOM)
+    top = _TOP if title else _TOP - 0.4
+    size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, top + batch * tall + (batch - 1) * _GAP + _BOTTOM)
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
     # a single pair of axes over the whole sheet, in inches: an axes object for each picture would take thrice as long
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
@@ -67,10 +67,10 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     for place, column in enumerate(columns):
         left = _LEFT + place * (_COLUMN + _GAP)
         middle = left + _COLUMN / 2
-        axes.text(middle, size[1] - _TOP + 0.32, column.heading, size=12, color=INK, ha="center", va="bottom")
-        axes.text(middle, size[1] - _TOP + 0.11, column.note, size=9, color=FAINT, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.32, column.heading, size=12, color=INK, ha="center", va="bottom")
+        axes.text(middle, size[1] - top + 0.11, column.note, size=9, color=FAINT, ha="center", va="bottom")
         for grid in range(batch):
-            frame = Frame(middle - wide / 2, size[1] - _TOP - grid * (tall + _GAP), side)
+            frame = Frame(middle - wide / 2, size[1] - top - grid * (tall + _GAP), side)
             _draw_grid(axes, frame, maps, grid, column)
         if column.bar is not None:
             _draw_bar(axes, left + 0.06 * _COLUMN, 0.88 * _COLUMN, column, _BOTTOM - 0.16)
@@ -102,9 +102,7 @@ def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
     axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=INK, va="center")
-    maps_of_all = ("v", "q", "greedy", "on_shortest_path", "rewards", "greedy_rewards", "optimal_v", "reachable")
-    only = {name: getattr(maps, name)[:1] for name in maps_of_all}
-    first = replace(maps, layouts=maps.layouts.select(slice(0, 1)), **only)
+    first = maps.first(1)
     _, v, policy, reward, best = _columns(first)
     for place, column in enumerate((v, best, policy, reward)):
         left = place % 2 * (_CARD_TILE + _CARD_GAP)
@@ -117,6 +115,32 @@ def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np
             _draw_bar(axes, left + 0.1 * _CARD_TILE, 0.8 * _CARD_TILE, column, below, size=13.0, ticks=3)
         else:
             axes.text(middle, below - 0.2, "red: on no shortest path", size=13, color=_DETOUR, ha="center", va="center")
+    return pixels(figure)
+
+
+def policy_row(maps: ValueMaps, captions: Sequence[str], dpi: int = 80) -> UInt8[np.ndarray, "height width rgb"]:
+    """Draws the greedy policy of some grids side by side, red where a move is on no shortest path.
+
+    Args:
+        maps: B grids.
+        captions: a line above each.
+        dpi: pixels an inch.
+
+    Returns:
+        uint8 (pixel rows, pixel columns, 3).
+    """
+    batch, height, width = maps.v.shape
+    side = _COLUMN / max(height, width)
+    tall, wide = side * height, side * width
+    size = (batch * wide + (batch + 1) * _GAP, tall + 0.65)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
+    axes.set_axis_off()
+    policy = _columns(maps)[2]
+    for grid, caption in enumerate(captions):
+        left = _GAP + grid * (wide + _GAP)
+        axes.text(left + wide / 2, size[1] - 0.3, caption, size=13, color=INK, ha="center", va="center")
+        _draw_grid(axes, Frame(left, size[1] - 0.5, side), maps, grid, policy)
     return pixels(figure)
 
 

@@ -17,13 +17,13 @@ from matplotlib.patches import Circle
 from PIL import Image
 from torch import Tensor
 
+from iqlightning.analysis.charts import pixels
 from iqlightning.gridworld.evaluation.drawing import (
     VALUE_COLOURS,
     VISIT_COLOURS,
     Frame,
     draw_cells,
     draw_player,
-    pixels,
 )
 from iqlightning.gridworld.evaluation.failures import Failure, path_of
 from iqlightning.gridworld.evaluation.results import GridWorldResults

@@ -1,6 +1,7 @@
-"""Pictures of what success depends on, as RGB arrays, drawn without a display."""
+"""Pictures of what success depends on, drawn without a display."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -8,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from iqlightning.gridworld.evaluation.drawing import pixels
+from iqlightning.analysis.charts import INK, MARKS, PALETTE, RULE, pixels, style
 from iqlightning.gridworld.evaluation.success_profile import Profile
-from iqlightning.gridworld.game.palette import FAINT, INK
 
-__all__ = ["success_panel"]
+__all__ = ["QUANTITIES", "Curve", "success_figure", "success_panel"]
 
-_LINE = "#0072b2"
-_LABELS = {
+#: What success is drawn against, as the axis is called.
+QUANTITIES = {
     "shortest": "moves of the shortest path",
     "detour": "moves that the walls cost",
     "walls_between": "walls between start and goal",
@@ -23,10 +23,17 @@ _LABELS = {
 }
 
 
+class Curve(NamedTuple):
+    """Profiles of a policy, and the number of its colour and mark."""
+
+    colour: int
+    profiles: Mapping[str, Profile]
+
+
 def success_panel(
     profiles: Mapping[str, Profile], title: str = "", dpi: int = 100
 ) -> UInt8[np.ndarray, "height width rgb"]:
-    """Success against each quantity, side by side: a point a bin, its 95% interval, and how many episodes it holds.
+    """:func:`success_figure` of one policy.
 
     Args:
         profiles: of :func:`iqlightning.gridworld.evaluation.success_profile.success_profiles`.
@@ -36,32 +43,45 @@ def success_panel(
     Returns:
         uint8 (pixel rows, pixel columns, 3).
     """
-    figure = Figure(figsize=(0.6 + 3.1 * len(profiles), 3.6), dpi=dpi, facecolor="white", layout="constrained")
+    figure = success_figure([Curve(0, profiles)], list(profiles))
+    figure.set_dpi(dpi)
     figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
-    places = figure.subplots(1, len(profiles), squeeze=False, sharey=True)[0]
-    worst = min((float(profile.interval.min()) for profile in profiles.values() if len(profile.lowest)), default=0.0)
-    bottom = max(0.0, worst - 0.06 * (1 - worst) - 0.002)
-    for axes, (name, profile) in zip(places, profiles.items(), strict=True):
-        _draw(axes, profile, bottom)
-        axes.set_xlabel(_LABELS.get(name, name), size=11, color=INK)
-    places[0].set_ylabel("success rate", size=11, color=INK)
-    # the scale follows the worst: at 99.9% a fixed one would show a straight line
-    places[0].set_ylim(bottom, 1 + 0.06 * (1 - bottom))
-    places[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if bottom < 0.9 else 1))
     return pixels(figure)
 
 
-def _draw(axes: Axes, profile: Profile, bottom: float) -> None:
+def success_figure(curves: Sequence[Curve], names: Sequence[str]) -> Figure:
+    """Success against each quantity, side by side: a point a bin and its 95% interval.
+
+    Grey columns show where the first policy's episodes are, the tallest one a third of the picture.
+
+    Args:
+        curves: of some policies.
+        names: quantities that they all have.
+    """
+    figure = Figure(figsize=(0.9 + 3.6 * len(names), 3.2), facecolor="white", layout="constrained")
+    places = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    intervals = [curve.profiles[name].interval for curve in curves for name in names]
+    worst = min((float(each.min()) for each in intervals if len(each)), default=0.0)
+    # the scale follows the worst: at 99.9% a fixed one would show a straight line
+    bottom = max(0.0, worst - 0.06 * (1 - worst) - 0.002)
+    for axes, name in zip(places, names, strict=True):
+        style(axes, QUANTITIES.get(name, name))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        for place, curve in enumerate(curves):
+            _draw(axes, curve.colour, curve.profiles[name], bottom, columns=place == 0)
+    places[0].set_ylabel("success rate", size=11, color=INK)
+    places[0].set_ylim(bottom, 1 + 0.06 * (1 - bottom))
+    places[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    return figure
+
+
+def _draw(axes: Axes, colour: int, profile: Profile, bottom: float, *, columns: bool) -> None:
     x, rate, interval = profile.mean.numpy(), profile.rate.numpy(), profile.interval.numpy()
-    shares = profile.episodes.numpy() / max(1, int(profile.episodes.sum()))
-    # grey columns show where the episodes are, the tallest one a third of the picture
-    floor = (1 - bottom) * shares / max(float(shares.max(initial=0.0)), 1e-9) / 3
-    left, right = profile.lowest.numpy() - 0.45, profile.highest.numpy() + 0.45
-    axes.bar(left, floor, right - left, bottom=bottom, align="edge", color="#e8eaec", zorder=0)
-    axes.fill_between(x, interval[:, 0], interval[:, 1], color=_LINE, alpha=0.18, linewidth=0)
-    axes.plot(x, rate, color=_LINE, marker="o", markersize=4.5, linewidth=1.6, clip_on=False)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.tick_params(labelsize=9, colors=FAINT)
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#c4c8cc")
+    if columns:
+        shares = profile.episodes.numpy() / max(1, int(profile.episodes.sum()))
+        heights = (1 - bottom) * shares / max(float(shares.max(initial=0.0)), 1e-9) / 3
+        left, right = profile.lowest.numpy() - 0.45, profile.highest.numpy() + 0.45
+        axes.bar(left, heights, right - left, bottom=bottom, align="edge", color=RULE, zorder=0)
+    shade = PALETTE[colour]
+    axes.fill_between(x, interval[:, 0], interval[:, 1], color=shade, alpha=0.18, linewidth=0)
+    axes.plot(x, rate, color=shade, marker=MARKS[colour], markersize=4.5, linewidth=1.6, clip_on=False)

@@ -158,7 +158,7 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     q = maps.q.reshape(batch, states, 4).nan_to_num()
     v = maps.v.reshape(batch, states).nan_to_num()
     rewards = maps.rewards.reshape(batch, states, 4).nan_to_num()
-    weights = truth.decided.unsqueeze(2).expand_as(q).to(torch.float64)
+    counted = truth.decided.unsqueeze(2).expand_as(q)
     if visited is None:
         expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
         start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
@@ -167,12 +167,12 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     dynamics = (truth.next_cells, truth.terminal, truth.gamma)
     number = truth.decided.sum(1)
     found = {
-        "reward_pearson": pearson(rewards, truth.rewards, weights),
-        "reward_spearman": spearman(rewards, truth.rewards, weights > 0),
-        "reward_epic": epic_distance(rewards, truth.rewards, *dynamics, weights),
-        "reward_shaping_free": shaping_free_distance(rewards, truth.rewards, *dynamics, weights),
-        "reward_pearson_visited": pearson(rewards, truth.rewards, visited.to(torch.float64)),
-        "q_error": ((q - truth.q).abs() * weights).sum((1, 2)) / (4 * number),
+        "reward_pearson": pearson(rewards, truth.rewards, counted),
+        "reward_spearman": spearman(rewards, truth.rewards, counted),
+        "reward_epic": epic_distance(rewards, truth.rewards, *dynamics, counted),
+        "reward_shaping_free": shaping_free_distance(rewards, truth.rewards, *dynamics, counted),
+        "reward_pearson_visited": pearson(rewards, truth.rewards, visited),
+        "q_error": ((q - truth.q).abs() * counted).sum((1, 2)) / (4 * number),
         "v_error": ((v - truth.v).abs() * truth.decided).sum(1) / number,
         "policy_agreement": policy_agreement(truth, q),
         "regret": regret(truth, greedy),

@@ -1,7 +1,7 @@
 """What a Q-function believes about whole grids: value, greedy move and recovered reward in every cell, as arrays."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -23,7 +23,7 @@ _CHUNK = 4096
 
 @runtime_checkable
 class QFunction(Protocol):
-    """What value maps ask of a policy; :class:`iqlightning.policies.QPolicy` is one."""
+    """What value maps ask of a policy; :class:`iqlightning.policies.AgentPolicy` is one."""
 
     gamma: float
 
@@ -67,6 +67,11 @@ class ValueMaps:
     reachable: Bool[Tensor, "batch height width"]
     gamma: float
     temperature: float
+
+    def first(self, number: int) -> "ValueMaps":
+        """Those of the first grids alone."""
+        kept = {name: value[:number] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, layouts=self.layouts.select(slice(number)), **kept)
 
 
 def temperature_of(policy: QFunction) -> float:

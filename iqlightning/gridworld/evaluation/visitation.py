@@ -33,6 +33,10 @@ class Visitation(NamedTuple):
     greedy_distance: Float[Tensor, " batch"]
     drawn_distance: Float[Tensor, " batch"]
 
+    def first(self, number: int) -> "Visitation":
+        """Those of the first grids alone."""
+        return Visitation(self.layouts.select(slice(number)), *(part[:number] for part in self[1:]))
+
 
 def visitation(maps: ValueMaps, temperature: float | None = None) -> Visitation:
     """Occupancies rho(s) = sum_t gamma^t P(s_t = s) before the goal, scaled to sum to 1, by linear solves.

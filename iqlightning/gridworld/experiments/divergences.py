@@ -129,13 +129,13 @@ class Divergences(Experiment):
 
     def tables(self, rows: Sequence[Row]) -> list[Table]:
         """One for each level."""
-        found = []
+        tables = []
         for level in (*_LEVELS, "static"):
             here = [row for row in rows if row.evaluation == level and row.refused is None]
             columns = _REWARD_COLUMNS if level == "static" else _COLUMNS
             if here:
-                found.append(_table(f"{level}: means over seeds", here, columns))
-        return found
+                tables.append(_table(f"{level}: means over seeds", here, columns))
+        return tables
 
 
 def _table(title: str, rows: Sequence[Row], columns: Mapping[str, tuple[str, str]]) -> Table:

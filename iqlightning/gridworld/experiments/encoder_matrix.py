@@ -8,10 +8,10 @@ from types import MappingProxyType
 from rich.table import Table
 
 from iqlightning.analysis.experiments.experiment import Experiment
-from iqlightning.analysis.experiments.recipes import PLANNING_ENCODERS, RECIPES
 from iqlightning.analysis.experiments.table import Row
 from iqlightning.analysis.experiments.trial import Trial
 from iqlightning.errors import unknown
+from iqlightning.gridworld.experiments.recipes import PLANNING_ENCODERS, RECIPES
 
 __all__ = ["EncoderMatrix"]
 
@@ -78,8 +78,8 @@ class EncoderMatrix(Experiment):
         for objective in objectives:
             table.add_column(objective, justify="right")
         for encoder in dict.fromkeys(encoder for encoder, _ in cells):
-            found = [cells.get((encoder, objective)) for objective in objectives]
-            table.add_row(encoder, *["" if row is None else _worst(row) for row in found])
+            row_of_cells = [cells.get((encoder, objective)) for objective in objectives]
+            table.add_row(encoder, *["" if row is None else _worst(row) for row in row_of_cells])
         return [table]
 
 

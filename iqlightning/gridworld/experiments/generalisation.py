@@ -6,9 +6,9 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from iqlightning.analysis.experiments.experiment import Experiment
-from iqlightning.analysis.experiments.recipes import RECIPES
 from iqlightning.analysis.experiments.trial import Outcome, Trial
 from iqlightning.errors import unknown
+from iqlightning.gridworld.experiments.recipes import RECIPES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

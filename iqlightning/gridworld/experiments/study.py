@@ -51,6 +51,19 @@ _ABLATIONS = {
         },
     ),
 }
+# what the study says, by what the report shows of it
+_SAID = {
+    "How it ended": (
+        "Its released networks, played greedily on fresh grids (10x10, 5 walls, random start), reach the goal on 56% "
+        "(IQ-Learn) and 56% (DQN) with random walls, on 7.9% and 2.4% with random walls and goal; a random policy on "
+        "33%. Its humans had Manhattan ratios of 1.00 to 1.03, its networks about 3."
+    ),
+    "How it learned": "IQ-Learn converges within 200 steps, DQN slowly.",
+    "Value, policy and reward": "The value maps of IQ-Learn look shapeless, and the policy runs into walls.",
+    "Where they go": "Such maps were drawn for its expert and its networks, without a figure of their distance.",
+    "Recovered and true reward": "The rewards of single grids were drawn, without comparing them with the true ones.",
+    "Failures": "Both methods fail at walls once walls and goal are random.",
+}
 
 
 class Study(Experiment):
@@ -110,9 +123,9 @@ class Study(Experiment):
 
         rows = rows_of(outcomes)
         levels = [row for row in rows if row.factors.get("part") == "levels"]
-        found = {}
+        figures = {}
         if levels:
-            found["levels"] = curves(
+            figures["levels"] = curves(
                 {"unseen grids, 10x10, 5 walls": levels},
                 lambda row: row.factors["level"].replace("_", " "),
                 lambda row: f"{_METHODS[row.factors['method']]}, {row.factors['network'].upper()}",
@@ -120,27 +133,27 @@ class Study(Experiment):
             )
         panels = {what: settings for what, settings in _ablated(rows).items() if len(settings) > 1}
         if panels:
-            found["ablation"] = curves(
+            figures["ablation"] = curves(
                 {what: [_named(label, row) for label, row in each.items()] for what, each in panels.items()},
                 lambda row: row.factors["value"],
                 lambda row: "IQ-Learn, MLP, random walls",
                 x_label="the study's own setting first",
                 joined=False,
             )
-        return found
+        return figures
 
     def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """IQ-Learn and DQN on the levels; the tables of the report have a row for cloning already."""
         return [each for each in outcomes if each.factors.get("part") == "levels" and each.factors["method"] != "bc"]
 
     def report_sections(self, outcomes: Sequence[Outcome]) -> "Sequence[Section]":
-        """Goals in other places, and the ablation."""
+        """Goals in other places, the ablation, and what the study says of what the other sections show."""
         from pathlib import Path
 
         from iqlightning.analysis.experiments.table import rows_of
-        from iqlightning.analysis.report.goals import goals_section
         from iqlightning.analysis.report.page import Section
         from iqlightning.checkpoints import load_policy
+        from iqlightning.gridworld.report.goals import goals_section
 
         asked = [each for each in self.reported(outcomes) if each.factors["level"] != "random_walls" and each.run]
         first = {each.group: each for each in reversed(asked)}
@@ -152,18 +165,23 @@ class Study(Experiment):
             )
             if file is not None:
                 shown.append((group, load_policy(file)))
-        return [goals_section(shown), Section("ablation", "Training choices", _ablation(rows_of(outcomes)))]
+        said = "".join(f"<tr><td>{escape(topic)}</td><td>{escape(text)}</td></tr>" for topic, text in _SAID.items())
+        return [
+            goals_section(shown),
+            Section("ablation", "Training choices", _ablation(rows_of(outcomes))),
+            Section("study", "What the study says", f'<div class="scroll"><table>{said}</table></div>'),
+        ]
 
 
 def _ablated(rows: "Sequence[Row]") -> "dict[str, dict[str, Row]]":
     """What is varied, to setting, to its row; the study's own setting comes first."""
     own = next((row for row in rows if row.group == _OWN), None)
-    found: dict[str, dict[str, Row]] = {}
+    choices: dict[str, dict[str, Row]] = {}
     for what, (_, label, _) in _ABLATIONS.items():
         others = {row.factors["value"]: row for row in rows if row.factors.get("what") == what}
         if own is not None and others:
-            found[what] = {label: own, **others}
-    return found
+            choices[what] = {label: own, **others}
+    return choices
 
 
 def _named(label: str, row: "Row") -> "Row":

@@ -60,13 +60,13 @@ def count(rows: Int[Tensor, "batch height"]) -> Int[Tensor, "batch height"]:
     bits = torch.iinfo(rows.dtype).bits
     pairs, nibbles, octets = (_repeated(pattern, bits) for pattern in (0x55, 0x33, 0x0F))
     # the masks also clear the copies of the sign bit
-    found = rows - (rows >> 1).bitwise_and_(pairs)
-    found = (found & nibbles).add_((found >> 2).bitwise_and_(nibbles))
-    found.add_(found >> 4).bitwise_and_(octets)
+    counts = rows - (rows >> 1).bitwise_and_(pairs)
+    counts = (counts & nibbles).add_((counts >> 2).bitwise_and_(nibbles))
+    counts.add_(counts >> 4).bitwise_and_(octets)
     for shift in (8, 16, 32):
         if shift < bits:
-            found.add_(found >> shift)
-    return found.bitwise_and_(0x7F).to(torch.int16)
+            counts.add_(counts >> shift)
+    return counts.bitwise_and_(0x7F).to(torch.int16)
 
 
 def _repeated(pattern: int, bits: int) -> int:

@@ -176,10 +176,10 @@ def _draw_until_accepted(
                 ahead = max(_SHARES // len(shares), min(max(batch, 64) // max(len(part), 1), 32))
                 tries = attempts[part].unsqueeze(1) + torch.arange(ahead, device=device)
                 base = hash_keys(Stream.LAYOUT, seeds[part].unsqueeze(1), episodes[part].unsqueeze(1), tries)
-                found, first = _in_shares(config, base, keep_way, shares).max(1)
-                attempts[part] += torch.where(found, first + 1, ahead)
-                rest.append(part[~found])
-                part, base = part[found], base.gather(1, first.unsqueeze(1)).squeeze(1)[found]
+                in_share, first = _in_shares(config, base, keep_way, shares).max(1)
+                attempts[part] += torch.where(in_share, first + 1, ahead)
+                rest.append(part[~in_share])
+                part, base = part[in_share], base.gather(1, first.unsqueeze(1)).squeeze(1)[in_share]
             else:
                 base = hash_keys(Stream.LAYOUT, seeds[part], episodes[part], attempts[part])
                 attempts[part] += 1

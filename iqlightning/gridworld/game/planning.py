@@ -69,16 +69,16 @@ def shortest_moves(
     free = ~bitboards.pack(walls)
     free &= bitboards.full(1, height, width, walls.device)
     reached = bitboards.single(goal.unsqueeze(1), height, width) & free
-    found = bitboards.has_cell(reached, start, width)
+    arrived = bitboards.has_cell(reached, start, width)
     moves = torch.zeros_like(start)
     while True:
         before = reached
         for _ in range(bitboards.LOOK_EVERY):
-            moves += ~found
+            moves += ~arrived
             reached = bitboards.spread(reached).bitwise_and_(free)
-            found = bitboards.has_cell(reached, start, width)
-        if bool(found.all()) or torch.equal(before, reached):
-            return moves.masked_fill_(~found, UNREACHABLE)
+            arrived = bitboards.has_cell(reached, start, width)
+        if bool(arrived.all()) or torch.equal(before, reached):
+            return moves.masked_fill_(~arrived, UNREACHABLE)
 
 
 def manhattan_distance(start: Int[Tensor, "..."], goal: Int[Tensor, "..."], width: int) -> Int[Tensor, "..."]:

@@ -214,10 +214,10 @@ class Recording:
 def _stamp(path: Path) -> tuple[int, ...] | None:
     """What tells one state of a file from another; None if there is nothing."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _environment(metadata: dict[str, Any]) -> GridWorldConfig | None:

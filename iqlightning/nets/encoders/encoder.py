@@ -25,6 +25,9 @@ class Encoder(RecordedModule):
     shares_work: bool = False
     """Whether a pass over many observations costs less than passes over parts of them, gradients included."""
 
+    sides: tuple[int, int] | None = None
+    """Smallest and largest height and width of what it reads; None where it reads the size that it was built for."""
+
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to (B, *feature_shape)."""

@@ -79,14 +79,14 @@ def table(*values: float) -> torch.Tensor:
 
 
 def test_correlations_by_hand():
-    assert pearson(table(1, 2, 3, 4), table(2, 1, 4, 3), torch.ones(1, 1, 4).double()).item() == pytest.approx(0.6)
     counted = torch.ones(1, 1, 4, dtype=torch.bool)
+    assert pearson(table(1, 2, 3, 4), table(2, 1, 4, 3), counted).item() == pytest.approx(0.6)
     # ranks 1, 2.5, 2.5, 4
     assert spearman(table(0, 5, 5, 9), table(1, 2, 3, 4), counted).item() == pytest.approx(4.5 / math.sqrt(22.5))
-    # what has no weight does not count
-    assert pearson(table(1, 2, 99), table(5, 7, -9), table(1, 1, 0)).item() == pytest.approx(1.0)
+    # what is not counted does not matter
+    assert pearson(table(1, 2, 99), table(5, 7, -9), table(1, 1, 0) > 0).item() == pytest.approx(1.0)
     assert spearman(table(1, 2, 99), table(5, 7, -9), table(1, 1, 0) > 0).item() == pytest.approx(1.0)
-    assert pearson(table(1, 1, 1), table(1, 2, 3), table(1, 1, 1)).isnan().item()
+    assert pearson(table(1, 1, 1), table(1, 2, 3), counted[..., :3]).isnan().item()
 
 
 def test_the_canonical_reward_of_the_corridor_by_hand():
@@ -101,8 +101,8 @@ def test_the_canonical_reward_of_the_corridor_by_hand():
 @pytest.mark.parametrize("distance", [epic_distance, shaping_free_distance])
 def test_a_scale_makes_no_distance_and_the_opposite_reward_is_as_far_as_can_be(distance):
     truth = ground_truth(grids(), 0.9, 0.0)
-    weights = truth.decided.unsqueeze(2).expand_as(truth.rewards).double()
-    dynamics = (truth.next_cells, truth.terminal, truth.gamma, weights)
+    counted = truth.decided.unsqueeze(2).expand_as(truth.rewards)
+    dynamics = (truth.next_cells, truth.terminal, truth.gamma, counted)
     same, opposite = torch.zeros(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64)
     torch.testing.assert_close(distance(3 * truth.rewards, truth.rewards, *dynamics), same, atol=1e-7, rtol=0)
     torch.testing.assert_close(distance(-truth.rewards, truth.rewards, *dynamics), opposite)
@@ -113,11 +113,11 @@ def test_a_scale_makes_no_distance_and_the_opposite_reward_is_as_far_as_can_be(d
 
 def test_shaping_makes_no_shaping_free_distance():
     truth = ground_truth(grids(), 0.9, 0.0)
-    weights = truth.decided.unsqueeze(2).expand_as(truth.rewards).double()
+    counted = truth.decided.unsqueeze(2).expand_as(truth.rewards)
     potential = torch.randn(truth.v.shape, dtype=torch.float64)
     ahead = potential.gather(1, truth.next_cells.flatten(1)).view(truth.rewards.shape).masked_fill(truth.terminal, 0.0)
     shaped = truth.rewards + 0.9 * ahead - potential.unsqueeze(2)
-    dynamics = (truth.next_cells, truth.terminal, truth.gamma, weights)
+    dynamics = (truth.next_cells, truth.terminal, truth.gamma, counted)
     assert shaping_free_distance(shaped, truth.rewards, *dynamics).max() < 1e-7
     assert epic_distance(shaped, truth.rewards, *dynamics).min() > 0.01
 

@@ -7,10 +7,10 @@ import torch
 from iqlightning.analysis.experiments.curves import curves
 from iqlightning.analysis.experiments.table import rows_of
 from iqlightning.analysis.experiments.trial import Outcome
-from iqlightning.analysis.report.goals import with_goals
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.experiments.study import Study, verdict
 from iqlightning.gridworld.game.planning import shortest_paths
+from iqlightning.gridworld.report.goals import with_goals
 
 
 def outcome(group: str, seed: int, rate: float, factors: dict, episodes: int = 1000) -> Outcome:
@@ -58,9 +58,10 @@ def test_the_reported_sections_name_the_study_and_what_is_seen():
     other = {"part": "ablation", "what": "batch size", "value": "8"}
     outcomes = [outcome("iq_mlp_random_walls", seed, 0.5, own) for seed in range(3)]
     outcomes += [outcome("batch_size_8", seed, 0.9, other) for seed in range(3)]
-    *_, choices = Study().report_sections(outcomes)
+    *_, choices, quoted = Study().report_sections(outcomes)
     assert "its own is 32" in choices.body
     assert "8 is better than 32 (90.0% against 50.0%)" in choices.body
+    assert "IQ-Learn converges within 200 steps" in quoted.body
     assert set(Study().figures(outcomes)) == {"levels", "ablation"}
 
 

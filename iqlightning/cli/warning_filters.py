@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-__all__ = ["be_quiet"]
+__all__ = ["filter_warnings"]
 
 # each is about a choice that this package makes on purpose, or about Lightning's own use of other libraries
 _KNOWN = (
@@ -22,6 +22,8 @@ _KNOWN = (
     r".*You are using a CUDA device .* that has Tensor Cores.*",
     r".*Starting from v1\.9\.0, `tensorboardX` has been removed.*",
     r".*JsonargparseDeprecationWarning.*",
+    # the weights after the update are what a checkpoint is to hold
+    r"Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
 )
 
@@ -47,7 +49,7 @@ _CHATTER = (
 )
 
 
-def be_quiet() -> None:
+def filter_warnings() -> None:
     """Call before Lightning is imported: some of it warns while it is."""
     for message in _KNOWN:
         warnings.filterwarnings("ignore", message=message)

@@ -1,4 +1,4 @@
-"""Scalars of the updates since the last log: their means are what is logged next, a resume in between or not."""
+"""Scalars of the updates since the last log: their means are logged next, whether or not a run was resumed between."""
 
 import math
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["SinceLog"]
+__all__ = ["MetricsBuffer"]
 
 # Updates whose scalars wait to be stacked: many at once cost little more than one, but what waits must not grow
 # without limit.
 _AT_ONCE = 256
 
 
-class SinceLog:
+class MetricsBuffer:
     """One row of scalars for each update since the last log, on the device.
 
     Rows are kept, not sums: the mean of the same rows is the same to the last bit wherever a run was interrupted, and

@@ -3,41 +3,41 @@
 import pytest
 import torch
 
-from iqlightning.algorithms.since_log import SinceLog
+from iqlightning.algorithms.metrics_buffer import MetricsBuffer
 
 NAMES = ["loss", "grad_norm"]
 
 
-def added(count: int, seed: int = 0) -> tuple[SinceLog, torch.Tensor]:
+def added(count: int, seed: int = 0) -> tuple[MetricsBuffer, torch.Tensor]:
     numbers = torch.randn(100, 2, generator=torch.Generator().manual_seed(seed))[:count]
-    since = SinceLog()
+    buffer = MetricsBuffer()
     for row in numbers:
-        since.add(NAMES, tuple(row.unbind()))
-    return since, numbers
+        buffer.add(NAMES, tuple(row.unbind()))
+    return buffer, numbers
 
 
 @pytest.mark.parametrize("count", [1, 5, 256, 257, 600])
 @pytest.mark.parametrize("looked_at", [(), (1,), (3, 300)])
 def test_rows_do_not_depend_on_when_they_are_looked_at(count, looked_at):
     numbers = torch.randn(count, 2)
-    since = SinceLog()
+    buffer = MetricsBuffer()
     for update, row in enumerate(numbers):
-        since.add(NAMES, tuple(row.unbind()))
+        buffer.add(NAMES, tuple(row.unbind()))
         if update in looked_at:
-            assert since.first_not_finite() is None
-    rows = since.rows()
+            assert buffer.first_not_finite() is None
+    rows = buffer.rows()
     assert rows is not None
     assert torch.equal(rows, numbers)
-    since.clear()
-    assert since.rows() is None
-    assert since.first_not_finite() is None
+    buffer.clear()
+    assert buffer.rows() is None
+    assert buffer.first_not_finite() is None
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 20])
 def test_a_restored_mean_is_the_same_to_the_last_bit(cut):
     whole, numbers = added(20)
     begun, _ = added(cut)
-    resumed = SinceLog()
+    resumed = MetricsBuffer()
     resumed.load_state_dict(begun.state_dict(), 0, 1)
     for row in numbers[cut:]:
         resumed.add(NAMES, tuple(row.unbind()))
@@ -55,7 +55,7 @@ def test_each_process_gets_its_own_rows_back_and_another_number_of_them_the_mean
     assert state["rows"].shape == (2, 4, 2)
     for world_size, expected in ((2, parts), (1, [(parts[0] + parts[1]) / 2]), (4, [(parts[0] + parts[1]) / 2] * 4)):
         for rank in range(world_size):
-            restored = SinceLog()
+            restored = MetricsBuffer()
             restored.load_state_dict(state, rank, world_size)
             rows = restored.rows()
             assert rows is not None
@@ -63,16 +63,16 @@ def test_each_process_gets_its_own_rows_back_and_another_number_of_them_the_mean
 
 
 def test_another_precision_goes_on_and_other_terms_begin_anew():
-    since, numbers = added(3)
-    resumed = SinceLog()
-    resumed.load_state_dict(since.state_dict(), 0, 1)
+    buffer, numbers = added(3)
+    resumed = MetricsBuffer()
+    resumed.load_state_dict(buffer.state_dict(), 0, 1)
     resumed.add(NAMES, tuple(torch.ones(2, dtype=torch.float64)))
     rows = resumed.rows()
     assert rows is not None
     assert rows.dtype == torch.float64
     assert torch.equal(rows[:3], numbers.double())
-    resumed = SinceLog()
-    resumed.load_state_dict(since.state_dict(), 0, 1)
+    resumed = MetricsBuffer()
+    resumed.load_state_dict(buffer.state_dict(), 0, 1)
     resumed.add(["loss", "penalty", "grad_norm"], tuple(torch.ones(3)))
     rows = resumed.rows()
     assert rows is not None
@@ -80,7 +80,7 @@ def test_another_precision_goes_on_and_other_terms_begin_anew():
 
 
 def test_the_first_update_that_was_not_finite_is_named():
-    since, _ = added(3)
-    since.add(NAMES, (torch.tensor(1.0), torch.tensor(float("inf"))))
-    since.add(NAMES, (torch.tensor(float("nan")), torch.tensor(2.0)))
-    assert since.first_not_finite() == (1, {"grad_norm": float("inf")})
+    buffer, _ = added(3)
+    buffer.add(NAMES, (torch.tensor(1.0), torch.tensor(float("inf"))))
+    buffer.add(NAMES, (torch.tensor(float("nan")), torch.tensor(2.0)))
+    assert buffer.first_not_finite() == (1, {"grad_norm": float("inf")})

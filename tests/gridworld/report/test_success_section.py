@@ -1,47 +1,55 @@
 import re
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from gymnasium.spaces import Discrete
+from matplotlib.ticker import PercentFormatter
 
-from iqlightning.analysis.report.charts import profile_chart
-from iqlightning.analysis.report.profiles import success_section
-from iqlightning.analysis.report.tables import Exhibit
-from iqlightning.analysis.runs import Group, Run
+from iqlightning.analysis.report.embed import chart_html
+from iqlightning.analysis.report.exhibit import Exhibit
+from iqlightning.analysis.runs import Group
 from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
-from iqlightning.gridworld.evaluation.success_profile import binned
+from iqlightning.gridworld.evaluation.success_figures import Curve, success_figure
+from iqlightning.gridworld.evaluation.success_profile import binned, success_profiles
+from iqlightning.gridworld.report.sections import success_section
 
 VALUES = torch.tensor([1, 1, 2, 2, 5, 6])
 PROFILE = binned(VALUES, torch.tensor([True, True, True, False, False, False]), bins=3)
 
 
 def played(label, colour, config, success=None):
-    """A run of which as much is known as the section reads, and its episodes."""
+    """A run of which as much is known as the section reads, and the profiles of its episodes."""
     results = evaluate_gridworld(RandomPolicy(Discrete(4)), config, 60, seed=0)
     if success is not None:
         results = replace(results, success=torch.full_like(results.success, success))
-    settings = {f"data.env.{name}": value for name, value in config.to_dict().items()}
-    return Exhibit(Group(label, [Run(Path(label), settings, {}, None, None)]), colour, "no checkpoint"), results
+    return Exhibit(Group(label, []), colour, config), success_profiles(results)
 
 
-def test_points_stand_at_their_rates_and_say_what_they_are():
-    chart = profile_chart([("a <b>", 2, PROFILE)], "success", x_label="moves")
-    heights = [float(y) for y in re.findall(r'<circle [^>]*cy="([0-9.]+)"', chart)]
-    assert len(heights) == 3
-    top, middle, bottom = heights
-    assert top < middle < bottom
-    assert abs((top + bottom) / 2 - middle) < 0.11  # 100, 50 and 0%
-    assert "a &lt;b&gt;: 50.0% of 2 grids at 2</title>" in chart
-    assert "5 to 6: 2 grids</title>" in chart
+def test_points_stand_at_their_rates_and_columns_where_the_episodes_are():
+    figure = success_figure([Curve(2, {"shortest": PROFILE})], ["shortest"])
+    (axes,) = figure.axes
+    (line,) = axes.lines
+    assert line.get_ydata() == pytest.approx([1.0, 0.5, 0.0])
+    bars: Any = axes.patches
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [
+        pytest.approx((0.55, 1.45)),
+        pytest.approx((1.55, 2.45)),
+        pytest.approx((4.55, 6.45)),
+    ]
+    assert axes.get_xlabel() == "moves of the shortest path"
 
 
 def test_the_scale_follows_the_worst():
     nearly = binned(torch.arange(4).repeat(2500), torch.ones(10_000, dtype=torch.bool), bins=4)
-    marks = re.findall(r">([0-9.]+)%<", profile_chart([("a", 0, nearly)], "success", x_label="moves"))
-    assert min(map(float, marks)) > 99
+    figure = success_figure([Curve(0, {"shortest": nearly})], ["shortest"])
+    (axes,) = figure.axes
+    assert axes.get_ylim()[0] > 0.99
+    assert isinstance(axes.yaxis.get_major_formatter(), PercentFormatter)
+    marks = re.findall(r">([0-9.]+)%<", chart_html(figure, "success"))
     assert len(marks) >= 3
     assert len(set(marks)) == len(marks)
 
@@ -62,4 +70,3 @@ def test_runs_of_an_environment_share_figures():
 
 def test_nothing_is_said_of_runs_without_grids():
     assert success_section([]) == ""
-    assert profile_chart([], "success", x_label="moves") == ""

@@ -1,4 +1,4 @@
-"""One gradient update, operation by operation."""
+"""One gradient step, operation by operation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iqlightning.algorithms.flat_adam import FlatAdam
-from iqlightning.algorithms.flat_weights import FlatWeights
+from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.updates.flat_weights import FlatWeights
 
 __all__ = ["EagerUpdate", "Updated"]
 
@@ -33,14 +33,14 @@ class EagerUpdate:
         objective: of a batch; gives loss, terms and diagnostics.
         backward: computes gradients of a loss.
         optimizer: steps.
-        parameters: those of the network.
+        parameters: that it steps.
         flat: the same as one vector, or None where the optimizer tells them apart.
         max_grad_norm: gradients are scaled down to it; None for no clipping.
     """
 
     def __init__(
         self,
-        objective: Callable[[Any], Any],
+        objective: Callable[[Any], Objective],
         backward: Callable[[Tensor], None],
         optimizer: torch.optim.Optimizer,
         parameters: list[nn.Parameter],
@@ -49,17 +49,11 @@ class EagerUpdate:
     ) -> None:
         self.objective, self.backward, self.optimizer = objective, backward, optimizer
         self.parameters, self.flat, self.max_grad_norm = parameters, flat, max_grad_norm
-        self.adam: FlatAdam | None = None
-        if flat is not None and flat.small and FlatAdam.fits(optimizer):  # else one fused pass beats several
-            self.adam = FlatAdam(optimizer, flat)
-        self.step: Callable[[], Any] = optimizer.step if self.adam is None else self.adam.step
 
     def begin(self) -> None:
         """Called before the first of several updates in a row."""
         if self.flat is not None:
             self.flat.attach()
-        if self.adam is not None:
-            self.adam.begin()
 
     def __call__(self, batch: Any, diagnose: bool) -> Updated:
         """Updates the weights; ``diagnose`` says whether diagnostics are going to be asked for."""
@@ -70,7 +64,7 @@ class EagerUpdate:
             self.optimizer.zero_grad()
         self.backward(objective.loss)
         grad_norm = self._clip()
-        self.step()
+        self.optimizer.step()
         scalars = (objective.loss.detach(), *(term.detach() for term in objective.terms.values()), grad_norm)
         return Updated(["loss", *objective.terms, "grad_norm"], scalars, objective.diagnostics)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iqlightning.analysis.speed.measure import Timing, timed
+from iqlightning.trajectories import Trajectories
 
 __all__ = ["PlainData", "compiled_loop", "eager_loop", "perceptron"]
 
@@ -23,6 +24,19 @@ class PlainData(NamedTuple):
     terminated: Tensor
     starts: Tensor
     together: int = 1
+
+    @staticmethod
+    def of(trajectories: Trajectories, together: int = 1) -> "PlainData":
+        """All transitions, observations as the network reads them."""
+        all_of_them = trajectories.transitions()
+        return PlainData(
+            all_of_them.obs.float(),
+            all_of_them.actions,
+            all_of_them.next_obs.float(),
+            all_of_them.terminated,
+            trajectories.starts,
+            together,
+        )
 
     def draw(self, batch_size: int) -> Tensor:
         """Indices of a batch."""

@@ -5,20 +5,21 @@ from html import escape
 
 import torch
 
-from iqlightning.analysis.report import pictures
+from iqlightning.analysis.report.embed import picture_html
 from iqlightning.analysis.report.page import Section
 from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.figures import policy_row
 from iqlightning.gridworld.evaluation.value_maps import value_maps
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.planning import shortest_paths
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 __all__ = ["goals_section"]
 
 _PLACES = ((0.15, 0.15), (0.15, 0.85), (0.5, 0.5), (0.85, 0.15), (0.85, 0.85))
 
 
-def goals_section(policies: Sequence[tuple[str, QPolicy]], seed: int = 0) -> Section:
+def goals_section(policies: Sequence[tuple[str, AgentPolicy]], seed: int = 0) -> Section:
     """Greedy moves from all cells, red where no shortest path goes that way.
 
     Args:
@@ -36,18 +37,12 @@ def goals_section(policies: Sequence[tuple[str, QPolicy]], seed: int = 0) -> Sec
             continue
         layouts = with_goals(env, seed)
         maps = value_maps(policy, layouts)
-        tiles = []
-        for grid in range(len(layouts.goal)):
-            shown = maps.reachable[grid]
-            right = float(maps.on_shortest_path[grid][shown].double().mean())
-            arrows = pictures.arrows(maps.greedy[grid], maps.on_shortest_path[grid], shown)
-            picture = pictures.tile(
-                layouts.walls[grid], int(layouts.goal[grid]), "", arrows, label=f"{right:.0%} right"
-            )
-            tiles.append(f"<figure>{picture}<figcaption>{right:.0%} of moves right</figcaption></figure>")
+        per_grid = zip(maps.on_shortest_path, maps.reachable, strict=True)
+        captions = [f"{float(good[grid].double().mean()):.0%} of moves right" for good, grid in per_grid]
         share = float(maps.on_shortest_path[maps.reachable].double().mean())
         seen.append(f"{escape(label)} {share:.0%}")
-        parts.append(f'<h3>{escape(label)}</h3><div class="tiles">{"".join(tiles)}</div>')
+        picture = picture_html(policy_row(maps, captions), f"greedy moves with the goal elsewhere, {label}")
+        parts.append(f"<h3>{escape(label)}</h3>{picture}")
     if not seen:
         return Section("goals", "Other goals", "")
     study = "both methods fail at walls once walls and goal are random; its policy maps move the goal to show it."

@@ -1,0 +1,60 @@
+"""Figures and pictures as HTML that asks for nothing from outside."""
+
+import base64
+import io
+import re
+from hashlib import sha256
+from html import escape
+
+import matplotlib
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+from PIL import Image
+
+from iqlightning.analysis.charts import FAINT, INK, PALETTE, RULE
+
+__all__ = ["chart_html", "picture_html"]
+
+# colours that the page's style sheet gives another value in the dark
+_THEMED = {INK: "ink", FAINT: "faint", RULE: "rule"} | {colour: f"s{n}" for n, colour in enumerate(PALETTE)}
+
+
+def chart_html(figure: Figure, title: str) -> str:
+    """The figure as SVG within the page, in the page's colours and font; the same figure is always the same text.
+
+    Args:
+        figure: drawn with :mod:`iqlightning.analysis.charts`; nothing may need to be clipped to its axes.
+        title: read out by screen readers.
+    """
+    for artist in figure.findobj():
+        artist.set_clip_on(False)
+    written = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(written, format="svg", transparent=True)
+    text = written.getvalue()
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box is not None
+    # without the prologue, with its addresses, and the style sheet, which would apply to the whole page
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    # what is referred to needs a name of its own among all charts of the page
+    own = f"c{sha256(f'{title}{body}'.encode()).hexdigest()[:8]}"
+    body = re.sub(r'(id="|"#)(m[0-9a-f]+)"', rf'\g<1>{own}\2"', body)
+    body = re.sub("|".join(_THEMED), lambda colour: f"var(--{_THEMED[colour[0]]})", body)
+    body = re.sub(r">\s+<", "><", body)
+    return f'<svg class="chart" role="img" aria-label="{escape(title)}" {box[0]}>{body.strip()}'
+
+
+def picture_html(picture: UInt8[np.ndarray, "height width rgb"], label: str, kind: str = "") -> str:
+    """An RGB array as an image; ``label`` is read out by screen readers, ``kind`` is a class of the style sheet."""
+    written = io.BytesIO()
+    Image.fromarray(picture).save(written, "PNG", optimize=True)
+    return image_html(written.getvalue(), "png", label, kind)
+
+
+def image_html(content: bytes, form: str, label: str, kind: str = "") -> str:
+    """An encoded image."""
+    uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
+    return f'<img class="picture {kind}" alt="{escape(label)}" src="{uri}">'

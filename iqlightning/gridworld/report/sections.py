@@ -1,0 +1,279 @@
+"""The report's sections about GridWorld: each a picture, and a sentence on what is seen in it."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from matplotlib.figure import Figure
+
+from iqlightning.analysis.charts import INK, PALETTE, chart
+from iqlightning.analysis.report.embed import chart_html, image_html, picture_html
+from iqlightning.analysis.report.exhibit import Exhibit
+from iqlightning.analysis.report.sections import by, colour_key
+from iqlightning.analysis.report.tables import dot
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, q_along
+from iqlightning.gridworld.evaluation.figures import value_map_panel
+from iqlightning.gridworld.evaluation.policy_figures import episode_animation, failure_panel, visitation_panel
+from iqlightning.gridworld.evaluation.success_figures import QUANTITIES, Curve, success_figure
+from iqlightning.gridworld.evaluation.success_profile import Profile, success_profiles
+from iqlightning.gridworld.report.examination import Examination, examine
+
+__all__ = ["sections", "success_section"]
+
+_PICTURED = 2  # probe grids drawn for each policy
+_WALKS = 6
+
+_TRUTH = {
+    "policy_agreement": ("greedy moves on a shortest path", "{:.1%}"),
+    "regret": ("regret of the greedy policy (true discounted return)", "{:.3g}"),
+    "reward_pearson": ("reward, Pearson", "{:.2f}"),
+    "reward_spearman": ("reward, Spearman", "{:.2f}"),
+    "reward_epic": ("reward, EPIC distance", "{:.2f}"),
+    "reward_shaping_free": ("reward, distance free of shaping", "{:.2f}"),
+    "occupancy_divergence": ("occupancy, distance from the soft optimum", "{:.2f}"),
+}
+
+Grids = Sequence[tuple[Exhibit, Examination]]
+
+
+def sections(exhibits: Sequence[Exhibit], episodes: int, seed: int) -> list[tuple[str, str, str]]:
+    """Anchor, heading and HTML of each.
+
+    Args:
+        exhibits: with policies of GridWorld.
+        episodes: unseen grids that each policy plays.
+        seed: of the grids.
+    """
+    grids = []
+    for each in exhibits:
+        assert each.policy is not None
+        assert isinstance(each.env, GridWorldConfig)
+        grids.append((each, examine(each.policy, each.env, episodes, seed)))
+    return [
+        ("maps", "Value, policy and reward", _maps(grids)),
+        ("visits", "Where they go", _visits(grids)),
+        ("rewards", "Recovered and true reward", _rewards(grids)),
+        (
+            "success",
+            "What success depends on",
+            success_section([(each, success_profiles(seen.results)) for each, seen in grids]),
+        ),
+        ("failures", "Failures", _failures(grids)),
+        ("walks", "Sample grids", _walks(grids)),
+    ]
+
+
+def _heading(exhibit: Exhibit) -> str:
+    return f"<h3>{dot(exhibit.colour)}{escape(exhibit.group.label)}</h3>"
+
+
+def _maps(grids: Grids) -> str:
+    correlations = ", ".join(f"{seen.value_correlation:.2f} ({escape(each.group.label)})" for each, seen in grids)
+    parts = [
+        "<p>Unseen grids, the same for all runs of a level. Arrows are red where no shortest path goes that way. "
+        "V and the recovered reward have each run's own scale; the last column is the exact soft optimum of the true "
+        f"reward at the run's discount and temperature.</p><p>Here V correlates with the exact V* by {correlations}."
+        "</p>"
+    ]
+    for each, seen in grids:
+        picture = value_map_panel(seen.maps.first(_PICTURED), dpi=90)
+        parts.append(_heading(each) + picture_html(picture, f"maps of V, policy and reward, {each.group.label}"))
+    return "".join(parts)
+
+
+def _visits(grids: Grids) -> str:
+    shown = [(each, seen, seen.visits) for each, seen in grids if seen.visits is not None]
+    if not shown:
+        return ""
+    apart = ", ".join(f"{escape(e.group.label)} {float(v.greedy_distance.mean()):.2f}" for e, _, v in shown)
+    parts = [
+        "<p>How often each cell is visited when episodes start everywhere, exactly, discounted as in training. The "
+        "expert draws among all shortest paths; a greedy policy takes one of them, so some distance is no fault. The "
+        "distance is total variation, 0 (the same) to 1.</p>"
+        f"<p>Here the greedy policy's visits are apart from the expert's by {apart} (mean over grids).</p>"
+    ]
+    for each, seen, visits in shown:
+        panel = visitation_panel(visits.first(_PICTURED), dpi=90)
+        picture = picture_html(panel, f"visits of expert and policy, {each.group.label}", "small")
+        parts.append(
+            f"{_heading(each)}{picture}<p><small>Distance, mean over {len(visits.expert)} grids: greedy "
+            f"{float(visits.greedy_distance.mean()):.2f}, drawn {float(visits.drawn_distance.mean()):.2f} (temperature "
+            f"{seen.policy.temperature:g}).</small></p>"
+        )
+    return "".join(parts)
+
+
+def _rewards(grids: Grids) -> str:
+    charts = []
+    for each, seen in grids:
+        drawn = chart_html(_reward_figure(seen, each.colour), f"recovered reward, {each.group.label}")
+        caption = f"{dot(each.colour)}<b>{escape(each.group.label)}</b>"
+        charts.append(f"<figure>{drawn}<figcaption>{caption}</figcaption></figure>")
+    return (
+        "<p>Recovered reward r(s, a) = Q(s, a) - &gamma; V(s') of every move on the probe grids, by what the move does "
+        "and is truly worth: median, middle half, 5 to 95%. From behaviour alone a reward is known up to scale and "
+        "shaping, so what counts is the order of the rows; the distance free of shaping forgives both.</p>"
+        f'{_ordered(grids)}<div class="charts">{"".join(charts)}</div>{_truth_table(grids)}'
+    )
+
+
+def _reward_figure(seen: Examination, colour: int) -> Figure:
+    figure, axes = chart("recovered reward", height=2.2)
+    axes.grid(visible=False, axis="y")
+    axes.axvline(0, color=INK, lw=0.8, ls=(0, (4, 3)))
+    boxes = axes.boxplot(
+        [values.numpy() for values in seen.rewards.values()],
+        orientation="horizontal",
+        tick_labels=list(seen.rewards),
+        whis=(5, 95),
+        showfliers=False,
+        showcaps=False,
+        patch_artist=True,
+        widths=0.5,
+        medianprops={"color": INK, "linewidth": 2},
+        whiskerprops={"color": PALETTE[colour], "linewidth": 1.6},
+    )
+    for box in boxes["boxes"]:
+        box.set(facecolor=PALETTE[colour], alpha=0.6, linewidth=0)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", labelcolor=INK, length=0)
+    return figure
+
+
+def _ordered(grids: Grids) -> str:
+    """Whether the median rewards of the kinds of moves stand in the order in which they bring the player on."""
+    labels: dict[bool, list[str]] = {True: [], False: []}
+    for each, seen in grids:
+        medians = {label.partition(" (")[0]: float(values.median()) for label, values in seen.rewards.items()}
+        if {"shortest path", "loses ground", "stays in place"} <= set(medians):
+            on = medians["shortest path"] > max(medians["loses ground"], medians["stays in place"])
+            labels[on].append(escape(each.group.label))
+    parts = []
+    if labels[True]:
+        parts.append(
+            f"moves on a shortest path have a higher median than those that are not with {', '.join(labels[True])}"
+        )
+    if labels[False]:
+        parts.append(f"they do not with {', '.join(labels[False])}")
+    return f"<p>Here {'; '.join(parts)}.</p>" if parts else ""
+
+
+def _truth_table(grids: Grids) -> str:
+    """How right policy and reward are, on probe grids that are solved exactly."""
+    shown = [(each, seen) for each, seen in grids if seen.truth]
+    if not shown:
+        return ""
+    heads = "".join(f'<th class="n">{dot(each.colour)}{escape(each.group.label)}</th>' for each, _ in shown)
+    lines = []
+    for name, (label, form) in _TRUTH.items():
+        # rounding leaves a 1e-16 where there is nothing
+        values = [value if abs(value := seen.truth.get(name, math.nan)) > 1e-9 else 0.0 for _, seen in shown]
+        cells = "".join(f'<td class="n">{form.format(value)}</td>' for value in values)
+        lines.append(f"<tr><td>{label}</td>{cells}</tr>")
+    correlations = "".join(f'<td class="n">{seen.value_correlation:.2f}</td>' for _, seen in shown)
+    lines.insert(2, f"<tr><td>V, Pearson with the exact V*</td>{correlations}</tr>")
+    return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(lines)}</table></div>'
+
+
+def success_section(played: Sequence[tuple[Exhibit, dict[str, Profile]]]) -> str:
+    """Success rates by what is told of each grid; the runs of an environment share a chart for each quantity.
+
+    Args:
+        played: runs and the profiles of their greedy episodes.
+    """
+    if not played:
+        return ""
+    profiles_of = {each.group.label: profiles for each, profiles in played}
+    parts = [
+        "<p>Success rate of the greedy policy by how far the goal is, how long the way around the walls, and how many "
+        "walls there are; shaded are 95% intervals (Wilson), grey columns show where the grids are.</p>"
+    ]
+    places = by([each for each, _ in played], lambda each: each.place)
+    for place, shown in places.items():
+        curves = [Curve(each.colour, profiles_of[each.group.label]) for each in shown]
+        heading = f"<h3>{escape(place)}</h3>" if len(places) > 1 else ""
+        sentence = "; ".join(
+            _by_distance(each.group.label, profiles_of[each.group.label]["shortest"]) for each in shown
+        )
+        charts = "".join(
+            f"<figure>{chart_html(success_figure(curves, [name]), f'success rate by {axis}, {place}')}</figure>"
+            for name, axis in QUANTITIES.items()
+            if all(name in curve.profiles for curve in curves)
+        )
+        parts.append(f'{heading}<p>Here {escape(sentence)}.</p>{colour_key(shown)}<div class="charts">{charts}</div>')
+    return "".join(parts)
+
+
+def _by_distance(label: str, profile: Profile) -> str:
+    """How success changes from the nearest goals to the furthest ones."""
+    total, reached = int(profile.episodes.sum()), int(profile.successes.sum())
+    if reached == total:
+        return f"{label} reaches all {total:,} goals"
+    rates, nearest, furthest = profile.rate.tolist(), int(profile.highest[0]), int(profile.lowest[-1])
+    return (
+        f"{label} reaches {rates[0]:.1%} of the goals up to {nearest} {'move' if nearest == 1 else 'moves'} away and "
+        f"{rates[-1]:.1%} of those {furthest} or more away"
+    )
+
+
+def _failures(grids: Grids) -> str:
+    parts = [
+        "<p>Greedy episodes that never reach the goal, by how they end, each kind with its clearest example. Triangles "
+        "show Q of the four moves along the way, light is good; a ring marks the first move that is on no shortest "
+        "path.</p>"
+    ]
+    for each, seen in grids:
+        number, total = len(seen.failures), len(seen.results.success)
+        longer = int((seen.results.success & (seen.results.moves > seen.results.shortest)).sum())
+        sentence = f"{number:,} of {total:,} grids fail ({number / total:.1%}); {longer:,} arrive by a detour."
+        if number:
+            counts = "; ".join(f"{kind.value} ({count:,})" for kind, count in count_kinds(seen.failures).items())
+            near = sum(failure.shortest for failure in seen.failures) / number
+            overall = float(seen.results.shortest.double().mean())
+            sentence += f" They end {counts}. Mean shortest path there {near:.1f} moves, on all grids {overall:.1f}."
+        parts.append(f"{_heading(each)}<p>{escape(sentence)}</p>")
+        if number:
+            parts.append(_clearest_failures(seen, each.group.label))
+    return "".join(parts)
+
+
+def _clearest_failures(seen: Examination, label: str) -> str:
+    """A picture, and the Q-values along the paths in it as tables."""
+    of_each_kind = 1 if len(count_kinds(seen.failures)) > 2 else 2
+    failures = clearest(seen.failures, of_each_kind)[:6]
+    qs = [q_along(seen.policy, seen.results.layouts, failure) for failure in failures]
+    tables = []
+    for failure, q in zip(failures, qs, strict=True):
+        rows = "".join(
+            f"<tr><td>{divmod(cell, seen.env.width)}</td>"
+            + "".join(
+                f'<td class="n{" best" if a == int(values.argmax()) else ""}">{values[a]:.4g}</td>' for a in range(4)
+            )
+            + "</tr>"
+            for cell, values in list(zip(failure.path.tolist(), q, strict=True))[:40]
+        )
+        tables.append(
+            f'<h3>{escape(failure.kind.value)}</h3><div class="scroll"><table><tr><th>(row, column)</th>'
+            f'<th class="n">up</th><th class="n">right</th><th class="n">down</th><th class="n">left</th></tr>'
+            f"{rows}</table></div>"
+        )
+    picture = picture_html(failure_panel(seen.results, failures, qs, dpi=90), f"failures, {label}", "small")
+    return f"{picture}<details><summary>Q-values along these paths</summary>{''.join(tables)}</details>"
+
+
+def _walks(grids: Grids) -> str:
+    parts = ["<p>The first unseen grids, played greedily; a red frame marks a failure.</p>"]
+    for each, seen in grids:
+        results = seen.results
+        number = min(_WALKS, len(results.success))
+        gif, _, _ = episode_animation(results, range(number), max(4, min(20, 300 // seen.env.width)))
+        ways = [
+            f"{int(results.moves[n])} moves, shortest {int(results.shortest[n])}"
+            if results.success[n]
+            else f"fails, shortest {int(results.shortest[n])}"
+            for n in range(number)
+        ]
+        picture = image_html(gif, "gif", f"{number} episodes, {each.group.label}", "small")
+        parts.append(f"{_heading(each)}{picture}<p><small>{'; '.join(ways)}.</small></p>")
+    return "".join(parts)
