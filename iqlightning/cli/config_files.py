@@ -217,7 +217,7 @@ def _require_small(path: Path, root: yaml.Node | None) -> None:
 
 def _step(value: Any, part: str) -> Any:
     if isinstance(value, list):
-        return next((found for item in value if (found := _step(item, part)) is not _NOWHERE), _NOWHERE)
+        return next((inner for item in value if (inner := _step(item, part)) is not _NOWHERE), _NOWHERE)
     if not isinstance(value, dict):
         return _NOWHERE
     if part in value:
