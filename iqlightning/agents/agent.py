@@ -214,6 +214,10 @@ class Agent(nn.Module, ABC):
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """How well the policy's best action agrees with a given one; 1 where they are the same, at most 1."""
 
+    def for_cloning(self, temperature: float) -> "Agent":
+        """Itself, as the likelihood alone is to train it: nothing follows its weights, its temperature is this one."""
+        return self
+
     scheduled: bool = False
     """Whether a setting changes from update to update, which a compiled update cannot follow."""
 

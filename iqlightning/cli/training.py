@@ -1,7 +1,8 @@
 """``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this package's defaults, folders and manners.
 
-Every run reads ``configs/base.yaml`` first, then each ``--config`` in order, then the other options. One parser is
-built for the one command at hand, and a resumed run takes its settings from the command line, not the checkpoint.
+Every run reads ``configs/base.yaml`` first, then each ``--config`` in order (after the file that its key ``base``
+names, such as ``gridworld.yaml``), then the other options. One parser is built for the one command at hand, and a
+resumed run takes its settings from the command line, not the checkpoint.
 """
 
 import argparse
@@ -35,7 +36,6 @@ from iqlightning.cli.config_files import (
     base_config,
     find_configs,
     keys_given,
-    read_config,
     run_name,
     where_is,
 )
@@ -78,8 +78,6 @@ def run(arguments: Sequence[str], command: str) -> None:
     limit_what_configurations_may_name(trusted)
     import_families(trusted)
     configs, rest = find_configs(rest)
-    for path in configs:
-        read_config(path)
     _refuse_linked(rest, configs)
     # inheriting variables of a run that is over would lead a later one into its folder
     inherited = os.environ.get(_FOLDER_VARIABLE)
@@ -140,6 +138,12 @@ class TrainingCLI(LightningCLI):
             type=str | None,
             default=None,
             help="Checkpoint to continue from or to play: a file, or last or best of the newest run of this NAME.",
+        )
+        parser.add_argument(
+            "--base",
+            type=str | None,
+            default=None,
+            help="Key of configuration files: the file read before this one, such as gridworld.yaml.",
         )
         parser.add_argument(
             "--threads",
@@ -328,7 +332,7 @@ class TrainingCLI(LightningCLI):
     def _recorded(self) -> str:
         """The run's settings as YAML from which it can be repeated."""
         config = self.config.clone()
-        for key in ("config", "ckpt_path"):
+        for key in ("config", "ckpt_path", "base"):
             config.pop(key, None)
         return self.parser.dump(config, skip_unset=False, format="yaml")
 

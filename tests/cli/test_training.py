@@ -337,3 +337,41 @@ def test_the_configurations_of_the_package_are_found_from_any_folder(workplace):
         assert workplace.run("fit", *given, "--trainer.max_steps", "1", "--data.episodes", "30", "--print_config") == 0
         assert "BehaviorCloning" in workplace.shown()
     assert "did you mean" in workplace.refused("fit", "--config", "configs/mlp_bcc.yaml")
+
+
+def test_a_configuration_can_be_based_on_another_beside_it_or_of_the_package(workplace):
+    workplace.write("mine.yaml", "base: gridworld.yaml\ntrainer: {callbacks: [{class_path: LearningRateMonitor}]}")
+    workplace.write("tiny2.yaml", "base: mine.yaml\ncheckpoint: {mode: max}\ntrainer: {max_steps: 7}")
+    assert workplace.run("fit", "--config", "tiny.yaml", "--config", "tiny2.yaml", "--print_config") == 0
+    resolved = yaml.safe_load(workplace.capfd.readouterr().out)
+    assert [each["class_path"].rpartition(".")[2] for each in resolved["trainer"]["callbacks"]] == [
+        "LearningRateMonitor"
+    ]
+    assert resolved["checkpoint"] == {"monitor": "val/distance_ratio", "mode": "max", "dirpath": None}
+    assert resolved["trainer"]["max_steps"] == 7
+    order = config_files.with_bases(["tiny2.yaml"])
+    assert [os.path.basename(path) for path in order] == ["base.yaml", "gridworld.yaml", "mine.yaml", "tiny2.yaml"]
+
+
+def test_a_run_is_repeated_from_its_settings_without_what_it_was_based_on(workplace):
+    workplace.write("mine.yaml", "checkpoint: {monitor: val/spl, mode: max}")
+    workplace.write("run.yaml", "base: mine.yaml\ntrainer: {max_steps: 1}")
+    folder = workplace.fit("--config", "run.yaml")
+    assert settings(folder)["checkpoint"]["monitor"] == "val/spl"
+    assert "base" not in settings(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("base: gridword.yaml", ["is based on 'gridword.yaml'", "its own folder", "gridworld.yaml"]),
+        ("base: [a.yaml]", ["base names one configuration file", "wrong.yaml"]),
+        ("base: wrong.yaml", ["'wrong.yaml' is based on itself"]),
+    ],
+)
+def test_what_a_configuration_cannot_be_based_on_is_one_sentence(workplace, text, parts):
+    workplace.write("wrong.yaml", text)
+    sentence = workplace.refused("fit", "--config", "wrong.yaml")
+    for part in parts:
+        assert part in sentence
+    assert "--config" in workplace.refused("fit", "--base", "gridworld.yaml")
