@@ -16,16 +16,8 @@ from torch import Tensor
 
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.options import (
-    Options,
-    add_gridworld_options,
-    changed_environment,
-    device_of,
-    fraction,
-    gridworld_changes,
-    natural,
-    positive,
-)
+from iqlightning.cli.gridworld_options import add_gridworld_options, changed_environment, gridworld_changes
+from iqlightning.cli.options import Options, device_of, fraction, natural, positive
 from iqlightning.cli.trust import take_trusted
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
@@ -34,10 +26,8 @@ from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.envs.gymnasium_heuristics import GymnasiumHeuristic
 from iqlightning.errors import UserError
 from iqlightning.evaluation.reference_policies import RandomPolicy
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.gridworld.expert import shortest_path_demonstrations
 from iqlightning.registration import env_config_from_dict
-from iqlightning.types import EnvConfig, Policy, Trajectories
+from iqlightning.types import EnvConfig, Expert, Policy, Trajectories
 
 __all__ = ["run"]
 
@@ -90,8 +80,7 @@ def _play(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[Tra
     file = None if given.to_minari is not None and given.output is None else _free(Path(output), given.force)
     with counting_bar("playing", episodes) as progress:
         if policy is None:
-            assert isinstance(env, GridWorldConfig)
-            played = shortest_path_demonstrations(env, episodes, given.seed, progress=progress)
+            played = Trajectories.concatenate(list(_expert(env).parts(episodes, given.seed, progress)))
         else:
             played = collect(
                 policy, env, episodes, given.seed, sample=given.sample, device=str(device), progress=progress
@@ -186,9 +175,9 @@ def _options(command: str) -> Options:
         "--policy",
         default=None,
         metavar="expert|heuristic|random|CKPT|MODULE:NAME",
-        help="the shortest-path expert of GridWorld, Gymnasium's own controller (LunarLander-v3), the random policy, a "
-        "checkpoint, or with --trust PACKAGE a function of a package of your own from observations (N, ...) to actions "
-        "(N,); None: expert",
+        help="the environment's own expert (GridWorld has one), Gymnasium's own controller (LunarLander-v3), the "
+        "random policy, a checkpoint, or with --trust PACKAGE a function of your own from observations (N, ...) "
+        "to actions (N,); None: expert",
     )
     options.add_argument(
         "--from_minari",
@@ -228,18 +217,13 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
     """Who plays (None: the expert, which is not played but planned), what to call it, and where."""
     named = _environment(given)
     if given.policy == "expert":
-        env = changed_environment(named or GridWorldConfig(), given)
-        if not isinstance(env, GridWorldConfig):
-            raise UserError(
-                f"the expert plays GridWorld only, not '{env.name}': choose --policy random, a checkpoint or "
-                "MODULE:NAME"
-            )
-        return None, "shortest-path expert", env
+        env = changed_environment(named, given)
+        return None, _expert(env).label, env
     if given.policy == "heuristic":
-        env = changed_environment(named or GridWorldConfig(), given)
+        env = changed_environment(named, given)
         return GymnasiumHeuristic(env), "Gymnasium's heuristic", env
     if given.policy == "random":
-        env = changed_environment(named or GridWorldConfig(), given)
+        env = changed_environment(named, given)
         return RandomPolicy(env.spaces.action, given.seed), "random policy", env
     module, colon, name = given.policy.partition(":")
     if colon and not Path(given.policy).exists():
@@ -250,7 +234,7 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
             )
         if given.sample and isinstance(own, _Function):
             raise UserError(f"--sample says nothing to a function, and '{given.policy}' is one: leave it out")
-        return own, given.policy, changed_environment(named or GridWorldConfig(), given)
+        return own, given.policy, changed_environment(named, given)
     if not Path(given.policy).exists() and not given.policy.endswith(".ckpt"):
         valid = ", ".join(_NAMED)
         raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint file, MODULE:NAME")
@@ -261,6 +245,12 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
     if env is None:
         raise UserError(f"'{given.policy}' does not say which environment it is for: name one with --gym")
     return policy, f"{policy.info.get('algorithm', 'checkpoint')} ({given.policy})", changed_environment(env, given)
+
+
+def _expert(env: EnvConfig) -> Expert:
+    if env.expert is None:
+        raise UserError(f"'{env.name}' has no expert of its own: choose --policy random, a checkpoint or MODULE:NAME")
+    return env.expert
 
 
 def _environment(given: Any) -> EnvConfig | None:
@@ -285,13 +275,13 @@ def _own_policy(module: str, name: str, trusted: Sequence[str]) -> Policy:
     # as with `python -m`, modules in the working directory count
     sys.path.insert(0, "")
     try:
-        found = getattr(import_module(module), name, None)
+        own = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise UserError(f"cannot import '{module}': {error}") from error
     finally:
         sys.path.remove("")
-    if callable(found) or hasattr(found, "act"):
-        return found if hasattr(found, "act") else _Function(found)  # type: ignore[return-value]
+    if callable(own) or hasattr(own, "act"):
+        return own if hasattr(own, "act") else _Function(own)  # type: ignore[return-value]
     raise UserError(f"'{module}' has no function '{name}'")
 
 

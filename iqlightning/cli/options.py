@@ -1,7 +1,6 @@
 """Options of the commands that are not training, and how their mistakes are told."""
 
 import argparse
-import dataclasses
 import difflib
 import re
 from typing import Any, NoReturn
@@ -9,22 +8,15 @@ from typing import Any, NoReturn
 import torch
 
 from iqlightning.errors import UserError
-from iqlightning.gridworld.config import GridWorldConfig
-from iqlightning.types import EnvConfig
 
 __all__ = [
     "Options",
-    "add_gridworld_options",
     "below_one",
-    "changed_environment",
     "device_of",
     "fraction",
-    "gridworld_changes",
     "natural",
     "positive",
 ]
-
-_GRIDWORLD = ("level", "height", "width", "num_walls", "wall_density", "random_start", "max_moves", "layout")
 
 
 class Options(argparse.ArgumentParser):
@@ -53,12 +45,12 @@ class Options(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One sentence."""
-        if found := re.match(r"the following arguments are required: (.*)", message):
-            raise UserError(f"{self.prog} needs {found[1]}")
-        if found := re.match(r"argument ([^:]+): expected .*argument", message):
-            raise UserError(f"{found[1].split('/')[-1]} needs a value after it")
-        if found := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
-            raise UserError(f"{found[1].split('/')[-1]}: {found[2]}")
+        if match := re.match(r"the following arguments are required: (.*)", message):
+            raise UserError(f"{self.prog} needs {match[1]}")
+        if match := re.match(r"argument ([^:]+): expected .*argument", message):
+            raise UserError(f"{match[1].split('/')[-1]} needs a value after it")
+        if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
+            raise UserError(f"{match[1].split('/')[-1]}: {match[2]}")
         raise UserError(message)
 
 
@@ -102,59 +94,6 @@ def below_one(text: str) -> float:
     if not 0.0 <= number < 1.0:
         raise argparse.ArgumentTypeError(f"must be a number from 0 on and below 1, not '{text}'")
     return number
-
-
-def add_gridworld_options(options: argparse.ArgumentParser, instead_of: str) -> None:
-    """Adds ``--level``, ``--height`` and so on; what is not given stays as it was.
-
-    Args:
-        options: to add to.
-        instead_of: what the defaults are, for the help.
-    """
-    group = options.add_argument_group("GridWorld", f"what is not given is {instead_of}")
-    nothing: dict[str, Any] = {"default": argparse.SUPPRESS}
-    group.add_argument("--level", help="static, random_walls, random_goal or random_everything", **nothing)
-    group.add_argument("--height", type=int, help="rows", **nothing)
-    group.add_argument("--width", type=int, help="columns", **nothing)
-    group.add_argument("--num_walls", type=int, help="walls of a grid", **nothing)
-    group.add_argument(
-        "--wall_density", type=float, help="share of cells that are walls, instead of a number", **nothing
-    )
-    group.add_argument(
-        "--random_start", action=argparse.BooleanOptionalAction, help="or the top-left corner", **nothing
-    )
-    group.add_argument("--layout", help="random, maze or rooms", **nothing)
-    group.add_argument("--max_moves", type=int, help="moves before an episode is cut off", **nothing)
-
-
-def gridworld_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """The GridWorld options that were given, by their names."""
-    return {name: getattr(options, name) for name in _GRIDWORLD if hasattr(options, name)}
-
-
-def changed_environment(env: EnvConfig, options: argparse.Namespace) -> EnvConfig:
-    """The environment with the GridWorld options that were given.
-
-    Raises:
-        UserError: if there are any and it is no GridWorld, or if the result is impossible.
-    """
-    changes = gridworld_changes(options)
-    if not changes:
-        return env
-    if not isinstance(env, GridWorldConfig):
-        raise UserError(f"--{next(iter(changes))} is for GridWorld only, and this environment is '{env.name}'")
-    if "height" in changes or "width" in changes:
-        changes |= {"min_size": None, "max_size": None}  # a size that is asked for is the only one
-    if changes.get("layout", "random") != "random":
-        changes |= {"num_walls": None, "wall_density": None} | changes  # a family has walls of its own
-    elif "num_walls" in changes or "wall_density" in changes:
-        changes["layout"] = "random"
-    # the two exclude each other, and the one given replaces the other
-    if "wall_density" in changes:
-        changes.setdefault("num_walls", None)
-    elif "num_walls" in changes:
-        changes.setdefault("wall_density", None)
-    return dataclasses.replace(env, **changes)
 
 
 def device_of(name: str) -> torch.device:

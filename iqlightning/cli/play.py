@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from iqlightning.checkpoints import load_policy
-from iqlightning.cli.options import Options, add_gridworld_options, changed_environment, device_of, natural
+from iqlightning.cli.gridworld_options import add_gridworld_options, changed_environment, require_gridworld
+from iqlightning.cli.options import Options, device_of, natural
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.page.contenders import Contender, check_playable, labels_of
@@ -36,8 +37,8 @@ def run(arguments: Sequence[str], command: str) -> None:
     device = device_of(given.device)
     contenders = _contenders(given.checkpoints, device)
     first = contenders[0].policy
-    env = changed_environment(first.env if first is not None and first.env is not None else GridWorldConfig(), given)
-    assert isinstance(env, GridWorldConfig)
+    env = changed_environment(None if first is None else first.env, given)
+    env = require_gridworld(env, f"the page plays GridWorld only, not '{env.name}'")
     folder = RecordingFolder(_folder(given.data))
     seed = secrets.randbelow(2**31) if given.seed is None else given.seed
     # the page has no field for it

@@ -54,6 +54,12 @@ def test_any_gymnasium_environment_with_the_random_policy(workplace):
     assert metadata["env"] == {"kind": "GymnasiumConfig", "id": "CartPole-v1", "kwargs": {}}
 
 
+def test_random_actions_that_are_continuous(workplace):
+    played, metadata = collected(workplace, "--policy", "random", "--gym", "Pendulum-v1", "--episodes", "3")
+    assert played.actions.shape == (600, 1)
+    assert metadata["source"] == "random policy"
+
+
 def test_gymnasiums_own_controller_lands(workplace):
     pytest.importorskip("Box2D", reason="LunarLander needs the extra box2d")
     arguments = ("--policy", "heuristic", "--gym", "LunarLander-v3", "--episodes", "4")
@@ -192,7 +198,7 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
     [
         ("--policy exprt", ["there is no policy 'exprt'", "expert, heuristic, random"]),
         ("--policy nowhere.ckpt", ["there is no checkpoint 'nowhere.ckpt'"]),
-        ("--gym CartPole-v1", ["the expert plays GridWorld only"]),
+        ("--gym CartPole-v1", ["'CartPole-v1' has no expert of its own"]),
         ("--gym CartPole-v1 --policy heuristic", ["no heuristic for 'CartPole-v1'", "LunarLander-v3"]),
         ("--policy heuristic", ["no heuristic for 'gridworld", "LunarLander-v3"]),
         ("--gym FrozenLake-v1 --policy random", ["FrozenLake-v1", "Discrete", "only Box"]),

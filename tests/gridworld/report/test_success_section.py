@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,8 @@ def test_points_stand_at_their_rates_and_columns_where_the_episodes_are():
     (axes,) = figure.axes
     (line,) = axes.lines
     assert line.get_ydata() == pytest.approx([1.0, 0.5, 0.0])
-    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches] == [
+    bars: Any = axes.patches
+    assert [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars] == [
         pytest.approx((0.55, 1.45)),
         pytest.approx((1.55, 2.45)),
         pytest.approx((4.55, 6.45)),

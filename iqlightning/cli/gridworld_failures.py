@@ -8,6 +8,7 @@ import torch
 from rich.table import Table
 
 from iqlightning.checkpoint_files import write_atomically
+from iqlightning.cli.gridworld_options import require_gridworld
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, explain_failures, q_along
@@ -18,22 +19,23 @@ from iqlightning.types import EnvConfig
 __all__ = ["failure_figures", "failure_table", "require_explainable"]
 
 
-def require_explainable(env: EnvConfig, picture: str, *, sampled: bool) -> None:
-    """Before anything is played.
+def require_explainable(env: EnvConfig, picture: str, *, sampled: bool) -> GridWorldConfig:
+    """The environment, before anything is played.
 
     Raises:
         UserError: if failures cannot be explained, or the picture would be of another kind.
     """
-    if not isinstance(env, GridWorldConfig):
-        raise UserError(f"--failures explains failures on GridWorld only, and this environment is '{env.name}'")
+    sentence = f"--failures explains failures on GridWorld only, and this environment is '{env.name}'"
+    grid = require_gridworld(env, sentence)
     if sampled:
         raise UserError("--failures explains what a greedy policy does: leave out --sample")
     if Path(picture).suffix.lower() != ".png":
         raise UserError(f"--failures writes a picture, a file that ends in .png, not '{picture}'")
+    return grid
 
 
 def failure_figures(
-    policy: Any, env: EnvConfig, episodes: int, seed: int, picture: str, device: torch.device
+    policy: Any, env: GridWorldConfig, episodes: int, seed: int, picture: str, device: torch.device
 ) -> dict[str, Any]:
     """Plays the grids of the evaluation again, remembering paths, draws the clearest failures, and counts.
 
@@ -47,7 +49,6 @@ def failure_figures(
     from iqlightning.gridworld.evaluation.policy_figures import failure_panel
     from iqlightning.gridworld.evaluation.success_figures import success_panel
 
-    assert isinstance(env, GridWorldConfig)
     results = evaluate_gridworld(policy, env, episodes, seed, split="test", device=device, record_paths=True)
     failures = explain_failures(results, policy)
     profiles = success_profiles(results)
@@ -76,12 +77,12 @@ def failure_figures(
     }
 
 
-def failure_table(found: dict[str, Any], episodes: int) -> Table:
+def failure_table(figures: dict[str, Any], episodes: int) -> Table:
     """How often each kind occurs."""
     table = Table(title="why grids fail", title_justify="left")
     table.add_column("kind")
     table.add_column("grids", justify="right")
     table.add_column("of all", justify="right")
-    for kind, count in found["kinds"].items() or [("none fails", 0)]:
+    for kind, count in figures["kinds"].items() or [("none fails", 0)]:
         table.add_row(kind, f"{count:,}", f"{count / episodes:.2%}")
     return table

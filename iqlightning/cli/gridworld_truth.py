@@ -1,29 +1,21 @@
-"""``evaluate --truth``, ``--transfer``, ``--demonstrations``: is the recovered reward right? Numbers and tables.
-
-The first two solve GridWorld exactly; the third compares with recorded rewards, in any environment.
-"""
+"""``evaluate --truth`` and ``--transfer``: is the recovered reward right? GridWorld is solved exactly to know."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.table import Table
 
-from iqlightning.data.demonstrations import check_fits, load_demonstrations
+from iqlightning.cli.gridworld_options import require_gridworld
 from iqlightning.errors import UserError
-from iqlightning.evaluation.recorded_rewards import recorded_reward_metrics
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.reward_transfer import transfer_metrics
 from iqlightning.gridworld.evaluation.truth import truth_metrics
 from iqlightning.gridworld.evaluation.value_maps import value_maps
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
-from iqlightning.types import EnvConfig, Trajectories
+from iqlightning.types import EnvConfig
 
 __all__ = [
-    "recorded_demonstrations",
-    "recorded_figures",
-    "recorded_table",
     "require_solvable",
     "transfer_figures",
     "transfer_table",
@@ -70,38 +62,8 @@ def transfer_figures(
     # the fixed arrangement has no other walls of its own
     varied = grid if grid.random_walls else dataclasses.replace(grid, level="random_walls")
     others = _layouts(varied, grids, seed + 1)
-    found: dict[str, Any] = {"grids": grids, "slip": slip, "gamma": policy.gamma}
-    return found | {"settings": transfer_metrics(policy, layouts, others, slip=slip, device=device)}
-
-
-def recorded_demonstrations(env: EnvConfig, path: str) -> Trajectories:
-    """A demonstrations file of the environment, before anything is played.
-
-    Raises:
-        UserError: if it cannot be read or does not fit.
-    """
-    trajectories, _ = load_demonstrations(path)
-    check_fits(path, trajectories, env)
-    return trajectories
-
-
-def recorded_figures(policy: Any, trajectories: Trajectories, path: str, device: torch.device) -> dict[str, Any]:
-    """:func:`~iqlightning.evaluation.recorded_rewards.recorded_reward_metrics` on what is in a file."""
-    return {"path": path} | recorded_reward_metrics(policy, trajectories, device)
-
-
-def recorded_table(figures: dict[str, Any]) -> Table:
-    """Figures of :func:`recorded_figures`."""
-    table = Table(title=f"recovered reward beside those recorded in {Path(figures['path']).name}", title_justify="left")
-    for heading in ("over", "number", "Pearson", "Spearman"):
-        table.add_column(heading, justify="left" if heading == "over" else "right")
-    for label, number, name in (
-        ("distinct transitions", "transitions", "transition"),
-        ("episodes (returns)", "episodes", "return"),
-    ):
-        cells = (figures[f"{name}_{kind}"] for kind in ("pearson", "spearman"))
-        table.add_row(label, f"{figures[number]:,}", *("none" if cell != cell else f"{cell:.3f}" for cell in cells))
-    return table
+    changed: dict[str, Any] = {"grids": grids, "slip": slip, "gamma": policy.gamma}
+    return changed | {"settings": transfer_metrics(policy, layouts, others, slip=slip, device=device)}
 
 
 def truth_table(figures: dict[str, float]) -> Table:
@@ -136,8 +98,8 @@ def transfer_table(figures: dict[str, Any]) -> Table:
     for heading in columns.values():
         table.add_column(heading, justify="right")
     for setting, label in _TRANSFER_LABELS.items():
-        found = figures["settings"][setting]
-        cells = (f"{found[name]:.1%}" if "share" in name else f"{found[name]:.2f}" for name in columns)
+        reached = figures["settings"][setting]
+        cells = (f"{reached[name]:.1%}" if "share" in name else f"{reached[name]:.2f}" for name in columns)
         table.add_row(label, *cells)
     return table
 
@@ -148,14 +110,14 @@ def require_solvable(env: EnvConfig, option: str) -> GridWorldConfig:
     Raises:
         UserError: if it is no GridWorld or a large one, naming the option that asked for it.
     """
-    if not isinstance(env, GridWorldConfig):
-        raise UserError(f"{option} needs an environment that can be solved exactly: GridWorld, not '{env.name}'")
-    if env.num_cells > _MOST_CELLS:
+    sentence = f"{option} needs an environment that can be solved exactly: GridWorld, not '{env.name}'"
+    grid = require_gridworld(env, sentence)
+    if grid.num_cells > _MOST_CELLS:
         raise UserError(
-            f"{option} solves grids of at most {_MOST_CELLS:,} cells exactly, not of {env.height}x{env.width}; "
+            f"{option} solves grids of at most {_MOST_CELLS:,} cells exactly, not of {grid.height}x{grid.width}; "
             "give a smaller --height and --width"
         )
-    return env
+    return grid
 
 
 def _layouts(env: GridWorldConfig, grids: int, seed: int) -> Layouts:
