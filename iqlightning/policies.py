@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from iqlightning.agents.agent import Agent
+from iqlightning.agents.agent import Agent, Keys
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
 from iqlightning.losses.iq import inverse_reward
+from iqlightning.losses.values import ValueFunction
 from iqlightning.spaces import action_dtype
 from iqlightning.types import EnvConfig
 
@@ -47,14 +48,13 @@ class AgentPolicy:
         return self.agent.device
 
     @property
-    def network(self) -> Any:
-        """The network of Q(s, .)."""
-        return self.agent.network
+    def value(self) -> ValueFunction:
+        """V from Q(s, .), where actions are discrete.
 
-    @property
-    def value(self) -> Any:
-        """V from Q(s, .)."""
-        return self.agent.value
+        Raises:
+            UserError: where they are not.
+        """
+        return self._discrete().value
 
     @property
     def temperature(self) -> float:
@@ -68,9 +68,7 @@ class AgentPolicy:
         Raises:
             UserError: if actions are not discrete, or observations are no batch of the right shape.
         """
-        if not isinstance(self.agent, SoftQ):
-            raise UserError("this policy's actions are continuous and have no list of Q-values: ask q(obs, actions)")
-        return self.agent.q_values(self._observations(observations)).float()
+        return self._discrete().q_values(self._observations(observations)).float()
 
     @torch.no_grad()
     def q(self, observations: ArrayLike, actions: ArrayLike) -> Float[Tensor, " batch"]:
@@ -94,15 +92,28 @@ class AgentPolicy:
         return inverse_reward(self.q(observations, actions), self.values(next_observations), ended, self.gamma)
 
     @torch.no_grad()
-    def act(self, observations: ArrayLike, *, sample: bool = False, temperature: float | None = None) -> Tensor:
-        """(B, *shape) to actions: the best, or drawn with torch's global generator.
+    def act(
+        self,
+        observations: ArrayLike,
+        *,
+        sample: bool = False,
+        temperature: float | None = None,
+        keys: Keys | None = None,
+    ) -> Tensor:
+        """(B, *shape) to actions: the best, or drawn.
 
         Args:
             observations: of any real dtype.
             sample: draw from softmax(Q / temperature), or from the actor's distribution.
             temperature: of the softmax; None for that of training.
+            keys: of the draws, see :mod:`iqlightning.keyed`; None for torch's global generator.
         """
-        return self.agent.act(self._observations(observations), sample=sample, temperature=temperature)
+        return self.agent.act(self._observations(observations), sample=sample, temperature=temperature, keys=keys)
+
+    def _discrete(self) -> SoftQ:
+        if not isinstance(self.agent, SoftQ):
+            raise UserError("this policy's actions are continuous and have no list of Q-values: ask q(obs, actions)")
+        return self.agent
 
     def _observations(self, observations: ArrayLike) -> Tensor:
         observations = torch.as_tensor(observations, device=self.device)
@@ -116,6 +127,3 @@ class AgentPolicy:
 
     def _actions(self, actions: ArrayLike) -> Tensor:
         return torch.as_tensor(actions, device=self.device).to(action_dtype(self.agent.spaces.action))
-
-
-QPolicy = AgentPolicy

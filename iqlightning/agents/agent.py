@@ -203,6 +203,10 @@ class Agent(nn.Module, ABC):
         """Means over a part: ``q``, ``v``, ``v_minus_q`` and the policy's ``entropy`` in nats."""
 
     @abstractmethod
+    def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:
+        """Of the policy, in nats; differential where actions are continuous."""
+
+    @abstractmethod
     def predict(self, obs: Tensor) -> dict[str, Tensor]:
         """What ``predict`` writes: ``v`` (B,), ``actions``, and ``q`` (B, A) where actions are discrete."""
 

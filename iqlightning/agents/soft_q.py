@@ -201,6 +201,11 @@ class SoftQ(Agent):
         }
         return scalars | ({"temperature": q.new_tensor(self.temperature)} if self.scheduled else {})
 
+    def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:
+        """Of softmax(Q / temperature)."""
+        log_pi = self.log_probs(obs)
+        return -(log_pi.exp() * log_pi).sum(1)
+
     def predict(self, obs: Tensor) -> dict[str, Tensor]:
         """Q-values, values and best actions."""
         q = self.q_values(obs)

@@ -45,6 +45,11 @@ class IQLearn(Learner):
         parts = {"expert": True, "policy": policy, "initial": self.value_term.needs_initial_states}
         return frozenset(name for name, needed in parts.items() if needed)
 
+    @property
+    def title(self) -> str:
+        """The two of its parts that ask for data."""
+        return f"{type(self.value_term).__name__} with {type(self.divergence).__name__}"
+
     def objective(self, batch: Batch) -> Objective:
         """One pass over all states of the batch, then the loss of ``losses.iq``."""
         expert, *rest = parts = self.parts_of(batch)

@@ -145,6 +145,11 @@ class Learner(lightning.LightningModule, ABC):
         """The parts of a batch that the objective cannot do without."""
         return frozenset({"expert"})
 
+    @property
+    def title(self) -> str:
+        """What a sentence about the objective calls it."""
+        return type(self).__name__
+
     def build(self, env: EnvConfig) -> None:
         """Makes the agent for an environment; weights depend on ``seed`` alone."""
         self.env = env
@@ -170,7 +175,7 @@ class Learner(lightning.LightningModule, ABC):
         missing = [name for name in sorted(self.needs) if name not in batch]
         if missing:
             raise UserError(
-                f"{type(self).__name__} needs {' and '.join(missing)} data here, which this run does not have; "
+                f"{self.title} needs {' and '.join(missing)} data, which this run does not have; "
                 f"{_REMEDIES[missing[0]]}"
             )
         return [batch[name] for name in ("expert", "policy") if name in self.needs]  # type: ignore[literal-required]
@@ -205,16 +210,6 @@ class Learner(lightning.LightningModule, ABC):
     @abstractmethod
     def objective(self, batch: Batch) -> Objective:
         """The loss of a batch, its terms, and diagnostics."""
-
-    @property
-    def network(self) -> Any:
-        """The network of Q(s, .)."""
-        return self.agent.network
-
-    @property
-    def value(self) -> Any:
-        """V from Q(s, .)."""
-        return self.agent.value
 
     def explore(self, observations: Tensor, env_steps: int, envs: Int[Tensor, " num_envs"]) -> Tensor:
         """Actions drawn from the policy for an online run, keyed by seed, transitions so far and environment.

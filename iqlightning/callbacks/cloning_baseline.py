@@ -1,7 +1,7 @@
 """Behaviour cloning as the bar to beat: the run's own network, batches and number of updates, another loss."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from iqlightning.algorithms.learner import Learner
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.losses.cloning import cloning_loss
 from iqlightning.losses.values import SoftValue
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 from iqlightning.types import BatchSource
 
 __all__ = ["expert_batches", "train_cloning"]
@@ -46,7 +46,7 @@ def train_cloning(
     updates: int,
     *,
     progress: Callable[[int], None] | None = None,
-) -> QPolicy:
+) -> AgentPolicy:
     """Trains a fresh copy of the learner's network to repeat the expert's actions, and leaves the learner untouched.
 
     Initial weights, optimizer and schedule are the learner's; batch k is the one that its update k saw. The softmax has
@@ -60,8 +60,8 @@ def train_cloning(
         updates: gradient updates.
         progress: called with 1 after each update.
     """
-    temperature = learner.value.temperature
-    network: Any = learner.fresh_agent().network.to(next(learner.network.parameters()))
+    temperature = learner.agent.temperature
+    network: Any = cast(SoftQ, learner.fresh_agent()).network.to(next(learner.agent.parameters()))
     parameters = list(network.parameters())
     optimizer = learner.optimizer_factory(parameters)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -81,4 +81,4 @@ def train_cloning(
         if progress is not None:
             progress(1)
     network.eval().requires_grad_(False)
-    return QPolicy(SoftQ.of(learner.agent.spaces, network, SoftValue(temperature)), learner.gamma, learner.env)
+    return AgentPolicy(SoftQ.of(learner.agent.spaces, network, SoftValue(temperature)), learner.gamma, learner.env)

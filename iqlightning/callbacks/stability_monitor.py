@@ -3,11 +3,13 @@
 from typing import Any, ClassVar
 
 import torch
+from gymnasium.spaces import Discrete
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from iqlightning.errors import UserError
 from iqlightning.evaluation.stability import Reading, read, warnings_of
+from iqlightning.spaces import num_actions
 
 __all__ = ["StabilityMonitor"]
 
@@ -60,8 +62,7 @@ class StabilityMonitor(Callback):
         if trainer.sanity_checking or batch_idx >= self.max_batches or expert is None or len(expert.obs) == 0:
             return
         module: Any = pl_module
-        q, next_q = module.network(torch.cat([expert.obs, expert.next_obs])).chunk(2)
-        self._batches.append(read(q, next_q, expert, module.value, module.gamma))
+        self._batches.append(read(module.agent, expert, module.gamma))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the reading to the history, logs it, complains or stops."""
@@ -81,7 +82,9 @@ class StabilityMonitor(Callback):
             )
         self.history.append(reading)
         module: Any = pl_module
-        warnings = warnings_of(self.history, self.patience, self.factor, module.network.num_actions)
+        actions = module.agent.spaces.action
+        counted = num_actions(actions) if isinstance(actions, Discrete) else None
+        warnings = warnings_of(self.history, self.patience, self.factor, counted)
         for name, sentence in warnings.items():
             if name not in self.complaints:
                 rank_zero_warn(sentence, category=UserWarning)

@@ -93,7 +93,7 @@ def evaluate(
     options: dict[str, Any] = {"sample": sample, "temperature": temperature, "device": device, "progress": progress}
     figures: dict[str, Any] = {"episodes": episodes, "seed": seed, "policy": "sampled" if sample else "greedy"}
     if sample:
-        figures["temperature"] = policy.value.temperature if temperature is None else temperature
+        figures["temperature"] = policy.temperature if temperature is None else temperature
     results = evaluate_environment(policy, env, episodes, seed, split="test", **options)
     figures |= results.metrics() | intervals_of(results) | env.facts()
     return figures | {"env": env.to_dict(), "episodes": episodes}
@@ -132,7 +132,7 @@ def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
     try:
         policy.q_values(torch.zeros((1, *env.observation_shape), device=device))
     except RuntimeError as error:
-        encoder = type(policy.network.encoder).__name__
+        encoder = type(policy.agent.network.encoder).__name__
         raise UserError(
             f"the checkpoint's encoder {encoder} plays observations of shape {tuple(trained.observation_shape)} only, "
             f"not {tuple(env.observation_shape)}: leave out --height and --width, or train with an encoder of any size"

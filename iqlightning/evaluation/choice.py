@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
 
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.keyed import Stream, uniform
+from iqlightning.policies import AgentPolicy
 from iqlightning.types import Policy
 
 __all__ = ["action_probabilities", "choose_actions", "draw_actions", "is_random"]
@@ -27,12 +29,12 @@ def action_probabilities(
     Args:
         policy: has ``probabilities(observations)``, or ``q_values(observations)``, or only ``act``.
         observations: (B, *shape).
-        temperature: None means the one that the policy was trained with, ``policy.value.temperature``.
+        temperature: None means the one that the policy was trained with, that of ``policy.value``.
     """
     if hasattr(policy, "probabilities"):
         return policy.probabilities(observations)  # type: ignore[attr-defined]
     if temperature is None:
-        temperature = getattr(getattr(policy, "value", None), "temperature", None)
+        temperature = getattr(getattr(policy, "value", policy), "temperature", None)
     if temperature is None or not hasattr(policy, "q_values"):
         return None
     return torch.softmax(policy.q_values(observations).double() / temperature, dim=-1)  # type: ignore[attr-defined]
@@ -63,6 +65,8 @@ def choose_actions(
     keys = (Stream.SAMPLE, seed, episodes, move)
     if hasattr(policy, "draw"):
         return policy.draw(observations, keys)  # type: ignore[attr-defined]
+    if isinstance(policy, AgentPolicy) and not isinstance(policy.agent, SoftQ):
+        return policy.act(observations, sample=True, keys=(Stream.SAMPLE, seed, move, episodes))
     probabilities = action_probabilities(policy, observations, temperature)
     if probabilities is None:
         return policy.act(observations, sample=True)

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from iqlightning.agents.agent import Agent
 from iqlightning.losses.iq import inverse_reward
-from iqlightning.losses.values import ValueFunction
 from iqlightning.types import Transition
 
 __all__ = ["Reading", "read", "warnings_of"]
@@ -27,8 +25,8 @@ class Reading(NamedTuple):
     Attributes:
         residual: root mean square of r = Q(s, a) - gamma (1 - terminated) V(s'), the residual of a Bellman equation
         without reward. v: mean V(s). gap: mean V(s) - Q(s, a) at the expert's action. reward_min: smallest r.
-        reward_max: largest r. entropy: mean entropy of softmax(Q / temperature), in nats. log_likelihood: mean log
-        softmax(Q / temperature) of the expert's action.
+        reward_max: largest r. entropy: mean entropy of the policy, in nats. log_likelihood: mean log pi
+        of the expert's action.
     """
 
     residual: float
@@ -45,18 +43,11 @@ class Reading(NamedTuple):
         return [name for name, value in self._asdict().items() if not math.isfinite(value)]
 
 
-def read(
-    q: Float[Tensor, "batch actions"],
-    next_q: Float[Tensor, "batch actions"],
-    expert: Transition,
-    value: ValueFunction,
-    gamma: float,
-) -> Reading:
-    """Takes the numbers from Q(s, .) and Q(s', .) of held-out transitions."""
-    q_a = q.gather(1, expert.actions[:, None])[:, 0]
-    v = value(q)
-    rewards = inverse_reward(q_a, value(next_q), expert.terminated, gamma)
-    log_pi = torch.log_softmax(q / value.temperature, 1)
+def read(agent: Agent, expert: Transition, gamma: float) -> Reading:
+    """Takes the numbers from held-out transitions."""
+    q_a = agent.q(expert.obs, expert.actions).amin(0)
+    v = agent.v(expert.obs)
+    rewards = inverse_reward(q_a, agent.v(expert.next_obs), expert.terminated, gamma)
     numbers = torch.stack(
         [
             rewards.square().mean().sqrt(),
@@ -64,8 +55,8 @@ def read(
             (v - q_a).mean(),
             rewards.min(),
             rewards.max(),
-            -(log_pi.exp() * log_pi).sum(1).mean(),
-            log_pi.gather(1, expert.actions[:, None]).mean(),
+            agent.entropy(expert.obs).mean(),
+            agent.log_prob(expert.obs, expert.actions).mean(),
         ]
     )
     return Reading(*numbers.tolist())

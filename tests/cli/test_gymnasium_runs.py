@@ -78,7 +78,7 @@ def test_images_are_learnt_from_and_scaled_once(workplace, monkeypatch):
     workplace.write("lamp.yaml", IMAGES)
     run = workplace.fit(config="lamp.yaml")
     checkpoint = run / "checkpoints" / "last.ckpt"
-    assert read_checkpoint(checkpoint)["iqlightning"]["network"]["observation_high"] == 255.0
+    assert read_checkpoint(checkpoint)["iqlightning"]["agent"]["network"]["observation_high"] == 255.0
     assert workplace.run("evaluate", str(checkpoint), "--episodes", "10", "--json", "lamp.json") == 0
     assert json.loads((workplace.folder / "lamp.json").read_text())["mean_return"] > 4  # a guess is worth 2
     monkeypatch.delitem(sys.modules, "bright")

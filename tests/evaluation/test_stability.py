@@ -1,10 +1,11 @@
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from iqlightning.evaluation.stability import Reading, read, warnings_of
-from iqlightning.losses.values import SoftValue
 from iqlightning.types import Transition
 
 CALM = Reading(residual=0.4, v=2.0, gap=0.1, reward_min=-0.5, reward_max=0.5, entropy=0.3, log_likelihood=-0.2)
@@ -14,7 +15,15 @@ def test_a_reading_by_hand():
     q = torch.tensor([[1.0, 1.0], [3.0, 3.0]])
     flags = torch.tensor([False, True])
     expert = Transition(torch.zeros(2, 1), torch.tensor([0, 1]), torch.zeros(2, 1), flags, flags)
-    reading = read(q, torch.tensor([[2.0, 2.0], [9.0, 9.0]]), expert, SoftValue(1e-6), 0.5)
+    next_obs = torch.ones(2, 1)
+    value, log_pi = {0.0: torch.tensor([1.0, 3.0]), 1.0: torch.tensor([2.0, 9.0])}, torch.full((2,), -math.log(2))
+    agent: Any = SimpleNamespace(
+        q=lambda obs, actions: q.gather(1, actions[:, None]).T,
+        v=lambda obs: value[obs[0].item()],
+        entropy=lambda obs: -log_pi,
+        log_prob=lambda obs, actions: log_pi,
+    )
+    reading = read(agent, expert._replace(next_obs=next_obs), 0.5)
     # r = 1 - 0.5 * 2 = 0 and 3
     assert reading.residual == pytest.approx(math.sqrt(4.5), abs=1e-4)
     assert reading.v == pytest.approx(2.0, abs=1e-4)

@@ -90,7 +90,7 @@ class PolicyImages(Callback):
         }
         if env.num_cells <= _MOST_CELLS:
             maps = value_maps(policy, results.layouts.select(slice(0, self.num_grids)), device=pl_module.device)
-            visits = visitation(maps, policy.value.temperature)
+            visits = visitation(maps, policy.temperature)
             pictures["visitation"] = visitation_panel(visits, f"after {step:,} updates")
         cell_pixels = max(4, min(28, 1100 // (math.ceil(math.sqrt(self.animated)) * env.width)))
         gif, height, width = episode_animation(results, range(min(self.animated, self.episodes)), cell_pixels)

@@ -23,7 +23,7 @@ _CHUNK = 4096
 
 @runtime_checkable
 class QFunction(Protocol):
-    """What value maps ask of a policy; :class:`iqlightning.policies.QPolicy` is one."""
+    """What value maps ask of a policy; :class:`iqlightning.policies.AgentPolicy` is one."""
 
     gamma: float
 

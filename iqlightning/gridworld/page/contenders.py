@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from iqlightning.gridworld.evaluation.value_maps import ValueMaps, value_maps
 from iqlightning.gridworld.game.layouts import Layouts
 from iqlightning.gridworld.game.planning import optimal_actions, optimal_values, shortest_paths
 from iqlightning.gridworld.game.rules import next_cells, transition_rewards
-from iqlightning.policies import QPolicy
+from iqlightning.policies import AgentPolicy
 
 __all__ = ["Contender", "check_playable", "describe_maps", "labels_of"]
 
@@ -24,7 +24,7 @@ _GAMMA, _TEMPERATURE = 0.99, 0.01
 _DIGITS = 4
 
 
-def check_playable(policy: QPolicy, path: str | Path) -> None:
+def check_playable(policy: AgentPolicy, path: str | Path) -> None:
     """Refuses a checkpoint of another game.
 
     Raises:
@@ -56,7 +56,7 @@ class Contender:
     """
 
     label: str
-    policy: QPolicy | None = None
+    policy: AgentPolicy | None = None
     device: str | torch.device = "cpu"
 
     def describe(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Contender:
         if self.policy is None:
             return {"label": self.label, "note": f"true reward, discount {_GAMMA:g}, temperature {_TEMPERATURE:g}"}
         info, env = self.policy.info, self.policy.env
-        encoder = type(self.policy.network.encoder).__name__
+        encoder = type(cast(Any, self.policy.agent).network.encoder).__name__
         note = f"{info.get('algorithm', '?')}, {encoder}, {info.get('updates', 0):,} updates"
         assert isinstance(env, GridWorldConfig)
         settings = {"random_walls": env.random_walls, "random_goal": env.random_goal, "random_start": env.random_start}
