@@ -226,9 +226,17 @@ class Agent(nn.Module, ABC):
         """Whether :meth:`fit_observations` is still to be called."""
         return False
 
+    def see_as(self, other: "Agent") -> None:
+        """Takes over how another agent of its kind scales observations."""
+        return
+
     def fit_observations(self, obs: Tensor) -> None:
         """Told the observations (N, *shape) of the demonstrations that are trained on."""
         return
+
+    def for_cloning(self, temperature: float) -> "Agent":
+        """Itself, as the likelihood alone is to train it: nothing follows its weights, its temperature is this one."""
+        return self
 
     scheduled: bool = False
     """Whether a setting changes from update to update, which a compiled update cannot follow."""

@@ -182,6 +182,10 @@ class SoftQ(Agent):
         """The same: the policy is a function of Q."""
         return self.steps(objective)
 
+    def for_cloning(self, temperature: float) -> "SoftQ":
+        """Its network with a soft value, without a target."""
+        return SoftQ.of(self.spaces, self.network, SoftValue(temperature))
+
     @torch.no_grad()
     def diagnose(self, bellman: Bellman, part: int = 0) -> dict[str, Tensor]:
         """Mean Q, V and V - Q of the smallest Q, and the entropy of softmax(Q / temperature)."""

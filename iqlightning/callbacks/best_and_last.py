@@ -22,7 +22,7 @@ class BestAndLast(Checkpoint):
     run is resumed into another folder; and a good file is never overwritten with weights that are not finite.
 
     Args:
-        monitor: name of a logged figure, such as ``val/distance_ratio`` or ``val/mean_return``; None: best is last.
+        monitor: name of a logged figure, such as ``val/mean_return`` or ``val/distance_ratio``; None: best is last.
         mode: whether ``min`` or ``max`` of it is best.
         dirpath: where to; None means ``checkpoints`` in the folder of the first logger.
 
@@ -34,8 +34,8 @@ class BestAndLast(Checkpoint):
 
     def __init__(
         self,
-        monitor: str | None = "val/distance_ratio",
-        mode: Literal["min", "max"] = "min",
+        monitor: str | None = "val/mean_return",
+        mode: Literal["min", "max"] = "max",
         dirpath: str | None = None,
     ) -> None:
         super().__init__()

@@ -1,19 +1,21 @@
 """Behaviour cloning as the bar to beat: the run's own network, batches and number of updates, another loss."""
 
 from collections.abc import Callable
-from typing import Any, cast
 
-from torch import nn
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 
-from iqlightning.agents.soft_q import SoftQ
+from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.learner import Learner
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.losses.cloning import cloning_loss
-from iqlightning.losses.values import SoftValue
+from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
 from iqlightning.policies import AgentPolicy
 from iqlightning.types import BatchSource
 
 __all__ = ["expert_batches", "train_cloning"]
+
+_UPDATES_PER_STEP = 25
 
 
 def expert_batches(data: ImitationData, world_size: int) -> BatchSource:
@@ -47,38 +49,51 @@ def train_cloning(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> AgentPolicy:
-    """Trains a fresh copy of the learner's network to repeat the expert's actions, and leaves the learner untouched.
+    """Trains :class:`~iqlightning.algorithms.behavior_cloning.BehaviorCloning` as a run of its own, without a trace.
 
-    Initial weights, optimizer and schedule are the learner's; batch k is the one that its update k saw. The softmax has
-    the learner's temperature, which made the baseline stronger than 1 does. Gradients are clipped at the learner's norm
-    in units of the likelihood: the learner's objective is in units of reward, its temperature times as large. The
-    baseline keeps its last weights, since it is not validated on the way.
+    It begins with the learner's initial weights and has its optimizer, schedule, precision and device; batch k is the
+    one that the learner's update k saw. The softmax has the learner's temperature, which made the baseline stronger
+    than 1 does. Gradients are clipped at the learner's norm in units of the likelihood: the learner's objective is in
+    units of reward, its temperature times as large. The last weights are kept, since none is validated on the way.
 
     Args:
-        learner: whose recipe to follow.
+        learner: of the run that is over; it is left untouched.
         source: serves ``{"expert": Transition}``.
         updates: gradient updates.
-        progress: called with 1 after each update.
+        progress: called with the number of updates that have been made since the last call.
     """
+    cloning, device = _cloning_of(learner), learner.device
+    trainer = Trainer(
+        accelerator=device.type,
+        devices=1 if device.index is None else [device.index],
+        plugins=[LightningEnvironment()],  # one process, however many the run had
+        precision=learner.trainer.precision,
+        max_steps=updates,
+        max_epochs=-1,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[LambdaCallback(on_train_batch_end=lambda *given: progress(len(given[3])))] if progress else [],
+    )
+    batches = UpdateLoader(source, trainer, updates_per_epoch=max(1, updates), updates_per_step=_UPDATES_PER_STEP)
+    trainer.fit(cloning, batches, EmptyBatchLoader())
+    cloning.agent.to(device).eval().requires_grad_(False)  # a trainer leaves weights on the CPU
+    return cloning.policy
+
+
+def _cloning_of(learner: Learner) -> BehaviorCloning:
     temperature = learner.agent.temperature
-    network: Any = cast(SoftQ, learner.fresh_agent()).network.to(next(learner.agent.parameters()))
-    parameters = list(network.parameters())
-    optimizer = learner.optimizer_factory(parameters)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for update in range(updates):
-        expert = source.batch(update).get("expert")
-        assert expert is not None, "cloning needs demonstrations"
-        factor = learner.schedule.factor(update, updates)
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
-        q = network(expert.obs.to(learner.device))
-        loss = cloning_loss(q, expert.actions.to(learner.device), temperature)
-        optimizer.zero_grad()
-        loss.backward()
-        if learner.max_grad_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, learner.max_grad_norm / temperature)
-        optimizer.step()
-        if progress is not None:
-            progress(1)
-    network.eval().requires_grad_(False)
-    return AgentPolicy(SoftQ.of(learner.agent.spaces, network, SoftValue(temperature)), learner.gamma, learner.env)
+    assert learner.env is not None
+    cloning = BehaviorCloning(
+        agent=lambda spaces: learner.agent_factory(spaces).for_cloning(temperature),
+        gamma=learner.gamma,
+        optimizer=learner.optimizer_factory,
+        schedule=learner.schedule,
+        max_grad_norm=None if learner.max_grad_norm is None else learner.max_grad_norm / temperature,
+        seed=learner.seed,
+    )
+    cloning.build(learner.env)
+    cloning.agent.see_as(learner.agent)
+    return cloning

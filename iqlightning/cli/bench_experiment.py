@@ -17,7 +17,7 @@ from iqlightning.analysis.experiments.runner import run_trials
 from iqlightning.analysis.experiments.table import as_dict, as_table, rows_of
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile, Trial
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.cli.config_files import base_config, config_folder
+from iqlightning.cli.config_files import config_folder, with_bases
 from iqlightning.cli.evaluate import evaluate
 from iqlightning.cli.one_process import one_process
 from iqlightning.cli.options import Options, natural, positive
@@ -41,7 +41,7 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
     if given.dry_run:
         file = OutcomeFile(folder / "outcomes.jsonl")
         for trial in trials:
-            state = "done" if file.get(trial.key(base_config())) else "to do"
+            state = "done" if file.get(trial.key(with_bases)) else "to do"
             print(f"{state:<7}{trial.name:<48}{' '.join(trial.fit(folder)[4:])}")
         return
     torch.set_num_threads(1)
@@ -72,7 +72,7 @@ def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path,
             trials,
             folder,
             Launcher(),
-            base=base_config(),
+            files_read=with_bases,
             jobs=given.jobs,
             advance=lambda count: bar.advance(task, count),
             describe=describe,

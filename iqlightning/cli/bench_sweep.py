@@ -18,7 +18,7 @@ from rich.table import Table
 from iqlightning.analysis.experiments.runner import Launch
 from iqlightning.analysis.report.sweep import SWEEP_FILE, best_first, show, sweep_section
 from iqlightning.checkpoint_files import write_atomically
-from iqlightning.cli.config_files import base_config, read_config, shipped_config
+from iqlightning.cli.config_files import read_config, shipped_config, with_bases
 from iqlightning.cli.one_process import one_process
 from iqlightning.cli.options import Options, natural, positive
 from iqlightning.cli.trial_process import Launcher
@@ -145,7 +145,7 @@ def _monitored(config: str, settings: Sequence[str]) -> tuple[str, str]:
     Raises:
         UserError: if nothing is monitored, by which trials could be compared.
     """
-    given = [(f"'{path}'", read_config(path).get("checkpoint")) for path in (base_config(), config)]
+    given = [(f"'{path}'", read_config(path).get("checkpoint")) for path in with_bases([config])]
     for setting in settings:
         key, _, text = setting.removeprefix("--").partition("=")
         if key == "checkpoint" or key.startswith("checkpoint."):

@@ -1,4 +1,8 @@
-"""Configuration files: where ``base.yaml`` is, whether each file can be read, and what a run is called after."""
+"""Configuration files: which are read, in which order, whether each can be read, and what a run is called after.
+
+Every run reads ``base.yaml`` first. A file whose key ``base`` names another, such as ``base: gridworld.yaml``, is read
+after that one, which lies beside it or comes with the package.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -19,6 +23,7 @@ __all__ = [
     "run_name",
     "shipped_config",
     "where_is",
+    "with_bases",
 ]
 
 
@@ -45,24 +50,68 @@ def base_config() -> Path:
 
 
 def find_configs(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Finds each value of ``--config`` (or ``-c``) with :func:`shipped_config`.
+    """Finds each value of ``--config`` (or ``-c``) with :func:`shipped_config`, and what it is based on.
 
     Returns:
-        The values, in order, and the arguments with them in place of those that were given.
+        All files in the order in which they are read, without ``base.yaml``, and the arguments that name them so.
+
+    Raises:
+        UserError: if a name is missing, or a file or one that it is based on cannot be read.
     """
-    paths, found = [], list(arguments)
-    for index, argument in enumerate(arguments):
+    paths: list[str] = []
+    expanded: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
         name, equals, value = argument.partition("=")
+        if name == "--base":
+            raise UserError("base is a key of configuration files; on the command line name that file with --config")
         if name not in ("--config", "-c"):
+            expanded.append(argument)
             continue
-        if not equals and index + 1 == len(arguments):
+        given = value if equals else next(rest, None)
+        if given is None:
             raise UserError("--config needs the name of a file after it")
-        paths.append(shipped_config(value if equals else arguments[index + 1]))
-        if equals:
-            found[index] = f"{name}={paths[-1]}"
-        else:
-            found[index + 1] = paths[-1]
-    return paths, found
+        for path in with_bases([shipped_config(given)], read=paths)[1:]:
+            paths.append(path)
+            expanded += [name, path]
+    return paths, expanded
+
+
+def with_bases(paths: Sequence[str | Path], read: Sequence[str] = ()) -> list[str]:
+    """The files in the order in which a run reads them: ``base.yaml``, and each after the one that it is based on.
+
+    Args:
+        paths: the files that are named.
+        read: files that are read before them; they need not be read again as the base of another.
+
+    Raises:
+        UserError: if one cannot be read, or is based on itself.
+    """
+    order = [str(base_config())]
+    for path in paths:
+        chain = [str(path)]
+        while (base := _base_of(Path(chain[0]))) is not None:
+            if any(Path(base).samefile(each) for each in chain):
+                raise UserError(f"the configuration '{path}' is based on itself: {' -> '.join([base, *chain])}")
+            chain.insert(0, base)
+        order += [each for each in chain[:-1] if each not in order and each not in read] + chain[-1:]
+    return order
+
+
+def _base_of(path: Path) -> str | None:
+    """The file that another one is based on; None where that is ``base.yaml``, which is read in any case."""
+    named = read_config(path).get("base")
+    if named is None:
+        return None
+    if not isinstance(named, str):
+        raise UserError(f"base names one configuration file, but is {named!r:.80} in '{path}'")
+    for place in (path.parent / named, config_folder() / named):
+        if place.is_file():
+            return None if place.samefile(base_config()) else str(place)
+    raise UserError(
+        f"'{path}' is based on '{named}', which is neither in its own folder nor among the configurations of the "
+        f"package: {', '.join(sorted(file.name for file in config_folder().glob('*.yaml')))}"
+    )
 
 
 def shipped_config(path: str) -> str:
@@ -168,7 +217,7 @@ def _require_small(path: Path, root: yaml.Node | None) -> None:
 
 def _step(value: Any, part: str) -> Any:
     if isinstance(value, list):
-        return next((found for item in value if (found := _step(item, part)) is not _NOWHERE), _NOWHERE)
+        return next((inner for item in value if (inner := _step(item, part)) is not _NOWHERE), _NOWHERE)
     if not isinstance(value, dict):
         return _NOWHERE
     if part in value:

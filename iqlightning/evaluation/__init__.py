@@ -1,1 +1,1 @@
-"""What is found out about a policy: figures of played episodes, value maps; nothing here logs or trains."""
+"""What can be said of a policy: played episodes, stability, the recovered reward; nothing here logs or trains."""

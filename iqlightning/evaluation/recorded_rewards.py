@@ -39,13 +39,13 @@ def recorded_reward_metrics(
         part = trajectories.transitions(rows.to(trajectories.actions.device))
         parts = (part.obs, part.actions, part.next_obs, part.terminated)
         recovered.append(policy.rewards(*(tensor.to(device) for tensor in parts)).double().cpu())
-    found = torch.cat(recovered)
+    rewards = torch.cat(recovered)
     true = trajectories.rewards.double().cpu()
     first = _first_of_each(trajectories)
     episodes = trajectories.episode_of.cpu()
     nothing = torch.zeros(trajectories.num_episodes, dtype=torch.float64)
-    transition = _correlations(found[first], true[first])
-    overall = _correlations(nothing.index_add(0, episodes, found), nothing.index_add(0, episodes, true))
+    transition = _correlations(rewards[first], true[first])
+    overall = _correlations(nothing.index_add(0, episodes, rewards), nothing.index_add(0, episodes, true))
     return {
         "transition_pearson": transition[0],
         "transition_spearman": transition[1],

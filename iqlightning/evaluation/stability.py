@@ -77,7 +77,7 @@ def warnings_of(
         return {}
     recent = history[-patience - 1 :]
     first, last = recent[0], recent[-1]
-    found: dict[str, str] = {}
+    warnings: dict[str, str] = {}
 
     def grows(values: list[float], floor: float) -> bool:
         """Ever larger, by ``factor`` in all; below ``floor`` growth is nothing to speak of."""
@@ -88,23 +88,23 @@ def warnings_of(
     # every phi here is made for rewards of order 1; growth up to there is learning
     scale = max(abs(early.reward_min), abs(early.reward_max), 1.0)
     if grows([r.residual for r in recent], scale):
-        found["residual"] = (
+        warnings["residual"] = (
             f"the Bellman residual on held-out demonstrations has grown from {first.residual:.3g} to "
             f"{last.residual:.3g} over {patience} validations: rewards are not held back; take Chi2 with a smaller "
             "alpha, or TotalVariation"
         )
     if grows([abs(r.v) for r in recent], 10 * scale):
-        found["v"] = (
+        warnings["v"] = (
             f"the mean value V has drifted from {first.v:.3g} to {last.v:.3g} over {patience} validations; "
             "take a target network (--model.target), a lower learning rate, or Chi2Mixture if the run is online"
         )
     if grows([r.gap for r in recent], scale):
-        found["gap"] = (
+        warnings["gap"] = (
             f"V - Q at the expert's action has grown from {first.gap:.3g} to {last.gap:.3g} over {patience} "
             "validations: other actions overtake the expert's; take a lower learning rate or more demonstrations"
         )
     if grows([r.reward_max - r.reward_min for r in recent], 2 * scale):
-        found["reward_range"] = (
+        warnings["reward_range"] = (
             f"recovered rewards now span [{last.reward_min:.3g}, {last.reward_max:.3g}], "
             f"{patience} validations ago [{first.reward_min:.3g}, {first.reward_max:.3g}]: they should be bounded; "
             "take a stronger divergence (a smaller alpha, TotalVariation) or a smaller --model.max_grad_norm"
@@ -112,20 +112,20 @@ def warnings_of(
     best = max(r.log_likelihood for r in history)
     chance = -math.inf if num_actions is None else -math.log(num_actions)
     if all(r.log_likelihood < chance - 0.7 for r in recent):
-        found["likelihood"] = (
+        warnings["likelihood"] = (
             f"the held-out log-likelihood of the expert's action is {last.log_likelihood:.3g} nats and has been below "
             f"{chance:.3g}, that of random moves, for {patience} validations: the run learns something else than the "
             "demonstrations; take a lower learning rate"
         )
     elif last.log_likelihood < best - 0.7 and all(r.log_likelihood < best - 0.35 for r in recent):
-        found["likelihood"] = (
+        warnings["likelihood"] = (
             f"the held-out log-likelihood of the expert's action has fallen from {best:.3g} to "
             f"{last.log_likelihood:.3g} nats: the run overfits or diverges; stop earlier, raise the temperature, "
             "or take more demonstrations"
         )
-    if "likelihood" in found and last.entropy < 0.05:
-        found["entropy"] = (
+    if "likelihood" in warnings and last.entropy < 0.05:
+        warnings["entropy"] = (
             f"the policy's entropy is {last.entropy:.3g} nats while it disagrees with held-out demonstrations: "
             "it is sure of the wrong actions; raise the temperature"
         )
-    return found
+    return warnings

@@ -90,24 +90,28 @@ def test_trials_are_fitted_and_evaluated_once(tmp_path, config):
 def test_a_trial_is_run_again_when_a_file_that_it_depends_on_changes(tmp_path, config):
     base, shown = tmp_path / "base.yaml", tmp_path / "shown.safetensors"
     base.write_text("trainer: {devices: 1}\n")
+
+    def files_read(configs):
+        return [str(base), *configs]
+
     shown.write_bytes(b"one")
     config.write_text(f"data: {{class_path: A, init_args: {{path: {shown}}}}}\n")
     (trial,) = trials(config, (0,))
-    keys = [trial.key(), trial.key(base)]
+    keys = [trial.key(), trial.key(files_read)]
     base.write_text("trainer: {devices: 2}\n")
-    keys.append(trial.key(base))
+    keys.append(trial.key(files_read))
     shown.write_bytes(b"two, longer")
-    keys.append(trial.key(base))
+    keys.append(trial.key(files_read))
     (elsewhere,) = trials(config, (0,), settings={"data.path": str(tmp_path / "b.safetensors")})
-    keys.append(elsewhere.key(base))
+    keys.append(elsewhere.key(files_read))
     (tmp_path / "b.safetensors").write_bytes(b"three")
-    keys.append(elsewhere.key(base))
+    keys.append(elsewhere.key(files_read))
     assert len(set(keys)) == len(keys)
-    before = trial.key(base)
+    before = trial.key(files_read)
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(shown.read_bytes())
     copy.replace(shown)  # another file with the same content
-    assert trial.key(base) == before
+    assert trial.key(files_read) == before
 
 
 def test_one_run_serves_trials_that_differ_in_their_names_alone(tmp_path, config):

@@ -337,3 +337,80 @@ def test_the_configurations_of_the_package_are_found_from_any_folder(workplace):
         assert workplace.run("fit", *given, "--trainer.max_steps", "1", "--data.episodes", "30", "--print_config") == 0
         assert "BehaviorCloning" in workplace.shown()
     assert "did you mean" in workplace.refused("fit", "--config", "configs/mlp_bcc.yaml")
+
+
+def test_a_configuration_can_be_based_on_another_beside_it_or_of_the_package(workplace):
+    workplace.write("mine.yaml", "base: gridworld.yaml\ntrainer: {callbacks: [{class_path: LearningRateMonitor}]}")
+    workplace.write("tiny2.yaml", "base: mine.yaml\ncheckpoint: {mode: max}\ntrainer: {max_steps: 7}")
+    assert workplace.run("fit", "--config", "tiny.yaml", "--config", "tiny2.yaml", "--print_config") == 0
+    resolved = yaml.safe_load(workplace.capfd.readouterr().out)
+    assert [each["class_path"].rpartition(".")[2] for each in resolved["trainer"]["callbacks"]] == [
+        "LearningRateMonitor"
+    ]
+    assert resolved["checkpoint"] == {"monitor": "val/distance_ratio", "mode": "max", "dirpath": None}
+    assert resolved["trainer"]["max_steps"] == 7
+    order = config_files.with_bases(["tiny2.yaml"])
+    assert [os.path.basename(path) for path in order] == ["base.yaml", "gridworld.yaml", "mine.yaml", "tiny2.yaml"]
+
+
+def test_a_run_is_repeated_from_its_settings_without_what_it_was_based_on(workplace):
+    workplace.write("mine.yaml", "checkpoint: {monitor: val/spl, mode: max}")
+    workplace.write("run.yaml", "base: mine.yaml\ntrainer: {max_steps: 1}")
+    folder = workplace.fit("--config", "run.yaml")
+    assert settings(folder)["checkpoint"]["monitor"] == "val/spl"
+    assert "base" not in settings(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("base: gridword.yaml", ["is based on 'gridword.yaml'", "its own folder", "gridworld.yaml"]),
+        ("base: [a.yaml]", ["base names one configuration file", "wrong.yaml"]),
+        ("base: wrong.yaml", ["'wrong.yaml' is based on itself"]),
+    ],
+)
+def test_what_a_configuration_cannot_be_based_on_is_one_sentence(workplace, text, parts):
+    workplace.write("wrong.yaml", text)
+    sentence = workplace.refused("fit", "--config", "wrong.yaml")
+    for part in parts:
+        assert part in sentence
+    assert "--config" in workplace.refused("fit", "--base", "gridworld.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((), [10, 20, 30]),  # of tiny.yaml
+        (("--trainer.log_every_n_steps", "7"), [7, 14, 21, 28]),
+        (("--model.log_every", "12"), [12, 24]),
+        (("--model.log_every", "null"), [20]),  # of base.yaml
+    ],
+)
+def test_the_interval_of_training_figures_has_two_names_and_the_last_one_given_holds(workplace, settings, expected):
+    run = workplace.fit(*settings)
+    with (run / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]] == expected
+    # what is recorded can be run again
+    again = workplace.fit(config=str(run / "config.yaml"))
+    assert (again / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+
+
+def test_a_callback_whose_default_is_no_plain_text_can_be_configured(workplace):
+    run = workplace.fit("--trainer.callbacks+", "Timer", "--trainer.callbacks.duration", "00:00:05:00")
+    assert "interval: step" in (run / "config.yaml").read_text()
+
+
+def test_the_best_weights_are_chosen_at_every_validation_within_an_epoch_too(workplace):
+    options = ("--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "7")
+    run = workplace.fit(*options, "--data.updates_per_epoch", "100", "--trainer.max_steps", "28")
+    assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] in (7, 14, 21, 28)
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 28
+
+
+def test_a_figure_to_stop_by_that_is_not_logged_is_a_sentence_with_those_that_are(workplace):
+    stop = ("--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor")
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", *stop, "val/distance_rato")
+    assert "EarlyStopping.monitor" in sentence
+    assert "did you mean 'val/distance_ratio'?" in sentence
+    assert "train/loss" in sentence
+    workplace.fit(*stop, "train/loss", "--trainer.callbacks.mode", "min")

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import yaml
 
-from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile, Trial
+from iqlightning.analysis.experiments.trial import FilesRead, Outcome, OutcomeFile, Trial
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.errors import UserError
 
@@ -54,7 +54,7 @@ def run_trials(
     folder: Path,
     launch: Launch,
     *,
-    base: Path | None = None,
+    files_read: FilesRead | None = None,
     jobs: int = 1,
     advance: Callable[[int], None] = lambda count: None,
     describe: Callable[[str], None] = lambda text: None,
@@ -67,7 +67,7 @@ def run_trials(
         trials: groups and seeds must be distinct.
         folder: of the experiment.
         launch: starts the processes.
-        base: the configuration that every run reads first.
+        files_read: by ``fit`` for a configuration; see :meth:`Trial.key`.
         jobs: trials at a time.
         advance: called with the number of trials that are newly done.
         describe: called with what runs now.
@@ -79,7 +79,7 @@ def run_trials(
     if twice := next((place for place in places if places.count(place) > 1), None):
         raise UserError(f"the experiment lists '{twice[0]}' with seed {twice[1]} twice")
     file = OutcomeFile(folder / "outcomes.jsonl")
-    keys = [trial.key(base) for trial in trials]
+    keys = [trial.key(files_read) for trial in trials]
     shares = Counter(keys)
     outcomes = {key: outcome for key in shares if (outcome := file.get(key)) is not None}
     advance(sum(shares[key] for key in outcomes))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,10 @@ import yaml
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.errors import UserError
 
-__all__ = ["Outcome", "OutcomeFile", "Trial"]
+__all__ = ["FilesRead", "Outcome", "OutcomeFile", "Trial"]
+
+FilesRead = Callable[[Sequence[str]], Sequence[str]]
+"""Configurations to all files that a run with them reads, in order."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,17 @@ class Trial:
         """Group and seed."""
         return f"{self.group}, seed {self.seed}"
 
-    def key(self, base: Path | None = None) -> str:
+    def key(self, files_read: FilesRead | None = None) -> str:
         """Changes with anything that the outcome depends on, be it in a configuration or a file of demonstrations.
 
         Args:
-            base: the configuration that every run reads first.
+            files_read: by ``fit`` for a configuration; None: that one alone.
 
         Raises:
             UserError: if a configuration cannot be read.
         """
-        texts = [self._text(str(file)) for file in (base, self.config) if file is not None]
+        files = [self.config] if files_read is None else files_read([self.config])
+        texts = [self._text(file) for file in files]
         shown: Any = None
         for path in (*map(_demonstrations, texts), *map(self.settings.get, ("data.path", "data.init_args.path"))):
             shown = path or shown

@@ -81,15 +81,17 @@ def explain_failures(results: GridWorldResults, policy: Policy) -> list[Failure]
     at_edge = (edge_table(height, width, ends.device)[ends, last_moves] == ends).tolist()
     distances = shortest_paths(layouts.walls, layouts.goal).flatten(1).cpu()
     goals = layouts.goal.cpu()
-    found = []
+    failures = []
     for row, (index, path) in enumerate(zip(failed.tolist(), paths, strict=True)):
         left = distances[row, path]
         wrong = (left[1:] != left[:-1] - 1).nonzero().flatten()
         mistake = int(wrong[0]) if len(wrong) else len(path) - 1
         manhattan = int(manhattan_distance(path[mistake], goals[row], width))
         kind = _kind(path, at_edge=at_edge[row], detour=int(left[mistake]) > manhattan)
-        found.append(Failure(index, kind, path, mistake, int(results.shortest[index]), int(results.manhattan[index])))
-    return found
+        failures.append(
+            Failure(index, kind, path, mistake, int(results.shortest[index]), int(results.manhattan[index]))
+        )
+    return failures
 
 
 def _kind(path: Tensor, *, at_edge: bool, detour: bool) -> Kind:

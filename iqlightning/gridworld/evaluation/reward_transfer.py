@@ -158,7 +158,7 @@ def transfer_metrics(
         ``transition_near_best``, the same with r(s, a, s'); and ``grids``, how many counted: where walls close the goal
         in there is nothing to plan.
     """
-    found = {}
+    settings = {}
     for name, (walls_change, slips) in SETTINGS.items():
         figures: dict[str, float] = {}
         for prefix, per_transition in (("", False), ("transition_", True)):
@@ -178,8 +178,8 @@ def transfer_metrics(
                 f"{prefix}share": (reached - uniform) / (best - uniform) if best > uniform else math.nan,
                 f"{prefix}near_best": float((returns.share[counts] >= 0.99).double().mean()),
             }
-        found[name] = figures
-    return found
+        settings[name] = figures
+    return settings
 
 
 def _following(v: Tensor, moves: Tensor, ends: Tensor) -> Float[Tensor, "batch states 4"]:

@@ -166,7 +166,7 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     greedy = torch.nn.functional.one_hot(q.argmax(2), 4).to(torch.float64)
     dynamics = (truth.next_cells, truth.terminal, truth.gamma)
     number = truth.decided.sum(1)
-    found = {
+    metrics = {
         "reward_pearson": pearson(rewards, truth.rewards, counted),
         "reward_spearman": spearman(rewards, truth.rewards, counted),
         "reward_epic": epic_distance(rewards, truth.rewards, *dynamics, counted),
@@ -178,4 +178,4 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
         "regret": regret(truth, greedy),
         "occupancy_divergence": occupancy_divergence(truth, soft_policy(q, maps.temperature)),
     }
-    return {name: float(value.nanmean()) for name, value in found.items()}
+    return {name: float(value.nanmean()) for name, value in metrics.items()}

@@ -64,8 +64,8 @@ def visitation(maps: ValueMaps, temperature: float | None = None) -> Visitation:
         rho = (rho / rho.sum(1, keepdim=True)).masked_fill(~truth.decided, torch.nan)
         return rho.view(maps.layouts.walls.shape)
 
-    found = {name: visits(policy) for name, policy in policies.items()}
-    distances = {name: (found[name] - found["expert"]).abs().nansum((1, 2)) / 2 for name in ("greedy", "drawn")}
+    visited = {name: visits(policy) for name, policy in policies.items()}
+    distances = {name: (visited[name] - visited["expert"]).abs().nansum((1, 2)) / 2 for name in ("greedy", "drawn")}
     return Visitation(
-        layouts=maps.layouts, **found, greedy_distance=distances["greedy"], drawn_distance=distances["drawn"]
+        layouts=maps.layouts, **visited, greedy_distance=distances["greedy"], drawn_distance=distances["drawn"]
     )
