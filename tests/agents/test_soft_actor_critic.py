@@ -16,7 +16,9 @@ from iqlightning.nets.squashed_gaussian import Parameters, SquashedGaussian
 from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
-SPACES = Spaces(spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(np.array([-2.0, 0.0]), np.array([2.0, 1.0])))
+SPACES = Spaces(
+    spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32))
+)
 
 
 def agent(**changes: Any) -> SoftActorCritic:
