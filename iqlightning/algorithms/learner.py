@@ -12,6 +12,7 @@ from typing import Any
 import lightning
 import torch
 from jaxtyping import Int
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
@@ -179,15 +180,16 @@ class Learner(lightning.LightningModule, ABC):
             )
         return [batch[name] for name in ("expert", "policy") if name in self.needs]  # type: ignore[literal-required]
 
+    def configure_callbacks(self) -> list[Callback]:
+        """Lightning's first hook of a run: refuses what the trainer is asked for and could only ignore."""
+        if self.trainer.state.fn == "fit":
+            require_supported(self.trainer)
+        return []
+
     def configure_model(self) -> None:
         """Lightning's hook: builds the networks once the data, and with it the environment, is known."""
         if self.env is None:
             self.build(self.trainer.datamodule.env)
-
-    def setup(self, stage: str) -> None:
-        """Lightning's hook: refuses what the trainer is asked for and could only ignore."""
-        if stage == "fit":
-            require_supported(self.trainer)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Lightning's hook: an optimizer for each step of an update."""

@@ -25,8 +25,13 @@ _CALLBACKS: dict[type[Callback], str] = {
     callbacks.ModelPruning: "replaces the weights that the optimizer steps",
 }
 
-# they look once in trainer.log_every_n_steps batches
-_LOGGING = (callbacks.LearningRateMonitor, callbacks.DeviceStatsMonitor, callbacks.ThroughputMonitor)
+# they look at single updates
+_PER_UPDATE = (
+    callbacks.LearningRateMonitor,
+    callbacks.DeviceStatsMonitor,
+    callbacks.ThroughputMonitor,
+    callbacks.WeightAveraging,
+)
 
 
 def require_supported(trainer: Any) -> None:
@@ -68,13 +73,9 @@ def require_supported(trainer: Any) -> None:
 
 def pauses(trainer: Any) -> list[int]:
     """Intervals, in updates, at whose multiples a callback of the trainer has to get its turn."""
-    intervals = {saving_interval(each) for each in trainer.callbacks} - {None}
-    for callback in trainer.callbacks:
-        if isinstance(callback, _LOGGING):
-            intervals.add(trainer.log_every_n_steps)
-        if isinstance(callback, callbacks.WeightAveraging):
-            intervals.add(1)
-    return sorted(each for each in intervals if each is not None)
+    if any(isinstance(each, _PER_UPDATE) for each in trainer.callbacks):
+        return [1]
+    return sorted({interval for each in trainer.callbacks if (interval := saving_interval(each)) is not None})
 
 
 def _require_supported_callback(callback: Callback) -> None:

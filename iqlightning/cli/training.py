@@ -28,7 +28,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.algorithms.learner import Learner
 from iqlightning.algorithms.lightning_internals import has_begun
-from iqlightning.algorithms.trainer_options import require_supported
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.checkpoint_files import read_checkpoint
@@ -282,8 +281,6 @@ class TrainingCLI(LightningCLI):
                 predictions = self.trainer.predict(**common)
                 write_predictions(predictions or [], self.config.output)
             else:
-                if self.command == "fit":
-                    require_supported(self.trainer)
                 with heard_once():
                     getattr(self.trainer, self.command)(**common)
         except MisconfigurationException as error:

@@ -22,7 +22,7 @@ def pearson(
     counted: Bool[Tensor, "batch states actions"],
 ) -> Float[Tensor, " batch"]:
     """cov(x, y) / (sd(x) sd(y)); nan where a variance is 0."""
-    return _correlations(x, y, counted, stats.pearsonr)
+    return _correlations(x, y, counted, lambda values: values)
 
 
 def spearman(
@@ -34,19 +34,20 @@ def spearman(
 
     Values that are equal up to rounding, a billionth of the largest, are ties.
     """
-    return _correlations(x, y, counted, lambda a, b: stats.spearmanr(_rounded(a), _rounded(b)))
+    return _correlations(x, y, counted, lambda values: stats.rankdata(_rounded(values)))
 
 
 def _correlations(
-    x: Tensor, y: Tensor, counted: Tensor, correlation: Callable[[np.ndarray, np.ndarray], Any]
+    x: Tensor, y: Tensor, counted: Tensor, transform: Callable[[np.ndarray], np.ndarray]
 ) -> Float[Tensor, " batch"]:
-    values = []
+    correlations = []
     for x_one, y_one, mask in zip(x, y, counted, strict=True):
-        a, b = (each[mask].double().cpu().numpy() for each in (x_one, y_one))
+        a, b = (transform(each[mask].double().cpu().numpy()) for each in (x_one, y_one))
         # rounding leaves a little variance in a constant
         varies = len(a) > 1 and a.std() * b.std() > 1e-14
-        values.append(float(correlation(a, b).statistic) if varies else float("nan"))
-    return torch.tensor(values, dtype=torch.float64, device=x.device)
+        result: Any = stats.pearsonr(a, b) if varies else None
+        correlations.append(float(result.statistic) if varies else float("nan"))
+    return torch.tensor(correlations, dtype=torch.float64, device=x.device)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

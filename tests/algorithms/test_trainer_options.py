@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -14,6 +15,7 @@ from small_runs import GRID, learner
 
 from iqlightning.algorithms import BehaviorCloning
 from iqlightning.algorithms.schedules import Cosine
+from iqlightning.algorithms.trainer_options import require_supported
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.errors import UserError
 
@@ -52,7 +54,8 @@ def fit(folder: Path, model: Any = None, batches: Any = None, **options: Any) ->
     ("options", "sentence"),
     [
         ({"overfit_batches": 1}, "overfit_batches.*--data.episodes"),
-        ({"precision": "16-mixed"}, "precision 16-mixed is not offered.*bf16-mixed"),
+        ({"accumulate_grad_batches": 2}, "accumulate_grad_batches.*--data.batch_size"),
+        ({"gradient_clip_val": 1.0}, "gradient_clip_val.*--model.max_grad_norm"),
         ({"precision": "16-true"}, "precision 16-true is not offered"),
         ({"val_check_interval": 30}, "val_check_interval 30.*20 updates.*check_val_every_n_epoch to null"),
         ({"log_every_n_steps": 0}, "log_every_n_steps"),
@@ -71,6 +74,13 @@ def fit(folder: Path, model: Any = None, batches: Any = None, **options: Any) ->
 def test_what_cannot_work_is_refused_with_what_to_use_instead(tmp_path, options, sentence):
     with pytest.raises(UserError, match=sentence):
         fit(tmp_path, **options)
+
+
+def test_scaled_losses_are_refused():
+    # on a CPU Lightning itself takes bf16-mixed instead
+    asked: dict[str, Any] = {"gradient_clip_val": None, "gradient_clip_algorithm": None}
+    with pytest.raises(UserError, match=r"precision 16-mixed is not offered.*bf16-mixed"):
+        require_supported(SimpleNamespace(overfit_batches=0, accumulate_grad_batches=1, precision="16-mixed", **asked))
 
 
 @pytest.mark.parametrize(("limit", "updates"), [(5, 5), (0.5, 10), (100, 20), (None, 20)])

@@ -20,6 +20,8 @@ class TwoSteps(BehaviorCloning):
     def build(self, env: Any) -> None:
         super().build(env)
         self.guess = nn.Linear(1, 1)
+        nn.init.zeros_(self.guess.weight)
+        nn.init.zeros_(self.guess.bias)
 
     def steps(self) -> list[Step]:
         return [*super().steps(), Step("guess", self.guess, self.guess_objective, lambda p: torch.optim.SGD(p, lr=0.1))]

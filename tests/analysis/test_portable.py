@@ -1,5 +1,6 @@
 import io
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -140,7 +141,7 @@ def test_onnx_is_the_same_function_at_every_size():
 
 def test_another_policy_is_noticed():
     traced = trace(policy_of(GRID, MLP))
-    other = policy_of(GRID, MLP)
+    other: Any = policy_of(GRID, MLP)
     weight = next(other.agent.network.head.parameters())
     weight.mul_(1.1)
     agreement = compare(other, traced, 100)

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-_VOID = {"meta", "br", "wbr", "img"}
+_VOID = {"meta", "br", "wbr", "img", "source"}
 
 
 class Page(HTMLParser):
@@ -63,6 +63,7 @@ def test_one_page_shows_everything_and_asks_for_nothing(runs):
     assert "of the goals up to" in words or "reaches all 40 goals" in words
     assert "played for this report" in words  # the second configuration has no final table
     assert text.count("data:image/gif") == 2  # episodes of each configuration
+    assert text.count("prefers-reduced-motion") == 2  # who asked for less motion sees the first picture
     assert "The study" not in words
     assert "prefers-color-scheme:dark" in text
     assert "wrote out.html" in runs.shown()

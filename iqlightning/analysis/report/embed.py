@@ -14,7 +14,7 @@ from PIL import Image
 
 from iqlightning.analysis.charts import FAINT, INK, PALETTE, RULE
 
-__all__ = ["chart_html", "picture_html"]
+__all__ = ["animation_html", "chart_html", "picture_html"]
 
 # colours that the page's style sheet gives another value in the dark
 _THEMED = {INK: "ink", FAINT: "faint", RULE: "rule"} | {colour: f"s{n}" for n, colour in enumerate(PALETTE)}
@@ -49,12 +49,20 @@ def chart_html(figure: Figure, title: str) -> str:
 
 def picture_html(picture: UInt8[np.ndarray, "height width rgb"], label: str, kind: str = "") -> str:
     """An RGB array as an image; ``label`` is read out by screen readers, ``kind`` is a class of the style sheet."""
+    return f'<img class="picture {kind}" alt="{escape(label)}" src="{_png(Image.fromarray(picture))}">'
+
+
+def animation_html(gif: bytes, label: str, kind: str = "") -> str:
+    """An animated GIF; who asked for less motion gets its first picture."""
+    still = _png(Image.open(io.BytesIO(gif)))
+    moving = f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
+    return (
+        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
+        f'<img class="picture {kind}" alt="{escape(label)}" src="{moving}"></picture>'
+    )
+
+
+def _png(image: Image.Image) -> str:
     written = io.BytesIO()
-    Image.fromarray(picture).save(written, "PNG", optimize=True)
-    return image_html(written.getvalue(), "png", label, kind)
-
-
-def image_html(content: bytes, form: str, label: str, kind: str = "") -> str:
-    """An encoded image."""
-    uri = f"data:image/{form};base64,{base64.b64encode(content).decode()}"
-    return f'<img class="picture {kind}" alt="{escape(label)}" src="{uri}">'
+    image.save(written, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"

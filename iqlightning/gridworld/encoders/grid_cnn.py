@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import require_grid
 from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.gridworld.game.settings import SIZES
 from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["GridCNN"]

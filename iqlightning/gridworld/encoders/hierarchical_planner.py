@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
 from iqlightning.gridworld.encoders.portable import repeat
+from iqlightning.gridworld.game.settings import SIZES
 
 __all__ = ["HierarchicalPlanner"]
 

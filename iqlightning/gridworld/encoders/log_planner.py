@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import neighbours, require_grid
 from iqlightning.gridworld.encoders.portable import player_cell, until_it_stays
 from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.gridworld.game.settings import SIZES
 from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["LogPlanner", "path_costs"]

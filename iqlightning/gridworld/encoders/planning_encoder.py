@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from iqlightning.gridworld.config import SIZES
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import require_grid
 from iqlightning.gridworld.encoders.portable import player_cell
 from iqlightning.gridworld.game.rules import cell_steps
+from iqlightning.gridworld.game.settings import SIZES
 from iqlightning.nets.encoders.encoder import Encoder
 
 __all__ = ["PlanningEncoder"]

@@ -7,7 +7,7 @@ from html import escape
 from matplotlib.figure import Figure
 
 from iqlightning.analysis.charts import INK, PALETTE, chart
-from iqlightning.analysis.report.embed import chart_html, image_html, picture_html
+from iqlightning.analysis.report.embed import animation_html, chart_html, picture_html
 from iqlightning.analysis.report.exhibit import Exhibit
 from iqlightning.analysis.report.sections import by, colour_key
 from iqlightning.analysis.report.tables import dot
@@ -274,6 +274,6 @@ def _walks(grids: Grids) -> str:
             else f"fails, shortest {int(results.shortest[n])}"
             for n in range(number)
         ]
-        picture = image_html(gif, "gif", f"{number} episodes, {each.group.label}", "small")
+        picture = animation_html(gif, f"{number} episodes, {each.group.label}", "small")
         parts.append(f"{_heading(each)}{picture}<p><small>{'; '.join(ways)}.</small></p>")
     return "".join(parts)
