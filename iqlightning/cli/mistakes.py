@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.cli.config_files import where_is
 from iqlightning.cli.signatures import classes_for, imported, names_of_arguments, types_of_arguments
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, unknown
 
-__all__ = ["explain", "explain_interpolation", "user_error_behind"]
+__all__ = ["explain", "explain_interpolation", "first_sentence", "missing_monitor", "user_error_behind"]
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
@@ -127,6 +127,22 @@ def user_error_behind(error: BaseException | None) -> UserError | None:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
+
+
+def missing_monitor(trainer: Any, error: RuntimeError) -> UserError | None:
+    """The sentence for a callback that shall stop by a figure which is not logged; None if the error is another."""
+    logged = trainer.callback_metrics
+    for callback in trainer.early_stopping_callbacks:
+        if callback.monitor not in logged and callback.monitor in str(error):
+            return unknown("logged figure to stop by (EarlyStopping.monitor) called", callback.monitor, sorted(logged))
+    return None
+
+
+def first_sentence(error: Exception) -> str:
+    """The first sentence of a message, which may stop at a full stop inside backquotes."""
+    text = " ".join(str(error).split())
+    end = text.find(". ")
+    return text[:end] if end > 0 and text[:end].count("`") % 2 == 0 else text
 
 
 def _unrecognized(arguments: str, parser: ArgumentParser) -> UserError:

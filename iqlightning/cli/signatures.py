@@ -61,11 +61,17 @@ def defaults_of(cls: Any) -> dict[str, Any]:
 
 
 def types_of_arguments(cls: type) -> dict[str, Any]:
-    """Argument to type; nothing where the types cannot be resolved."""
+    """Argument to type, those of its bases included; nothing where the types cannot be resolved."""
+    hints: dict[str, Any] = {}
     try:
-        return typing.get_type_hints(cls if hasattr(cls, "__dataclass_fields__") else cls.__init__)
+        if hasattr(cls, "__dataclass_fields__"):
+            return typing.get_type_hints(cls)
+        for each in reversed(inspect.getmro(cls)):
+            if "__init__" in each.__dict__ and each is not object:
+                hints |= typing.get_type_hints(each.__init__)
     except (NameError, TypeError):
         return {}
+    return {name: hint for name, hint in hints.items() if name in names_of_arguments(cls)}
 
 
 def imported(path: str) -> Any:

@@ -41,14 +41,20 @@ from iqlightning.cli.config_files import (
 )
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
 from iqlightning.cli.event_logger import EventLogger
-from iqlightning.cli.mistakes import explain, explain_interpolation, user_error_behind
+from iqlightning.cli.mistakes import (
+    explain,
+    explain_interpolation,
+    first_sentence,
+    missing_monitor,
+    user_error_behind,
+)
 from iqlightning.cli.predictions import write_predictions
 from iqlightning.cli.resuming import refuse_other_settings
 from iqlightning.cli.run_folder import claim_run_folder, find_checkpoint
 from iqlightning.cli.run_record import RunRecord
 from iqlightning.cli.signatures import refuse_null_values
 from iqlightning.cli.trust import limit_what_configurations_may_name, take_trusted
-from iqlightning.errors import UserError, unknown
+from iqlightning.errors import UserError
 from iqlightning.interruption import Interrupted
 
 __all__ = ["TrainingCLI", "import_families", "run"]
@@ -180,29 +186,28 @@ class TrainingCLI(LightningCLI):
 
     def _join_log_intervals(self) -> None:
         """``model.log_every`` and ``trainer.log_every_n_steps`` are one setting: the one that is set last holds."""
-        arguments = self.config.model.get("init_args") or Namespace()
-        values = {"model.log_every": arguments.get("log_every")}
-        values["trainer.log_every_n_steps"] = self.config.trainer.log_every_n_steps
-        given = keys_given(self.arguments)
-        # the place of each among the configurations, which the command line comes after; base.yaml is everyone's
-        places = {
-            key: max([i for i, path in enumerate(self.configs) if i and where_is(key, [path])], default=0)
-            if key not in given
-            else len(self.configs)
-            for key in values
+        model = self.config.model.get("init_args") or Namespace()
+        values = {
+            "model.log_every": model.get("log_every"),
+            "trainer.log_every_n_steps": self.config.trainer.log_every_n_steps,
         }
-        first, last = sorted(values, key=places.__getitem__)
-        if places[last] == 0:
-            return
-        if places[first] == places[last] and values[first] != values[last]:
+        last = {key: self._set_at(key) for key, value in values.items() if value is not None}
+        if len(last) == 2 and len(set(last.values())) == 1 and any(last.values()) and len(set(values.values())) == 2:
             raise UserError(
-                f"{first} {values[first]} and {last} {values[last]} are one setting, the updates between two logged "
-                "points of train/ figures; give one of them"
+                f"{' and '.join(f'{key} {value}' for key, value in values.items())} are one setting, the updates "
+                "between two logged points of train/ figures; give one of them"
             )
-        if values[last] is not None:
-            self.config.trainer.log_every_n_steps = values[last]
-            if "log_every" in arguments:
-                self.config.model.init_args.log_every = values[last]
+        key = max(last, key=last.__getitem__, default=None)
+        if key is not None and last[key]:
+            self.config.trainer.log_every_n_steps = values[key]
+            if "log_every" in model:
+                model.log_every = values[key]
+
+    def _set_at(self, key: str) -> int:
+        """The place of the last configuration that sets a key; the command line comes last, base.yaml is number 0."""
+        if key in keys_given(self.arguments):
+            return len(self.configs)
+        return max((place for place, path in enumerate(self.configs) if where_is(key, [path])), default=0)
 
     # ---- building
 
@@ -266,7 +271,7 @@ class TrainingCLI(LightningCLI):
             return self.trainer_class(**config)
         except (MisconfigurationException, ValueError, TypeError) as error:
             self._drop_folder()
-            raise UserError(f"the trainer's settings do not go together: {_first_sentence(error)}") from error
+            raise UserError(f"the trainer's settings do not go together: {first_sentence(error)}") from error
 
     # ---- running
 
@@ -285,9 +290,9 @@ class TrainingCLI(LightningCLI):
                     getattr(self.trainer, self.command)(**common)
         except MisconfigurationException as error:
             self._drop_folder()
-            raise UserError(_first_sentence(error)) from error
+            raise UserError(first_sentence(error)) from error
         except RuntimeError as error:
-            if missing := _missing_monitor(self.trainer, error):
+            if missing := missing_monitor(self.trainer, error):
                 raise missing from error
             raise
         except (UserError, Interrupted, KeyboardInterrupt, SystemExit):
@@ -322,11 +327,8 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def _loggers(folder: Path) -> list[Any]:
-        place: dict[str, Any] = {
-            "save_dir": str(folder.parent.parent),
-            "name": folder.parent.name,
-            "version": folder.name,
-        }
+        place: dict[str, Any] = {"save_dir": str(folder.parent.parent), "name": folder.parent.name}
+        place["version"] = folder.name
         return [EventLogger(**place, default_hp_metric=False), CSVLogger(**place)]
 
     def _recorded(self) -> str:
@@ -399,19 +401,3 @@ def _plain_texts(config: Namespace) -> None:
         for each in value if isinstance(value, list) else []:
             if isinstance(each, Namespace):
                 _plain_texts(each)
-
-
-def _missing_monitor(trainer: Any, error: RuntimeError) -> UserError | None:
-    """The sentence for a callback that shall stop by a figure which is not logged; None if the error is another."""
-    logged = trainer.callback_metrics
-    for callback in trainer.early_stopping_callbacks:
-        if callback.monitor not in logged and callback.monitor in str(error):
-            return unknown("logged figure to stop by (EarlyStopping.monitor) called", callback.monitor, sorted(logged))
-    return None
-
-
-def _first_sentence(error: Exception) -> str:
-    """The first sentence of a message, which may stop at a full stop inside backquotes."""
-    text = " ".join(str(error).split())
-    end = text.find(". ")
-    return text[:end] if end > 0 and text[:end].count("`") % 2 == 0 else text

@@ -42,6 +42,7 @@ _CHATTER = (
     "TPU available",
     "HPU available",
     "`Trainer.fit` stopped",
+    "`Trainer(overfit_batches=",
     "LOCAL_RANK",
     "Restored all states",
     "Restoring states",

@@ -1,1 +1,1 @@
-"""What can be said of a policy: figures of episodes, stability, the recovered reward; nothing here logs or trains."""
+"""What can be said of a policy: played episodes, stability, the recovered reward; nothing here logs or trains."""

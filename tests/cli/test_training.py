@@ -375,3 +375,42 @@ def test_what_a_configuration_cannot_be_based_on_is_one_sentence(workplace, text
     for part in parts:
         assert part in sentence
     assert "--config" in workplace.refused("fit", "--base", "gridworld.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((), [10, 20, 30]),  # of tiny.yaml
+        (("--trainer.log_every_n_steps", "7"), [7, 14, 21, 28]),
+        (("--model.log_every", "12"), [12, 24]),
+        (("--model.log_every", "null"), [20]),  # of base.yaml
+    ],
+)
+def test_the_interval_of_training_figures_has_two_names_and_the_last_one_given_holds(workplace, settings, expected):
+    run = workplace.fit(*settings)
+    with (run / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]] == expected
+    # what is recorded can be run again
+    again = workplace.fit(config=str(run / "config.yaml"))
+    assert (again / "metrics.csv").read_text() == (run / "metrics.csv").read_text()
+
+
+def test_a_callback_whose_default_is_no_plain_text_can_be_configured(workplace):
+    run = workplace.fit("--trainer.callbacks+", "Timer", "--trainer.callbacks.duration", "00:00:05:00")
+    assert "interval: step" in (run / "config.yaml").read_text()
+
+
+def test_the_best_weights_are_chosen_at_every_validation_within_an_epoch_too(workplace):
+    options = ("--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "7")
+    run = workplace.fit(*options, "--data.updates_per_epoch", "100", "--trainer.max_steps", "28")
+    assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] in (7, 14, 21, 28)
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 28
+
+
+def test_a_figure_to_stop_by_that_is_not_logged_is_a_sentence_with_those_that_are(workplace):
+    stop = ("--trainer.callbacks+", "EarlyStopping", "--trainer.callbacks.monitor")
+    sentence = workplace.refused("fit", "--config", "tiny.yaml", *stop, "val/distance_rato")
+    assert "EarlyStopping.monitor" in sentence
+    assert "did you mean 'val/distance_ratio'?" in sentence
+    assert "train/loss" in sentence
+    workplace.fit(*stop, "train/loss", "--trainer.callbacks.mode", "min")
