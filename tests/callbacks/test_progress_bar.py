@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from small_runs import demonstrations, learner, trainer
+from small_runs import GRID, demonstrations, learner, trainer
 
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
@@ -44,7 +44,8 @@ def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
     def fail(update: int) -> None:
         raise ArithmeticError("broken")
 
-    broken.after_update = fail
+    broken.build(GRID)
+    broken.agent.after_update = fail
     with pytest.raises(ArithmeticError, match="broken"):
         trainer(tmp_path, [bar]).fit(broken, datamodule=data)
     # the cursor is shown again
