@@ -5,14 +5,10 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
-from typing import Any
 
 import lightning
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
 from iqlightning import algorithms
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
@@ -20,11 +16,11 @@ from iqlightning.algorithms import Learner
 from iqlightning.data.experience import OnlineReplay
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.replay_data import ReplayData
+from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 from iqlightning.nets.encoders import MLP
-from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
 ENV = GridWorldConfig(level="static", height=4, width=4, num_walls=2)
@@ -117,20 +113,19 @@ def test_learns_a_small_static_grid(algorithm, tmp_path):
     assert results.success.float().mean() >= 0.95
 
 
-BOX = Spaces(spaces.Box(-np.inf, np.inf, (3,)), spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32)))
+PENDULUM = GymnasiumConfig("Pendulum-v1")
 
 
 def with_an_actor(algorithm: Callable[..., Learner]) -> Learner:
     model = algorithm(agent=partial(SoftActorCritic, hidden=(16,), standardise=False), seed=1)
-    env: Any = SimpleNamespace(spaces=BOX)
-    model.build(env)
+    model.build(PENDULUM)
     return model
 
 
 def batch_of_boxes() -> Batch:
     generator = torch.Generator().manual_seed(0)
     obs, next_obs = torch.randn(2, 32, 3, generator=generator)
-    actions = torch.rand(32, 2, generator=generator) * torch.tensor([4.0, 1.0]) - torch.tensor([2.0, 0.0])
+    actions = torch.rand(32, 1, generator=generator) * 4 - 2
     flags = torch.rand(32, generator=generator) < 0.2
     part = Transition(obs, actions, next_obs, flags, torch.zeros(32, dtype=torch.bool))
     rewards = torch.randn(32, generator=generator)
@@ -153,9 +148,7 @@ def test_continuous_actions_need_no_line_of_an_algorithm(algorithm):
 
 
 def test_an_algorithm_of_discrete_actions_and_one_of_continuous_ones_say_so_on_the_wrong_task():
-    boxes, grid = SimpleNamespace(spaces=BOX), ENV
-    wrong: Any = boxes
     with pytest.raises(UserError, match="SoftQ needs discrete actions"):
-        algorithms.DQN(MLP).build(wrong)
+        algorithms.DQN(MLP).build(PENDULUM)
     with pytest.raises(UserError, match="an actor draws continuous actions"):
-        algorithms.IQLearn(agent=SoftActorCritic).build(grid)
+        algorithms.IQLearn(agent=SoftActorCritic).build(ENV)
