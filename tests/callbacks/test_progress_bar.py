@@ -1,5 +1,6 @@
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -41,10 +42,10 @@ def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
     data = demonstrations(tmp_path)
     broken = learner()
 
-    def fail(update: int) -> None:
+    def fail(batch: Any) -> None:
         raise ArithmeticError("broken")
 
-    broken.after_update = fail
+    broken.objective = fail
     with pytest.raises(ArithmeticError, match="broken"):
         trainer(tmp_path, [bar]).fit(broken, datamodule=data)
     # the cursor is shown again

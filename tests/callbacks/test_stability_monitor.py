@@ -58,7 +58,7 @@ def test_weights_that_are_no_numbers_stop_the_run_and_leave_the_last_checkpoint(
                 with torch.no_grad():
                     next(model.agent.network.parameters()).fill_(math.nan)
 
-    with pytest.raises(UserError, match=r"the weights network\.\S+ are not finite"):
+    with pytest.raises(UserError, match=r"the weights agent\.network\.\S+ are not finite"):
         trainer(tmp_path, [Spoil(), keep]).fit(model, demonstrations(tmp_path))
     kept = read_checkpoint(tmp_path / "kept" / "last.ckpt")
     assert kept["global_step"] == 10
