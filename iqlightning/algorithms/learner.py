@@ -7,6 +7,7 @@ is then paid once for all of them. Whatever the grouping, ``trainer.global_step`
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import lightning
@@ -347,4 +348,5 @@ def _soft_q(
     """The agent of an algorithm that is given none."""
     if encoder is None:
         raise UserError(f"{algorithm} needs an encoder, such as MLP")
-    return lambda spaces: SoftQ(spaces, encoder, head or PlainHead, value, target, copies)
+    # no lambda: strategies that spawn processes pickle the module
+    return partial(SoftQ, encoder=encoder, head=head or PlainHead, value=value, target=target, copies=copies)

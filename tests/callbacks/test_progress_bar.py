@@ -1,10 +1,9 @@
 import io
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
-from small_runs import demonstrations, learner, trainer
+from small_runs import GRID, demonstrations, learner, trainer
 
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
@@ -42,10 +41,11 @@ def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
     data = demonstrations(tmp_path)
     broken = learner()
 
-    def fail(batch: Any) -> None:
+    def fail(update: int) -> None:
         raise ArithmeticError("broken")
 
-    broken.objective = fail
+    broken.build(GRID)
+    broken.agent.after_update = fail
     with pytest.raises(ArithmeticError, match="broken"):
         trainer(tmp_path, [bar]).fit(broken, datamodule=data)
     # the cursor is shown again

@@ -83,7 +83,7 @@ def test_a_sweep_needs_a_figure_to_compare_by(workplace):
 
 def test_what_a_sweep_compares_by_is_what_fit_would_monitor(tmp_path):
     config = tmp_path / "a.yaml"
-    config.write_text("checkpoint: {mode: max}\n")
+    config.write_text("base: gridworld.yaml\ncheckpoint: {mode: max}\n")
     assert _monitored(str(config), []) == ("val/distance_ratio", "max")
     settings = ["--data.episodes=3", "--checkpoint.monitor=val/return", "--checkpoint.mode=min"]
     assert _monitored(str(config), settings) == ("val/return", "min")

@@ -1,10 +1,10 @@
 import math
-from types import SimpleNamespace
-from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import torch
 
+from iqlightning.agents.agent import Agent
 from iqlightning.evaluation.stability import Reading, read, warnings_of
 from iqlightning.types import Transition
 
@@ -17,12 +17,10 @@ def test_a_reading_by_hand():
     expert = Transition(torch.zeros(2, 1), torch.tensor([0, 1]), torch.zeros(2, 1), flags, flags)
     next_obs = torch.ones(2, 1)
     value, log_pi = {0.0: torch.tensor([1.0, 3.0]), 1.0: torch.tensor([2.0, 9.0])}, torch.full((2,), -math.log(2))
-    agent: Any = SimpleNamespace(
-        q=lambda obs, actions: q.gather(1, actions[:, None]).T,
-        v=lambda obs: value[obs[0].item()],
-        entropy=lambda obs: -log_pi,
-        log_prob=lambda obs, actions: log_pi,
-    )
+    agent = create_autospec(Agent, instance=True)
+    agent.q.side_effect = lambda obs, actions: q.gather(1, actions[:, None]).T
+    agent.v.side_effect = lambda obs: value[obs[0].item()]
+    agent.entropy.return_value, agent.log_prob.return_value = -log_pi, log_pi
     reading = read(agent, expert._replace(next_obs=next_obs), 0.5)
     # r = 1 - 0.5 * 2 = 0 and 3
     assert reading.residual == pytest.approx(math.sqrt(4.5), abs=1e-4)
