@@ -2,32 +2,9 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from small_runs import TINY
 
 from iqlightning.cli.main import main
-
-#: The section of small configurations that says what is imitated, but for how long an epoch is.
-SMALL_DATA = """data:
-      class_path: ImitationData
-      init_args:
-        env: {class_path: GridWorldConfig, init_args: {height: 4, width: 4, num_walls: 2}}
-        episodes: 40
-        batch_size: 16"""
-
-TINY = f"""
-    model:
-      class_path: BehaviorCloning
-      init_args:
-        encoder: {{class_path: MLP, init_args: {{hidden: [16]}}}}
-        log_every: 10
-    {SMALL_DATA}
-        updates_per_epoch: 10
-        updates_per_step: 4
-    trainer:
-      accelerator: cpu
-      max_steps: 30
-      callbacks:
-        - {{class_path: PolicyEvaluation, init_args: {{episodes: 20, test_episodes: 20}}}}
-"""
 
 
 class Workplace:

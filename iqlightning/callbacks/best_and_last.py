@@ -150,7 +150,7 @@ class BestAndLast(Checkpoint):
         if parameters and not torch.nn.utils.get_total_norm(parameters).isfinite():
             kept = f"; '{self.last_model_path}' has the last good ones" if Path(self.last_model_path).is_file() else ""
             raise UserError(f"the weights are no longer finite at update {trainer.global_step} and are not saved{kept}")
-        trainer.save_checkpoint(path, weights_only=False)
+        trainer.save_checkpoint(path)
         self._saved_at = trainer.global_step
 
 

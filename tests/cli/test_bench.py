@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from conftest import TINY
+from small_runs import TINY
 
 from iqlightning.cli.bench_sweep import _monitored, _validations
 from iqlightning.cli.one_process import one_process

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import SMALL_DATA
+from small_runs import SMALL_DATA
 
 from iqlightning.checkpoint_files import read_checkpoint
 

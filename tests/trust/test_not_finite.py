@@ -7,8 +7,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_DATA
 from gymnasium import spaces
+from small_runs import SMALL_DATA
 
 from iqlightning.algorithms.iq_learn import IQLearn
 from iqlightning.algorithms.learner import Objective
