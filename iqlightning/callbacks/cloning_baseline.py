@@ -95,5 +95,4 @@ def _cloning_of(learner: Learner) -> BehaviorCloning:
         seed=learner.seed,
     )
     cloning.build(learner.env)
-    cloning.agent.see_as(learner.agent)
     return cloning
