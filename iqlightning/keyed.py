@@ -36,6 +36,7 @@ class Stream(IntEnum):
     PHASE = 17
     ENVIRONMENT = 18
     IMAGINED = 19
+    ACTOR = 20
 
 
 _WORD = (1 << 64) - 1

@@ -34,11 +34,15 @@ SPLITS = ("any", "test", "validation", "train")  # the order is part of how seed
 
 
 class Batch(TypedDict, total=False):
-    """What an algorithm sees of one update; it cannot tell offline from online."""
+    """What an algorithm sees of one update; it cannot tell offline from online.
+
+    ``noise`` is what an agent that draws actions adds for itself.
+    """
 
     expert: Transition
     policy: Transition
     initial: Tensor
+    noise: Tensor
 
 
 @runtime_checkable

@@ -44,7 +44,10 @@ Keys = tuple[int | Tensor, ...]
 """Keys of :mod:`iqlightning.keyed` that name a batch of draws, the last of them one number for each row."""
 
 #: Kind of agent in a checkpoint to the module of its class.
-AGENTS: dict[str, str] = {"SoftQ": "iqlightning.agents.soft_q"}
+AGENTS: dict[str, str] = {
+    "SoftActorCritic": "iqlightning.agents.soft_actor_critic",
+    "SoftQ": "iqlightning.agents.soft_q",
+}
 
 
 class Objective(NamedTuple):
@@ -213,6 +216,23 @@ class Agent(nn.Module, ABC):
     @abstractmethod
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """How well the policy's best action agrees with a given one; 1 where they are the same, at most 1."""
+
+    def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
+        """The batch with all that the update is going to draw, keyed by seed, update and position; here nothing."""
+        return batch
+
+    @property
+    def wants_observations(self) -> bool:
+        """Whether :meth:`fit_observations` is still to be called."""
+        return False
+
+    def see_as(self, other: "Agent") -> None:
+        """Takes over how another agent of its kind scales observations."""
+        return
+
+    def fit_observations(self, obs: Tensor) -> None:
+        """Told the observations (N, *shape) of the demonstrations that are trained on."""
+        return
 
     def for_cloning(self, temperature: float) -> "Agent":
         """Itself, as the likelihood alone is to train it: nothing follows its weights, its temperature is this one."""

@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from iqlightning.agents.agent import Objective
 from iqlightning.algorithms.learner import EncoderFactory, Learner
+from iqlightning.errors import UserError
 from iqlightning.losses.divergences import Chi2, Divergence
 from iqlightning.losses.iq import ExpertStates, ValueTerm, absorbed, iq_loss
 from iqlightning.types import Batch
@@ -22,6 +24,9 @@ class IQLearn(Learner):
         divergence: phi; by default Chi2 with alpha 0.5.
         value_term: InitialStates (``v0``), ExpertStates (the default) or ExpertAndPolicyStates.
         absorbing_states: ended episodes go on in their last state for ever, see ``losses.iq.absorbed``.
+        value_weight: factor of the value term, see ``losses.iq.iq_loss``.
+        clip_targets: keep V(s') within what the penalty allows, +- max reward / (1 - gamma): 4 alpha / (1 - gamma) for
+            Chi2Mixture, 200 at alpha 0.5 and gamma 0.99.
         settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
     """
 
@@ -31,12 +36,27 @@ class IQLearn(Learner):
         divergence: Divergence | None = None,
         value_term: ValueTerm | None = None,
         absorbing_states: bool = False,
+        value_weight: float = 1.0,
+        clip_targets: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(encoder, **settings)
         self.divergence = divergence or Chi2()
         self.value_term = value_term or ExpertStates()
         self.absorbing_states = absorbing_states
+        if not value_weight > 0:
+            raise UserError(f"value_weight of IQLearn must be positive, not {value_weight}")
+        self.value_weight = value_weight
+        self.max_value = self._largest_value() if clip_targets else None
+
+    def _largest_value(self) -> float:
+        largest = self.divergence.max_reward
+        if largest is None:
+            raise UserError(
+                f"clip_targets needs a divergence that bounds rewards on all data, which "
+                f"{type(self.divergence).__name__} does not; valid: Chi2Mixture"
+            )
+        return largest / (1 - self.gamma)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -65,6 +85,8 @@ class IQLearn(Learner):
                 self.value_term,
                 self.gamma,
                 self.absorbing_states,
+                self.value_weight,
+                self.max_value,
             )
 
         loss, terms = bellman.objective(of_terms)
@@ -80,6 +102,9 @@ class IQLearn(Learner):
                 rewards = bellman.parts[0].rewards(self.gamma)
                 seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
                 scalars["guarded"] = self.divergence.guarded(seen)
+            if self.max_value is not None:
+                values = torch.cat([part.next_v for part in bellman.parts]).abs()
+                scalars["clipped_targets"] = (values > self.max_value).to(values.dtype).mean()
             return scalars
 
         return Objective(loss, terms, diagnostics)

@@ -201,6 +201,12 @@ class Learner(lightning.LightningModule, ABC):
         self._steps = [(step, flat) for step, _, flat in steps]
         return [optimizer for _, optimizer, _ in steps]
 
+    def on_fit_start(self) -> None:
+        """Lightning's hook: an agent that standardises observations learns how, unless a checkpoint has told it."""
+        served = getattr(self.trainer.datamodule, "served_observations", None)
+        if self.agent.wants_observations and served is not None:
+            self.agent.fit_observations(served())
+
     @property
     def policy(self) -> AgentPolicy:
         """The policy of the present weights."""
@@ -245,6 +251,7 @@ class Learner(lightning.LightningModule, ABC):
                 group["lr"] = rate * factor
             self.agent.at(update)
             logs = (update + 1) % log_every == 0
+            batch = self.agent.with_noise(batch, self.seed, update, trainer.global_rank, trainer.world_size)
             made = updater(batch, logs)
             update += 1
             self.agent.after_update(update)

@@ -95,4 +95,5 @@ def _cloning_of(learner: Learner) -> BehaviorCloning:
         seed=learner.seed,
     )
     cloning.build(learner.env)
+    cloning.agent.see_as(learner.agent)
     return cloning

@@ -19,6 +19,7 @@ from iqlightning.cli.counting_bar import counting_bar
 from iqlightning.cli.gridworld_options import add_gridworld_options, changed_environment, gridworld_changes
 from iqlightning.cli.options import Options, device_of, fraction, natural, positive
 from iqlightning.cli.trust import take_trusted
+from iqlightning.data.arrays import read_npz
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
 from iqlightning.data.minari import are_whole_episodes, check_new_minari, from_minari, to_minari
@@ -106,7 +107,12 @@ def _read(given: Any) -> tuple[Trajectories, dict[str, Any]]:
             )
     else:
         what = given.from_file
-        played, metadata = load_demonstrations(what)
+        if str(what).endswith(".npz"):
+            if named is None:
+                raise UserError(f"'{what}' holds arrays alone: name the environment they are of with --gym ID")
+            played, metadata = read_npz(what, named.spaces), {}
+        else:
+            played, metadata = load_demonstrations(what)
         metadata = {"source": str(what)} | metadata
         if named is not None:
             check_fits(what, played, named)
@@ -186,7 +192,12 @@ def _options(command: str) -> Options:
         help="read a Minari dataset instead of playing (extra minari); its folder begins with / or ./",
     )
     options.add_argument(
-        "--from_file", metavar="FILE", default=None, help="read a demonstrations file instead of playing"
+        "--from",
+        "--from_file",
+        dest="from_file",
+        metavar="FILE",
+        default=None,
+        help="read a demonstrations file, or arrays in an .npz file (with --gym), instead of playing",
     )
     options.add_argument(
         "--to_minari",

@@ -71,7 +71,17 @@ _LINKS = {
 }
 
 # whatever is in these packages can be named in a configuration by its class name alone
-_FAMILIES = ("algorithms", "callbacks", "data", "envs", "losses", "nets", "gridworld.callbacks", "gridworld.encoders")
+_FAMILIES = (
+    "agents",
+    "algorithms",
+    "callbacks",
+    "data",
+    "envs",
+    "losses",
+    "nets",
+    "gridworld.callbacks",
+    "gridworld.encoders",
+)
 
 
 def run(arguments: Sequence[str], command: str) -> None:

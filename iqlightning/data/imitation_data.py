@@ -294,6 +294,11 @@ class ImitationData(LightningDataModule):
             return self.out_of_core
         return Path(path).is_file() and Path(path).stat().st_size >= _LARGE
 
+    def served_observations(self) -> Tensor:
+        """(K, *shape) states of all transitions that are served, by which an agent may standardise what it sees."""
+        kept = None if self.stride == 1 else keep_every(self.training, self.stride, self.seed)
+        return self.training.transitions(kept).obs
+
     def _serve(self, placement: Placement) -> None:
         training = self.training
         kept = None if self.stride == 1 else keep_every(training, self.stride, self.seed)

@@ -124,6 +124,8 @@ def iq_loss(
     value_term: ValueTerm,
     gamma: float,
     absorbing_states: bool = False,
+    value_weight: float = 1.0,
+    max_value: float | None = None,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """The negated objective and its terms.
 
@@ -135,10 +137,17 @@ def iq_loss(
         value_term: what is subtracted.
         gamma: discount in [0, 1).
         absorbing_states: see :func:`absorbed`.
+        value_weight: factor of the value term. With a target network no gradient flows through -gamma V(s') of the
+            rewards, so that 1 - gamma alone holds V down at the expert's states; more of it may then be needed.
+        max_value: V(s') is kept within +- this before it is used; None for no limit.
 
     Returns:
-        the scalar to minimise, value term - E[phi(r)], and ``{"expert_term", "value_term"}``.
+        the scalar to minimise, value_weight x value term - E[phi(r)], and ``{"expert_term", "value_term"}``.
     """
+    if max_value is not None:
+        expert = expert._replace(next_v=expert.next_v.clamp(-max_value, max_value))
+        if policy is not None:
+            policy = policy._replace(next_v=policy.next_v.clamp(-max_value, max_value))
     expert_rewards, expert_weights = expert.rewards(gamma), None
     policy_rewards, policy_weights = None if policy is None else policy.rewards(gamma), None
     if absorbing_states:
@@ -149,4 +158,6 @@ def iq_loss(
         expert_rewards, policy_rewards, expert_weights=expert_weights, policy_weights=policy_weights
     )
     subtracted = value_term(expert, policy, initial_v, gamma)
+    if value_weight != 1.0:
+        subtracted = value_weight * subtracted
     return subtracted - expert_term, {"expert_term": expert_term, "value_term": subtracted}

@@ -55,6 +55,7 @@ class Chi2Mixture(Divergence):
     def __init__(self, alpha: float = 0.5) -> None:
         _require_positive(alpha, "Chi2Mixture")
         self.alpha = alpha
+        self.max_reward = 4 * alpha
 
     def __call__(
         self,

@@ -37,6 +37,9 @@ class Divergence(ABC):
     domain: tuple[float, float] = (-math.inf, math.inf)
     """Lowest and highest reward at which phi is itself; outside a tangent or a barrier stands in for it."""
 
+    max_reward: float | None = None
+    """Largest absolute reward of the optimum, where the divergence bounds it on expert and policy data alike."""
+
     @abstractmethod
     def __call__(
         self,

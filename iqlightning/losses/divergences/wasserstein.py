@@ -62,6 +62,7 @@ class Penalized(Divergence):
         self.divergence = divergence
         self.needs_policy_data = divergence.needs_policy_data
         self.domain = divergence.domain
+        self.max_reward = divergence.max_reward
         self.gradient_penalty = GradientPenalty(weight, target)
 
     def __call__(

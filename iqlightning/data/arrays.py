@@ -1,0 +1,97 @@
+"""Demonstrations that are arrays in a NumPy archive."""
+
+import itertools
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from iqlightning.errors import UserError
+from iqlightning.spaces import Spaces, action_dtype, observation_dtype
+from iqlightning.types import Trajectories
+
+__all__ = ["read_npz"]
+
+_NEEDED = ("observations", "actions")
+
+
+def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
+    """Episodes from the arrays of an ``.npz`` file; nothing in it is unpickled.
+
+    Arrays: ``observations`` (N, *shape), ``actions`` (N, *action shape) in the environment's units, both needed;
+    ``episode_starts`` (E + 1,) or (E,) first rows of episodes, or ends of episodes by ``terminated`` and ``truncated``
+    (N,) bool; ``next_observations`` (N, *shape) and ``rewards`` (N,), both optional. Without successors the last
+    transition of each episode is left out, since where it led is not known.
+
+    Args:
+        path: the file.
+        spaces: of the environment.
+
+    Raises:
+        UserError: if the file is missing or no such archive, or its arrays do not make episodes.
+    """
+    arrays = _arrays(Path(path))
+    missing = [name for name in _NEEDED if name not in arrays]
+    if missing:
+        raise UserError(
+            f"'{path}' has no array '{missing[0]}'; it has {', '.join(sorted(arrays)) or 'none'}, and needs "
+            f"{' and '.join(_NEEDED)}"
+        )
+    count = len(arrays["observations"])
+    for name, array in arrays.items():
+        if name != "episode_starts" and len(array) != count:
+            raise UserError(f"'{path}' has {count} observations, but {len(array)} {name}")
+    if count == 0:
+        raise UserError(f"'{path}' holds no transition")
+    flags = {name: arrays.get(name, np.zeros(count, dtype=bool)).astype(bool) for name in ("terminated", "truncated")}
+    bounds = _bounds(path, arrays, flags["terminated"] | flags["truncated"])
+    known = "next_observations" in arrays
+    observations, moves, lengths = [], [], []
+    for first, end in itertools.pairwise(bounds):
+        own = arrays["observations"][first:end]
+        if known:
+            observations += [own, arrays["next_observations"][end - 1 : end]]
+        else:
+            observations.append(own)
+        last = end if known else end - 1
+        if last == first:
+            raise UserError(f"'{path}' has an episode of one observation at row {first}, which holds no transition")
+        moves.append(np.arange(first, last))
+        lengths.append(last - first)
+    rows, ends = np.concatenate(moves), np.array(bounds[1:]) - 1
+    rewards = arrays.get("rewards", np.zeros(count, dtype=np.float32))
+    terminated = flags["terminated"][ends] if known else np.zeros(len(ends), dtype=bool)
+    return Trajectories(
+        observations=torch.from_numpy(np.concatenate(observations)).to(observation_dtype(spaces.observation)),
+        actions=torch.from_numpy(arrays["actions"][rows]).to(action_dtype(spaces.action)),
+        rewards=torch.from_numpy(rewards[rows].astype(np.float32)),
+        starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(torch.int64),
+        terminated=torch.from_numpy(terminated.copy()),
+        truncated=torch.from_numpy(~terminated),
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file '{path}'") from error
+    except (OSError, ValueError, BadZipFile, AttributeError, EOFError) as error:
+        raise UserError(f"'{path}' is not an archive of NumPy arrays (.npz, without Python objects)") from error
+
+
+def _bounds(path: str | Path, arrays: dict[str, np.ndarray], ended: np.ndarray) -> list[int]:
+    count = len(ended)
+    if "episode_starts" in arrays:
+        starts = [int(each) for each in arrays["episode_starts"]]
+        bounds = starts if starts and starts[-1] == count else [*starts, count]
+        if bounds[0] != 0 or any(after <= before for before, after in itertools.pairwise(bounds)):
+            raise UserError(f"episode_starts of '{path}' must begin at 0 and increase to at most {count}")
+        return bounds
+    if not ended.any():
+        raise UserError(f"'{path}' does not say where episodes end: give episode_starts, or terminated and truncated")
+    ends = [int(each) + 1 for each in np.flatnonzero(ended)]
+    # what comes after the last end is an episode that was cut off
+    return [0, *ends] if ends[-1] == count else [0, *ends, count]
