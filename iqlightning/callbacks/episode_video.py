@@ -45,7 +45,7 @@ class EpisodeVideo(Callback):
         every_n_validations: int | None = None,
         seed: int = 0,
         sample: bool = False,
-        most_frames: int = 120,
+        most_frames: int = 80,
         side: int = 240,
     ) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """An episode as moving pictures, of any Gymnasium environment that can draw itself."""
 
 import io
+import os
 import warnings
 from typing import Any, NamedTuple
 
@@ -12,11 +13,15 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from iqlightning.envs.gymnasium import made_by_gymnasium
+from iqlightning.envs.mujoco_drawing import drawing_backend, is_mujoco
 from iqlightning.errors import UserError
 from iqlightning.evaluation.choice import choose_actions
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["Animation", "animation", "record_episode"]
+
+# milliseconds of a frame: browsers show what is meant to be faster far too long, and a long episode is shown in haste
+_FASTEST, _SLOWEST = 20, 100
 
 
 class Animation(NamedTuple):
@@ -41,11 +46,13 @@ def record_episode(
     seed: int,
     *,
     sample: bool = False,
-    most_frames: int = 120,
+    most_frames: int = 80,
     side: int = 240,
     device: str | torch.device = "cpu",
 ) -> Animation:
-    """Plays one episode and draws every k-th state, k the smallest power of 2 that keeps to the number of frames.
+    """Plays one episode and draws every k-th state, k a power of 2 that grows until the frames are not too many.
+
+    Where episodes are known to be long k begins with more than 1, since drawing may take longer than playing.
 
     Args:
         policy: acts on (1, *shape) observations on ``device``.
@@ -69,9 +76,22 @@ def record_episode(
     if "rgb_array" not in (game.metadata.get("render_modes") or ()):
         game.close()
         raise UserError(f"'{env_id}' does not draw itself as pictures (render mode rgb_array)")
+    if is_mujoco(game):
+        backend = drawing_backend()
+        if backend is None:
+            raise UserError(
+                f"'{env_id}' cannot be drawn on this machine: MuJoCo finds no OpenGL to draw with; without a display "
+                "it needs the library of EGL or OSMesa (variable MUJOCO_GL: egl or osmesa)"
+            )
+        os.environ["MUJOCO_GL"] = backend
+        renderer: Any = getattr(game.unwrapped, "mujoco_renderer", None)
+        if renderer is not None:  # without a graphics card, every pixel takes its time
+            renderer.width = renderer.height = side
     dtype = torch.uint8 if game.observation_space.dtype == np.uint8 else torch.float32
     row = torch.zeros(1, dtype=torch.int64, device=device)
-    frames, every, move, ended = [], 1, 0, False
+    longest = game.spec.max_episode_steps if game.spec is not None else None
+    every = 1 << max(0, ((longest or 0) // (4 * most_frames)).bit_length() - 1)
+    frames, move, ended = [], 0, False
     try:
         obs, _ = game.reset(seed=seed)
         while True:
@@ -88,9 +108,8 @@ def record_episode(
             ended = bool(terminated or truncated)
     finally:
         game.close()
-    # browsers show what is meant to be shorter than 20 ms far too long
     rate = float(game.metadata.get("render_fps") or 30)
-    return animation(frames, max(20, round(1000 * every / rate)))
+    return animation(frames, min(_SLOWEST, max(_FASTEST, round(1000 * every / rate))))
 
 
 def _as_gymnasium(action: torch.Tensor, space: gymnasium.Space) -> Any:
@@ -102,11 +121,8 @@ def _as_gymnasium(action: torch.Tensor, space: gymnasium.Space) -> Any:
 def _drawn(game: Any, env_id: str, side: int) -> UInt8[np.ndarray, "height width rgb"]:
     try:
         picture = Image.fromarray(np.asarray(game.render(), dtype=np.uint8)).convert("RGB")
-    except Exception as error:  # each simulator has its own way of saying that there is no OpenGL
+    except Exception as error:  # each simulator has its own way of saying that it has nothing to draw with
         said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(
-            f"'{env_id}' cannot be drawn on this machine ({said}); without a display, MuJoCo draws with the variable "
-            "MUJOCO_GL set to egl or osmesa, where there is such a library"
-        ) from error
+        raise UserError(f"'{env_id}' cannot be drawn on this machine ({said})") from error
     picture.thumbnail((side, side))
     return np.asarray(picture)

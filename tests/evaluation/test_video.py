@@ -8,8 +8,10 @@ import torch
 from gymnasium import spaces
 from PIL import Image
 
+from iqlightning.envs import mujoco_drawing
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
+from iqlightning.evaluation import video
 from iqlightning.evaluation.video import animation, record_episode
 from iqlightning.types import EnvConfig
 
@@ -82,13 +84,37 @@ def test_a_long_one_is_thinned_out_and_a_large_one_scaled_down(registered):
 @pytest.mark.parametrize(
     ("env", "says"),
     [
-        (GymnasiumConfig("GrowingPicture-v0", {"broken": True}), "gladLoadGL error.*MUJOCO_GL"),
+        (
+            GymnasiumConfig("GrowingPicture-v0", {"broken": True}),
+            "gladLoadGL error",
+        ),
         (GymnasiumConfig("NoPicture-v0"), "rgb_array"),
     ],
 )
 def test_what_cannot_be_drawn_is_a_sentence(registered, env, says):
     with pytest.raises(UserError, match=says):
         record_episode(Second(), env, 0)
+
+
+def test_mujoco_without_opengl_is_a_sentence(monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.setattr(video, "drawing_backend", lambda: None)
+    with pytest.raises(UserError, match=r"'InvertedPendulum-v5' cannot be drawn .* MUJOCO_GL"):
+        record_episode(Second(), GymnasiumConfig("InvertedPendulum-v5"), 0)
+
+
+def test_a_backend_that_does_not_draw_is_passed_over(monkeypatch):
+    tried = []
+    monkeypatch.setattr(mujoco_drawing, "_draws", lambda backend: tried.append(backend) or backend == "osmesa")
+    monkeypatch.setattr(mujoco_drawing.sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    find = mujoco_drawing.drawing_backend.__wrapped__
+    assert find() == "osmesa"
+    assert tried == ["egl", "osmesa"]
+    monkeypatch.setenv("MUJOCO_GL", "glfw")  # the user's own choice is the only one
+    assert find() is None
+    assert tried[2:] == ["glfw"]
 
 
 def test_frames_become_an_animation():

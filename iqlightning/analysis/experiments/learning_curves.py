@@ -91,8 +91,9 @@ def learning_figure(
         )
     for label, height in levels.items():
         axes.axhline(height, color=FAINT, lw=1, linestyle="--")
-        place, coordinates = (1.0, height), ("axes fraction", "data")
-        axes.annotate(label, place, xycoords=coordinates, fontsize=9, color=FAINT, va="bottom", ha="right")
+        # beside the axes: curves begin at one level and end, if all is well, at the other
+        place, coordinates = (1.015, height), ("axes fraction", "data")
+        axes.annotate(label.replace(", ", ",\n"), place, xycoords=coordinates, fontsize=9, color=FAINT, va="center")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
