@@ -87,6 +87,8 @@ def record_episode(
         renderer: Any = getattr(game.unwrapped, "mujoco_renderer", None)
         if renderer is not None:  # without a graphics card, every pixel takes its time
             renderer.width = renderer.height = side
+            if game.unwrapped.model.ncam and renderer.camera_id == -1:
+                renderer.camera_id = 0  # the one that follows; the free one stays where the episode began
     dtype = torch.uint8 if game.observation_space.dtype == np.uint8 else torch.float32
     row = torch.zeros(1, dtype=torch.int64, device=device)
     longest = game.spec.max_episode_steps if game.spec is not None else None
