@@ -28,7 +28,7 @@ from iqlightning.agents.agent import (
 from iqlightning.agents.older import current_names
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.algorithms.held_out_scores import HeldOutScores
-from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
+from iqlightning.algorithms.lightning_internals import align_counts, ask_no_driver, count_batches, count_update
 from iqlightning.algorithms.policy_record import policy_record, require_same_policy
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.trainer_options import pauses, require_supported
@@ -201,6 +201,7 @@ class Learner(lightning.LightningModule, ABC):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Lightning's hook: an optimizer for each step of an update."""
         self.updater = None
+        ask_no_driver()
         steps = [
             (each, *flat_optimizer(each.module, each.optimizer or self.optimizer_factory)) for each in self.steps()
         ]
