@@ -154,8 +154,7 @@ class Learner(lightning.LightningModule, ABC):
     @property
     def q_bound(self) -> float | None:
         """Largest |Q| of the optimum, max reward / (1 - gamma), entropy aside; None where no penalty bounds it."""
-        largest = getattr(getattr(self, "divergence", None), "max_reward", None)
-        return None if largest is None else largest / (1 - self.gamma)
+        return getattr(getattr(self, "inverse_soft_q", None), "max_value", None)
 
     def build(self, env: EnvConfig) -> None:
         """Makes the agent for an environment; weights depend on ``seed`` alone."""

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from functools import lru_cache
 from typing import Any
 
@@ -37,9 +38,15 @@ def drawing_backend() -> str | None:
 def _draws(backend: str) -> bool:
     command = [sys.executable, "-c", _PROBE]
     try:
-        ended = subprocess.run(
-            command, env=os.environ | {_VARIABLE: backend}, capture_output=True, timeout=_PATIENCE, check=False
-        )
+        with tempfile.TemporaryDirectory() as folder:  # MuJoCo leaves a log of its warnings where it is started
+            ended = subprocess.run(
+                command,
+                env=os.environ | {_VARIABLE: backend},
+                cwd=folder,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return ended.returncode == 0
