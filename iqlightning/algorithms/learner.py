@@ -1,4 +1,4 @@
-"""The update loop that every algorithm shares: objective -> gradient -> clip -> step -> schedule -> target.
+"""The update loop that every algorithm shares: learning rate -> objective -> gradient -> clip -> step -> target.
 
 An algorithm is a subclass with one method, :meth:`Learner.objective`. Optimisation is Lightning's manual one, because
 one call of ``training_step`` makes several updates: the fixed cost of a call, more than a small network's whole update,

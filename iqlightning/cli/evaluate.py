@@ -17,7 +17,7 @@ from iqlightning.cli.gridworld_evaluation import (
     require_gridworld_analyses,
 )
 from iqlightning.cli.gridworld_options import changed_environment
-from iqlightning.cli.options import Options, device_of, fraction, natural, positive
+from iqlightning.cli.options import Options, above_zero, device_of, natural, positive
 from iqlightning.cli.recorded_rewards import recorded_demonstrations, recorded_figures, recorded_table
 from iqlightning.cli.recovered_rewards import add_reward_options, recovered_rewards, require_reward_options
 from iqlightning.errors import UserError
@@ -115,12 +115,15 @@ def _without_nan(figures: Any) -> Any:
 
 
 def _options(command: str) -> Options:
-    options = Options(command, "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone.")
+    description = "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone."
+    options = Options(command, description, trusting=True)
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit wrote")
     options.add_argument("--episodes", type=positive, default=1000, help="episodes to play")
     options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
     options.add_argument("--sample", action="store_true", help="draw actions from softmax(Q / temperature)")
-    options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
+    options.add_argument(
+        "--temperature", type=above_zero, default=None, help="of drawn actions; None: that of training"
+    )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     options.add_argument(
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
@@ -137,7 +140,7 @@ def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
     if env.spaces.action != trained.spaces.action or len(env.observation_shape) != len(trained.observation_shape):
         raise UserError(f"the checkpoint is for '{trained.name}' and cannot play '{env.name}'")
     try:
-        policy.values(torch.zeros((1, *env.observation_shape), device=device))
+        policy.act(torch.zeros((1, *env.observation_shape), device=device))
     except RuntimeError as error:
         encoder = type(policy.agent.network.encoder).__name__
         raise UserError(

@@ -53,6 +53,8 @@ class SquashedGaussian(nn.Module):
 
     middle: Tensor
     half_range: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, space: spaces.Space) -> None:
         super().__init__()
@@ -67,6 +69,8 @@ class SquashedGaussian(nn.Module):
         self.shape = tuple(space.shape)
         self.register_buffer("middle", (low + high) / 2, persistent=False)
         self.register_buffer("half_range", (high - low) / 2, persistent=False)
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
 
     @property
     def size(self) -> int:
@@ -96,5 +100,4 @@ class SquashedGaussian(nn.Module):
 
     def from_units(self, units: Float[Tensor, "batch d"]) -> Tensor:
         """Inverse of :meth:`to_units`; never out of bounds, whatever rounding does."""
-        low, high = self.middle - self.half_range, self.middle + self.half_range
-        return torch.clamp(self.middle + self.half_range * units, low, high).unflatten(1, self.shape).float()
+        return torch.clamp(self.middle + self.half_range * units, self.low, self.high).unflatten(1, self.shape).float()
