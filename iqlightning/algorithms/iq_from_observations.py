@@ -74,6 +74,11 @@ class IQFromObservations(Learner):
         """Demonstrations and its own experience."""
         return self.inverse_soft_q.needs | {"policy"}
 
+    @property
+    def q_bound(self) -> float | None:
+        """That of the divergence, where it bounds rewards on all data."""
+        return self.inverse_soft_q.max_value
+
     def build(self, env: EnvConfig) -> None:
         """The agent and the inverse dynamics."""
         super().build(env)

@@ -47,6 +47,11 @@ class IQLearn(Learner):
         return self.inverse_soft_q.needs
 
     @property
+    def q_bound(self) -> float | None:
+        """That of the divergence, where it bounds rewards on all data."""
+        return self.inverse_soft_q.max_value
+
+    @property
     def title(self) -> str:
         """The two of its parts that ask for data."""
         return f"{type(self.inverse_soft_q.value_term).__name__} with {type(self.inverse_soft_q.divergence).__name__}"

@@ -154,7 +154,7 @@ class Learner(lightning.LightningModule, ABC):
     @property
     def q_bound(self) -> float | None:
         """Largest |Q| of the optimum, max reward / (1 - gamma), entropy aside; None where no penalty bounds it."""
-        return getattr(getattr(self, "inverse_soft_q", None), "max_value", None)
+        return None
 
     def build(self, env: EnvConfig) -> None:
         """Makes the agent for an environment; weights depend on ``seed`` alone."""

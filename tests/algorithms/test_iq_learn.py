@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -85,7 +86,7 @@ def test_the_guard_is_held_against_the_rewards_that_the_divergence_sees():
             weights.zero_()
         model.agent.network.head.q[-1].bias.fill_(-2.0)
     assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 0.0
-    model.absorbing_states = False
+    model.inverse_soft_q = replace(model.inverse_soft_q, absorbing_states=False)
     assert model.objective(Batch(expert=expert)).diagnostics()["guarded"] == 1.0
 
 
