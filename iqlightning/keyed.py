@@ -11,7 +11,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-__all__ = ["Stream", "hash_keys", "integers", "normal", "uniform"]
+__all__ = ["NormalsAhead", "Stream", "hash_keys", "integers", "normal", "uniform"]
 
 
 class Stream(IntEnum):
@@ -110,3 +110,52 @@ def normal(*keys: int | Tensor) -> Tensor:
     """Standard normal float64 numbers by the Box-Muller transform of two keyed uniform ones."""
     radius = torch.sqrt(-2.0 * torch.log1p(-uniform(*keys, 0)))
     return radius * torch.cos(2.0 * torch.pi * uniform(*keys, 1))
+
+
+# Numbers that are drawn ahead together.
+_AHEAD = 1 << 15
+
+
+class NormalsAhead:
+    """Standard normal numbers (samples, rows, size) of one step after the other, drawn for many steps at once.
+
+    The numbers are those of :func:`normal` at the keys (shared, step, row, sample, number), whenever they are drawn. A
+    few numbers take as long as thousands; where steps follow each other evenly, as those of a run do, those of the
+    next steps are drawn along.
+
+    Args:
+        samples: draws of each row.
+        size: numbers of each draw.
+    """
+
+    def __init__(self, samples: int, size: int) -> None:
+        self.samples, self.size = samples, size
+        self._shared: tuple[int, ...] = ()
+        self._rows = torch.empty(0, dtype=torch.int64)
+        self._steps, self._drawn = range(0), torch.empty(0)
+        self._last = 0
+
+    def __call__(self, *shared: int, step: int, rows: Tensor) -> Tensor:
+        """Those of one step.
+
+        Args:
+            shared: the keys before the step.
+            step: the key that moves.
+            rows: (R,) a key for each row.
+        """
+        same = shared == self._shared and rows.device == self._rows.device and torch.equal(rows, self._rows)
+        if not same or step not in self._steps:
+            stride = step - self._last if same and step > self._last else 0
+            count = max(1, _AHEAD // (self.samples * len(rows) * self.size)) if stride else 1
+            self._shared, self._rows = shared, rows
+            self._steps = range(step, step + count * max(stride, 1), max(stride, 1))
+            self._drawn = self._draw()
+        self._last = step
+        return self._drawn[self._steps.index(step)]
+
+    def _draw(self) -> Tensor:
+        device = self._rows.device
+        steps = torch.tensor(self._steps, device=device)[:, None, None, None]
+        sample = torch.arange(self.samples, device=device)[:, None, None]
+        number = torch.arange(self.size, device=device)
+        return normal(*self._shared, steps, self._rows[:, None], sample, number)

@@ -3,10 +3,11 @@
 It also says what has taken the place of the classes whose old names stand in stored checkpoints.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from types import UnionType
+from types import ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import gymnasium
@@ -20,13 +21,19 @@ __all__ = [
     "KINDS",
     "KIND_OF_ID",
     "MOVED_MODULES",
+    "TRUSTED",
     "current_recipe",
     "env_config_from_dict",
     "env_config_of_gymnasium",
+    "module_for",
     "register_environments",
 ]
 
-#: Kind of an :class:`EnvConfig` (its class name) to the module that defines it.
+#: Packages whose modules may be imported because a file names a class of theirs: those of ``--trust``.
+TRUSTED: set[str] = set()
+
+#: Kind of an :class:`EnvConfig` of this package (its class name) to the module that defines it; the kind of any
+#: other is the path of its class.
 KINDS: dict[str, str] = {
     "GridWorldConfig": "iqlightning.gridworld.config",
     "GymnasiumConfig": "iqlightning.envs.gymnasium",
@@ -70,6 +77,18 @@ def current_recipe(class_path: str, arguments: dict[str, Any]) -> tuple[str, dic
     return class_path, arguments
 
 
+def module_for(name: str) -> ModuleType | None:
+    """The module that a file names: of this package, of a trusted one, or imported already; None for any other.
+
+    Raises:
+        ModuleNotFoundError: if a package that may be imported has no such module.
+    """
+    ours = name.partition(".")[0] == __name__.partition(".")[0]
+    if ours or any(f"{name}.".startswith(f"{package}.") for package in TRUSTED):
+        return import_module(name)
+    return sys.modules.get(name)
+
+
 def register_environments() -> None:
     """Tells Gymnasium of the package's own environments, by name: nothing is imported before it is used."""
     gymnasium.register(
@@ -87,10 +106,13 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
     """
     if not isinstance(values, dict):
         raise UserError(f"an environment is described by a dictionary with a 'kind', not by {type(values).__name__}")
-    kind = values.get("kind")
-    if kind not in KINDS:
+    config = _class_of(kind := str(values.get("kind")))
+    if config is None:
+        root, dot, _ = kind.partition(".")
+        if dot and root not in sys.stdlib_module_names and kind.replace(".", "").isidentifier():
+            own = f"if it is your own, import its module first, or say --trust {root}"
+            raise UserError(f"'{kind}' is not a known kind of environment; {own}")
         raise unknown("kind of environment", kind, KINDS)
-    config = getattr(import_module(KINDS[kind]), kind)
     hints = get_type_hints(config)
     for name in (field.name for field in fields(config)):
         if name in values and not _is_a(values[name], hints[name]):
@@ -115,6 +137,17 @@ def env_config_of_gymnasium(env_id: str, kwargs: Mapping[str, Any]) -> "EnvConfi
         return config.from_gymnasium(kwargs)
     except TypeError as error:
         raise UserError(f"not the arguments of '{env_id}': {error}") from error
+
+
+def _class_of(kind: str) -> Any:
+    """The environment's class: of this package by its name, of another one by its path."""
+    module, _, name = (f"{KINDS[kind]}.{kind}" if kind in KINDS else kind).rpartition(".")
+    try:
+        config = getattr(module_for(module), name, None)
+    except ModuleNotFoundError:
+        return None
+    base = import_module("iqlightning.types").EnvConfig
+    return config if isinstance(config, type) and issubclass(config, base) else None
 
 
 def _is_a(value: Any, expected: Any) -> bool:

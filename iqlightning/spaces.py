@@ -12,6 +12,7 @@ from iqlightning.keyed import integers, uniform
 
 __all__ = [
     "Spaces",
+    "action_bounds",
     "action_dtype",
     "action_shape",
     "contains_actions",
@@ -81,12 +82,18 @@ def action_dtype(space: Space) -> torch.dtype:
 
 def contains_actions(space: Space, actions: torch.Tensor) -> torch.Tensor:
     """(N,) bool: which of (N, *shape) actions lie in the space; bounds belong to it, up to float32's rounding."""
+    low, high = (torch.as_tensor(bound, device=actions.device) for bound in action_bounds(space))
+    return ((actions >= low) & (actions <= high)).reshape(len(actions), -1).all(1)
+
+
+def action_bounds(space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest action that count as lying in the space: its bounds, up to float32's rounding."""
     if isinstance(space, spaces.Discrete):
-        return (actions >= 0) & (actions < int(space.n))
+        return np.array(0), np.array(int(space.n) - 1)
     assert isinstance(space, spaces.Box)
-    low, high = (torch.as_tensor(bound, device=actions.device).float() for bound in (space.low, space.high))
-    within = (actions >= low - 1e-6 * (1 + low.abs())) & (actions <= high + 1e-6 * (1 + high.abs()))
-    return within.reshape(len(actions), -1).all(1)
+    low, high = (np.asarray(bound, dtype=np.float32) for bound in (space.low, space.high))
+    margin = np.float32(1e-6)
+    return low - margin * (1 + abs(low)), high + margin * (1 + abs(high))
 
 
 def random_actions(space: Space, *keys: int | torch.Tensor) -> torch.Tensor:

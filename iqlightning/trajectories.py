@@ -112,8 +112,8 @@ class Trajectories:
         last = indices + 1 == self.starts[episode + 1]
         return rows, self.actions[indices], last & self.terminated[episode], last & self.truncated[episode]
 
-    def transitions(self, indices: Int[Tensor, " batch"] | None = None, *, with_rewards: bool = False) -> Transition:
-        """The transitions at ``indices`` (all of them by default); recorded rewards only on request."""
+    def transitions(self, indices: Int[Tensor, " batch"] | None = None) -> Transition:
+        """The transitions at ``indices`` (all of them by default), without recorded rewards."""
         if indices is None:
             indices = torch.arange(self.num_transitions, device=self.starts.device)
         rows, actions, terminated, truncated = self.locate(indices)
@@ -123,7 +123,6 @@ class Trajectories:
             next_obs=self.observations_at(rows + 1),
             terminated=terminated,
             truncated=truncated,
-            rewards=self.rewards[indices] if with_rewards else None,
         )
 
     def observations_in_order(self, first: int = 0, last: int | None = None) -> Tensor:

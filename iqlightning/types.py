@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from iqlightning.registration import KINDS
 from iqlightning.spaces import Spaces
 from iqlightning.trajectories import Trajectories, Transition
 
@@ -253,8 +254,10 @@ class EnvConfig(ABC):
         return self.spaces.observation_shape
 
     def to_dict(self) -> dict[str, Any]:
-        """Primitives only; ``kind`` names the class."""
-        return {"kind": type(self).__name__} | {field.name: getattr(self, field.name) for field in fields(self)}
+        """Primitives only; ``kind`` names the class, by its path where it is not one of this package's."""
+        name, module = type(self).__name__, type(self).__module__
+        kind = name if KINDS.get(name) == module else f"{module}.{name}"
+        return {"kind": kind} | {field.name: getattr(self, field.name) for field in fields(self)}
 
     # ---- what a world may know of itself
 

@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from iqlightning import keyed
 from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, OptimizerFactory, Step
 from iqlightning.agents.observation_scale import Standardised
 from iqlightning.errors import UserError
-from iqlightning.keyed import Stream
+from iqlightning.keyed import NormalsAhead, Stream
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.ensemble import EnsembleMLP
@@ -132,6 +131,7 @@ class SoftActorCritic(Agent):
             "standardise": standardise,
             "actor_average": actor_average,
         }
+        self._ahead = {name: NormalsAhead(samples, dim) for name in ("act", "update")}
         self._noise: Tensor | None = None  # of the update that is being made; see _with_noise
 
     @property
@@ -223,11 +223,9 @@ class SoftActorCritic(Agent):
         """Standard normal numbers (S, rows, D): keyed, those of the present update, or torch's own."""
         shape = (self.samples, rows, self.distribution.size)
         if keys is not None:
-            *shared, row = keys
+            *shared, step, row = keys
             assert isinstance(row, Tensor)
-            sample = torch.arange(self.samples, device=row.device)[:, None, None]
-            number = torch.arange(shape[2], device=row.device)
-            return keyed.normal(*shared, row[None, :, None], sample, number)
+            return self._ahead["act"](*map(int, shared), step=int(step), rows=row)
         if self._noise is not None:
             noise, self._noise = self._noise.split([rows, self._noise.shape[1] - rows], dim=1)
             return noise
@@ -248,7 +246,7 @@ class SoftActorCritic(Agent):
                 for place, count in enumerate(counts)
             ]
         )
-        return self._noise_for(len(rows), (Stream.ACTOR, seed, update, rows), rows).to(torch.float32)
+        return self._ahead["update"](Stream.ACTOR, seed, step=update, rows=rows).to(torch.float32)
 
     def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
         """Adds ``noise``, see :meth:`noise`."""

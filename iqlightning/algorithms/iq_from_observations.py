@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from iqlightning.agents.agent import Objective, Step
+from iqlightning.algorithms.inverse_soft_q import InverseSoftQ
 from iqlightning.algorithms.learner import EncoderFactory, Learner
 from iqlightning.errors import UserError
 from iqlightning.losses.divergences import Chi2Mixture, Divergence
-from iqlightning.losses.iq import ExpertAndPolicyStates, ValueTerm, absorbed, iq_loss
+from iqlightning.losses.iq import ExpertAndPolicyStates, ValueTerm
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.local_cnn import LocalCNN
 from iqlightning.nets.encoders.mlp import MLP
@@ -35,6 +35,8 @@ class IQFromObservations(Learner):
         divergence: phi; by default Chi2Mixture with alpha 0.5.
         value_term: by default ExpertAndPolicyStates.
         absorbing_states: see ``IQLearn``.
+        value_weight: see ``IQLearn``.
+        clip_targets: see ``IQLearn``.
         unsure: Q waits as long as the entropy of p over the expert's moves is above this share of log A; what it would
             learn from guesses takes longer to forget than p takes to learn. 1 waits for nothing.
         settings: the others of :class:`~iqlightning.algorithms.learner.Learner`; ``max_grad_norm`` is that of all
@@ -48,6 +50,8 @@ class IQFromObservations(Learner):
         divergence: Divergence | None = None,
         value_term: ValueTerm | None = None,
         absorbing_states: bool = False,
+        value_weight: float = 1.0,
+        clip_targets: bool = False,
         unsure: float = 0.5,
         **settings: Any,
     ) -> None:
@@ -56,14 +60,19 @@ class IQFromObservations(Learner):
             raise UserError(f"unsure is a share of the largest entropy, in (0, 1], not {unsure}")
         self.unsure = unsure
         self.inverse_encoder = inverse_encoder or _default_inverse_encoder
-        self.divergence = divergence or Chi2Mixture()
-        self.value_term = value_term or ExpertAndPolicyStates()
-        self.absorbing_states = absorbing_states
+        self.inverse_soft_q = InverseSoftQ(
+            divergence or Chi2Mixture(),
+            value_term or ExpertAndPolicyStates(),
+            self.gamma,
+            absorbing_states,
+            value_weight,
+            clip_targets,
+        )
 
     @property
     def needs(self) -> frozenset[str]:
         """Demonstrations and its own experience."""
-        return frozenset({"expert", "policy"} | ({"initial"} if self.value_term.needs_initial_states else set()))
+        return self.inverse_soft_q.needs | {"policy"}
 
     def build(self, env: EnvConfig) -> None:
         """The agent and the inverse dynamics."""
@@ -86,35 +95,12 @@ class IQFromObservations(Learner):
         guessed = expert._replace(actions=self.inverse.guess(of_expert.detach()))
         doubt = self.inverse.doubt(of_expert.detach())
 
-        initial = batch.get("initial") if self.value_term.needs_initial_states else None
-        bellman = self.agent.bellman([guessed, policy], initial)
-
-        def of_terms(expert: Any, policy: Any) -> tuple[Tensor, dict[str, Tensor]]:
-            return iq_loss(
-                expert,
-                policy,
-                bellman.initial_v,
-                self.divergence,
-                self.value_term,
-                self.gamma,
-                self.absorbing_states,
-            )
-
-        loss, terms = bellman.objective(of_terms)
+        loss, terms, bellman, diagnostics = self.inverse_soft_q(self.agent, [guessed, policy], batch.get("initial"))
         terms["inverse_loss"] = inverse_loss
-        penalty = self.divergence.penalty(self.agent.q_for_penalty, guessed, policy, self.agent.observation_scale)
-        if penalty is not None:
-            loss = loss + penalty
-            terms["penalty"] = penalty
         # no gradient at all, not a small one, which Adam would scale up again
         loss = torch.where(doubt <= self.unsure, loss, torch.zeros_like(loss)) + inverse_loss
 
-        def diagnostics() -> dict[str, Tensor]:
-            rewards = bellman.parts[0].rewards(self.gamma)
-            seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
-            return self.diagnose(bellman) | {"guarded": self.divergence.guarded(seen), "inverse_doubt": doubt}
-
-        return Objective(loss, terms, diagnostics)
+        return Objective(loss, terms, lambda: self.diagnose(bellman) | diagnostics() | {"inverse_doubt": doubt})
 
 
 def _default_inverse_encoder(observation_shape: tuple[int, ...]) -> Encoder:

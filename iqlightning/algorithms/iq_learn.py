@@ -1,16 +1,12 @@
 """IQ-Learn: inverse soft-Q learning (Garg et al. 2021, arXiv 2106.12142)."""
 
-import math
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.inverse_soft_q import InverseSoftQ
 from iqlightning.algorithms.learner import EncoderFactory, Learner
-from iqlightning.errors import UserError
 from iqlightning.losses.divergences import Chi2, Divergence
-from iqlightning.losses.iq import ExpertStates, ValueTerm, absorbed, iq_loss
+from iqlightning.losses.iq import ExpertStates, ValueTerm
 from iqlightning.types import Batch
 
 __all__ = ["IQLearn"]
@@ -41,70 +37,21 @@ class IQLearn(Learner):
         **settings: Any,
     ) -> None:
         super().__init__(encoder, **settings)
-        self.divergence = divergence or Chi2()
-        self.value_term = value_term or ExpertStates()
-        self.absorbing_states = absorbing_states
-        if not value_weight > 0:
-            raise UserError(f"value_weight of IQLearn must be positive, not {value_weight}")
-        self.value_weight = value_weight
-        self.max_value = self._largest_value() if clip_targets else None
-
-    def _largest_value(self) -> float:
-        largest = self.divergence.max_reward
-        if largest is None:
-            raise UserError(
-                f"clip_targets needs a divergence that bounds rewards on all data, which "
-                f"{type(self.divergence).__name__} does not; valid: Chi2Mixture"
-            )
-        return largest / (1 - self.gamma)
+        self.inverse_soft_q = InverseSoftQ(
+            divergence or Chi2(), value_term or ExpertStates(), self.gamma, absorbing_states, value_weight, clip_targets
+        )
 
     @property
     def needs(self) -> frozenset[str]:
         """The parts of a batch that divergence and value term read."""
-        policy = self.divergence.needs_policy_data or self.value_term.needs_policy_data
-        parts = {"expert": True, "policy": policy, "initial": self.value_term.needs_initial_states}
-        return frozenset(name for name, needed in parts.items() if needed)
+        return self.inverse_soft_q.needs
 
     @property
     def title(self) -> str:
         """The two of its parts that ask for data."""
-        return f"{type(self.value_term).__name__} with {type(self.divergence).__name__}"
+        return f"{type(self.inverse_soft_q.value_term).__name__} with {type(self.inverse_soft_q.divergence).__name__}"
 
     def objective(self, batch: Batch) -> Objective:
-        """One pass over all states of the batch, then the loss of ``losses.iq``."""
-        expert, *rest = parts = self.parts_of(batch)
-        initial = batch.get("initial") if self.value_term.needs_initial_states else None
-        bellman = self.agent.bellman(parts, initial)
-
-        def of_terms(expert: Any, policy: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-            return iq_loss(
-                expert,
-                policy,
-                bellman.initial_v,
-                self.divergence,
-                self.value_term,
-                self.gamma,
-                self.absorbing_states,
-                self.value_weight,
-                self.max_value,
-            )
-
-        loss, terms = bellman.objective(of_terms)
-        policy = rest[0] if rest else None
-        penalty = self.divergence.penalty(self.agent.q_for_penalty, expert, policy, self.agent.observation_scale)
-        if penalty is not None:
-            loss = loss + penalty
-            terms["penalty"] = penalty
-
-        def diagnostics() -> dict[str, Tensor]:
-            scalars = self.diagnose(bellman)
-            if any(math.isfinite(end) for end in self.divergence.domain):
-                rewards = bellman.parts[0].rewards(self.gamma)
-                seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
-                scalars["guarded"] = self.divergence.guarded(seen)
-            if self.max_value is not None:
-                values = torch.cat([part.next_v for part in bellman.parts]).abs()
-                scalars["clipped_targets"] = (values > self.max_value).to(values.dtype).mean()
-            return scalars
-
-        return Objective(loss, terms, diagnostics)
+        """The loss of :class:`~iqlightning.algorithms.inverse_soft_q.InverseSoftQ`."""
+        loss, terms, bellman, diagnostics = self.inverse_soft_q(self.agent, self.parts_of(batch), batch.get("initial"))
+        return Objective(loss, terms, lambda: self.diagnose(bellman) | diagnostics())

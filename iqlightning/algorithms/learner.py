@@ -1,4 +1,4 @@
-"""The update loop that every algorithm shares: objective -> gradient -> clip -> step -> schedule -> target.
+"""The update loop that every algorithm shares: learning rate -> objective -> gradient -> clip -> step -> target.
 
 An algorithm is a subclass with one method, :meth:`Learner.objective`. Optimisation is Lightning's manual one, because
 one call of ``training_step`` makes several updates: the fixed cost of a call, more than a small network's whole update,
@@ -28,7 +28,7 @@ from iqlightning.agents.agent import (
 from iqlightning.agents.older import current_names
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.algorithms.held_out_scores import HeldOutScores
-from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
+from iqlightning.algorithms.lightning_internals import align_counts, ask_no_driver, count_batches, count_update
 from iqlightning.algorithms.policy_record import policy_record, require_same_policy
 from iqlightning.algorithms.schedules import Constant, Schedule
 from iqlightning.algorithms.trainer_options import pauses, require_supported
@@ -195,6 +195,7 @@ class Learner(lightning.LightningModule, ABC):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Lightning's hook: an optimizer for each step of an update."""
         self.updater = None
+        ask_no_driver()
         steps = [
             (each, *flat_optimizer(each.module, each.optimizer or self.optimizer_factory)) for each in self.steps()
         ]

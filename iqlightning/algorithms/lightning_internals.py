@@ -6,15 +6,18 @@ validations, schedules and checkpoints are given in updates. So Lightning's coun
 below. ``tests/algorithms/test_lightning_internals.py`` says which of them a new Lightning would break.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 __all__ = [
     "align_counts",
+    "ask_no_driver",
     "count_batches",
     "count_update",
     "has_begun",
@@ -72,6 +75,17 @@ def publish_metrics(trainer: Trainer, metrics: Mapping[str, Tensor], shown: str)
     connector: Any = trainer._logger_connector
     connector._callback_metrics.update(metrics)
     connector._progress_bar_metrics[shown.rpartition("/")[2]] = metrics[shown]
+
+
+def ask_no_driver() -> None:
+    """On a machine without a GPU, spares each optimizer step a search for NVIDIA's library.
+
+    Importing Lightning sets a variable that has ``torch.cuda.is_available`` ask the driver, so as not to make a process
+    that is going to fork use CUDA. Every ``Optimizer.step`` asks; where there is no driver, nothing remembers that, and
+    the library is looked for again, which takes as long as half the step of a small network.
+    """
+    if not torch.cuda.is_available():
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 def saving_interval(callback: Callback) -> int | None:

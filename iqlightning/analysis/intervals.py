@@ -12,6 +12,8 @@ from iqlightning.evaluation.metrics import wilson_interval
 
 __all__ = ["Band", "Estimate", "band", "estimate", "interquartile", "interquartile_mean", "share"]
 
+_RESAMPLES = 4000  # of the bootstrap
+
 
 class Estimate(NamedTuple):
     """A mean with its 95% interval; without one where there is a single value.
@@ -91,9 +93,7 @@ def interquartile_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.asarray(ordered @ (2.0 * weights))
 
 
-def interquartile(
-    values: Sequence[float], errors: Sequence[float], *, resamples: int = 4000, seed: int = 0
-) -> Estimate:
+def interquartile(values: Sequence[float], errors: Sequence[float]) -> Estimate:
     """The interquartile mean over seeds with its 95% percentile bootstrap interval (Agarwal et al. 2021, section 4.1).
 
     Seeds are drawn with replacement. Each of them is known only from its episodes, so what is drawn is disturbed by the
@@ -102,21 +102,19 @@ def interquartile(
     Args:
         values: one of each seed.
         errors: standard error of each.
-        resamples: of the bootstrap.
-        seed: of its numbers.
     """
     means, spread = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     mean = float(interquartile_mean(means))
     if len(means) == 1:
         half = float(stats.norm.ppf(0.975)) * float(spread[0])
         return Estimate(mean, mean - half, mean + half, 1)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
 
     def statistic(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         return interquartile_mean(means[drawn] + spread[drawn] * generator.standard_normal(drawn.shape))
 
     result = stats.bootstrap(
-        (np.arange(len(means)),), statistic, vectorized=True, n_resamples=resamples, method="percentile", rng=generator
+        (np.arange(len(means)),), statistic, vectorized=True, n_resamples=_RESAMPLES, method="percentile", rng=generator
     )
     low, high = result.confidence_interval
     return Estimate(mean, float(low), float(high), len(means))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.options import Options, fraction, positive
+from iqlightning.cli.options import Options, above_zero, positive
 from iqlightning.errors import UserError, unknown
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     )
     options.add_argument("--rows", help="comma-separated rows; all of them by default", default=",".join(known))
     options.add_argument("--repeats", type=positive, default=5, help="turns of each contender")
-    options.add_argument("--scale", type=fraction, default=1.0, help="factor on the work of a turn")
+    options.add_argument("--scale", type=above_zero, default=1.0, help="factor on the work of a turn")
     options.add_argument("--quick", action="store_true", help="two repeats of a tenth of the work: does it run at all")
     options.add_argument(
         "--clock", choices=("cpu", "wall"), default="cpu", help="cpu is disturbed less by what else runs"

@@ -4,7 +4,6 @@ They become a file for ``fit``, a Minari dataset, or both; and either of these c
 """
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,8 +17,7 @@ from torch import Tensor
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
 from iqlightning.cli.gridworld_options import add_gridworld_options, changed_environment, gridworld_changes
-from iqlightning.cli.options import Options, device_of, fraction, natural, positive
-from iqlightning.cli.trust import take_trusted
+from iqlightning.cli.options import Options, above_zero, device_of, natural, positive
 from iqlightning.data.arrays import read_npz
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
@@ -46,8 +44,8 @@ _DEFAULT_EPISODES = 450
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, plays and writes the file."""
-    rest, trusted = take_trusted(arguments)
-    given = _options(command).parse_args(rest)
+    options = _options(command)
+    given = options.parse_args(arguments)
     device = device_of(given.device or "auto")
     _refuse_contradictions(given)
     _refuse_what_does_nothing(given)
@@ -55,7 +53,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     if given.to_minari is not None:
         check_new_minari(given.to_minari)
     if given.from_minari is None and given.from_file is None:
-        played, metadata, output = _play(given, device, trusted)
+        played, metadata, output = _play(given, device, options.trusted)
     else:
         played, metadata = _read(given)
         output = _free(Path(given.output), given.force) if given.output else None
@@ -183,7 +181,9 @@ def _fill_in(given: Any) -> None:
 
 
 def _options(command: str) -> Options:
-    options = Options(command, "Make a demonstrations file (.safetensors) that fit reads with --data.path FILE.")
+    options = Options(
+        command, "Make a demonstrations file (.safetensors) that fit reads with --data.path FILE.", trusting=True
+    )
     options.add_argument(
         "--policy",
         default=None,
@@ -226,7 +226,9 @@ def _options(command: str) -> Options:
         default=None,
         help="draw a checkpoint's actions from softmax(Q / temperature)",
     )
-    options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
+    options.add_argument(
+        "--temperature", type=above_zero, default=None, help="of drawn actions; None: that of training"
+    )
     options.add_argument("--min_return", type=float, default=None, help="keep only episodes that return at least this")
     options.add_argument("--output", metavar="FILE", default=None, help="where to; None: a name by the recipe in data/")
     options.add_argument("--force", action="store_true", help="replace the file if it exists")
@@ -313,14 +315,10 @@ def _own_policy(module: str, name: str, trusted: Sequence[str], env: EnvConfig) 
         raise UserError(
             f"'{module}:{name}' is code to run: if you trust it, say so with --trust {module.partition('.')[0]}"
         )
-    # as with `python -m`, modules in the working directory count
-    sys.path.insert(0, "")
     try:
         own = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise UserError(f"cannot import '{module}': {error}") from error
-    finally:
-        sys.path.remove("")
     if callable(own) or hasattr(own, "act"):
         return own if hasattr(own, "act") else _Function(own, env.spaces.action)  # type: ignore[return-value]
     raise UserError(f"'{module}' has no function '{name}'")

@@ -18,7 +18,7 @@ from iqlightning.cli.gridworld_evaluation import (
     require_gridworld_analyses,
 )
 from iqlightning.cli.gridworld_options import changed_environment
-from iqlightning.cli.options import Options, device_of, fraction, natural, positive
+from iqlightning.cli.options import Options, above_zero, device_of, natural, positive
 from iqlightning.cli.recorded_rewards import recorded_demonstrations, recorded_figures, recorded_table
 from iqlightning.errors import UserError
 from iqlightning.evaluation.environment import Returns, evaluate_environment
@@ -112,12 +112,15 @@ def _without_nan(figures: Any) -> Any:
 
 
 def _options(command: str) -> Options:
-    options = Options(command, "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone.")
+    description = "Play unseen episodes with a checkpoint; everything is rebuilt from that file alone."
+    options = Options(command, description, trusting=True)
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit wrote")
     options.add_argument("--episodes", type=positive, default=1000, help="episodes to play")
     options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
     options.add_argument("--sample", action="store_true", help="draw from softmax(Q / temperature), or the actor")
-    options.add_argument("--temperature", type=fraction, default=None, help="of drawn actions; None: that of training")
+    options.add_argument(
+        "--temperature", type=above_zero, default=None, help="of drawn actions; None: that of training"
+    )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     options.add_argument(
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"

@@ -78,6 +78,7 @@ def _options(command: str) -> Options:
         command,
         "Writes the policy of a checkpoint as a torch.export program and an ONNX file, each compared with the policy, "
         "its weights as safetensors, and a model card.",
+        trusting=True,
     )
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint file")
     options.add_argument("--output", metavar="FOLDER", help="where to write; by default the run's folder export")

@@ -10,7 +10,7 @@ from iqlightning.cli.gridworld_options import require_gridworld
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.reward_transfer import transfer_metrics
-from iqlightning.gridworld.evaluation.truth import truth_metrics
+from iqlightning.gridworld.evaluation.truth import TRUTH_FIGURES, truth_metrics
 from iqlightning.gridworld.evaluation.value_maps import value_maps
 from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.types import EnvConfig
@@ -25,19 +25,6 @@ __all__ = [
 
 # each figure takes linear solves over all cells, their number cubed
 _MOST_CELLS = 1024
-
-_TRUTH_LABELS = {
-    "policy_agreement": ("greedy moves on a shortest path", "1"),
-    "regret": ("regret of the greedy policy (discounted return lost)", "0"),
-    "occupancy_divergence": ("occupancy divergence (total variation)", "0"),
-    "reward_pearson": ("reward: Pearson correlation, all moves", "1"),
-    "reward_spearman": ("reward: Spearman correlation, all moves", "1"),
-    "reward_pearson_visited": ("reward: Pearson correlation, the expert's moves", "1"),
-    "reward_epic": ("reward: EPIC distance", "0"),
-    "reward_shaping_free": ("reward: distance up to shaping", "0"),
-    "q_error": ("mean |Q - Q*|", "0"),
-    "v_error": ("mean |V - V*|", "0"),
-}
 
 _TRANSFER_LABELS = {
     "same": "same grids",
@@ -72,8 +59,9 @@ def truth_table(figures: dict[str, float]) -> Table:
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("exact", justify="right")
-    for name, (label, exact) in _TRUTH_LABELS.items():
-        table.add_row(label, f"{figures[name]:.3f}", exact)
+    for each in TRUTH_FIGURES:
+        exact = each.limits[each.better == "high"]
+        table.add_row(each.label, f"{figures[each.name]:{each.form}}", f"{exact:g}")
     return table
 
 

@@ -1,36 +1,54 @@
 """Options of the commands that are not training, and how their mistakes are told."""
 
 import argparse
+import math
 import re
 from typing import Any, NoReturn
 
 import torch
 
+from iqlightning.cli.trust import import_trusted, take_trusted
 from iqlightning.errors import UserError, nearest
 
 __all__ = [
     "Options",
+    "above_zero",
     "below_one",
     "device_of",
-    "fraction",
     "natural",
     "positive",
 ]
 
 
 class Options(argparse.ArgumentParser):
-    """An argument parser that raises :class:`UserError` instead of printing its usage and leaving."""
+    """An argument parser that raises :class:`UserError` instead of printing its usage and leaving.
 
-    def __init__(self, command: str, description: str) -> None:
+    Args:
+        command: of the package.
+        description: in its help.
+        trusting: whether it takes ``--trust``, because it runs what files name.
+
+    Attributes:
+        trusted: the packages that were given so, once the arguments are parsed.
+    """
+
+    def __init__(self, command: str, description: str, *, trusting: bool = False) -> None:
         super().__init__(
             prog=f"iqlightning {command}",
             description=description,
             allow_abbrev=False,
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
+        self.trusted: list[str] = []
+        self._trusting = trusting
+        if trusting:  # for the help; it is taken off before anything is parsed
+            what = "a package of your own, whose classes files may name and whose functions may run; any number of them"
+            self.add_argument("--trust", metavar="PACKAGE", default=argparse.SUPPRESS, help=what)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like its base, but an option that does not exist is met with the nearest one that does."""
+        if self._trusting:
+            args, self.trusted = take_trusted(args)
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:
             option = unknown[0].partition("=")[0]
@@ -40,6 +58,8 @@ class Options(argparse.ArgumentParser):
             near = nearest(option, options)
             hint = "" if near is None else f"; did you mean {near}?"
             raise UserError(f"{self.prog} has no option {option}{hint} Valid: {', '.join(options)}")
+        if self._trusting:
+            import_trusted(self.trusted)
         return known
 
     def error(self, message: str) -> NoReturn:
@@ -73,26 +93,28 @@ def _whole(text: str, lowest: int) -> int:
     return number
 
 
-def fraction(text: str) -> float:
+def above_zero(text: str) -> float:
     """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0.0 < number < float("inf"):
+    number = _number(text)
+    if not 0.0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, not '{text}'")
     return number
 
 
 def below_one(text: str) -> float:
     """A number from 0 on and below 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
+    number = _number(text)
     if not 0.0 <= number < 1.0:
         raise argparse.ArgumentTypeError(f"must be a number from 0 on and below 1, not '{text}'")
     return number
+
+
+def _number(text: str) -> float:
+    """NaN, which no range holds, where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def device_of(name: str) -> torch.device:

@@ -51,6 +51,7 @@ def _options(command: str) -> Options:
     options = Options(
         command,
         "Open a local web page: play GridWorld, record demonstrations, watch checkpoints. Ctrl-C ends it.",
+        trusting=True,
     )
     options.add_argument("checkpoints", metavar="CKPT", nargs="*", help="checkpoints to watch; two can be compared")
     options.add_argument("--port", type=natural, default=_PORT, help="port on 127.0.0.1; 0: any free one")

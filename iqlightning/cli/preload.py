@@ -4,7 +4,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 
 from iqlightning import evaluation
-from iqlightning.cli.training import import_families
+from iqlightning.cli.trust import import_families
 
 __all__: list[str] = []
 

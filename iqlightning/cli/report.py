@@ -34,6 +34,7 @@ def _options(command: str) -> Options:
         "Writes one HTML file about runs: settings that differ, final figures and curves with intervals over seeds, "
         "value, policy and reward maps beside the exact optimum, visits, failures and sample grids. Runs that differ "
         "in their seeds alone are taken together.",
+        trusting=True,
     )
     options.add_argument("runs", metavar="RUN", nargs="+", help="a run's folder, or a folder that holds runs")
     options.add_argument("--output", default="report.html", help="the file to write")

@@ -2,16 +2,80 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from iqlightning.algorithms.lightning_internals import has_begun
 from iqlightning.checkpoint_files import verify_checkpoint
+from iqlightning.cli.event_logger import EventLogger
 from iqlightning.errors import UserError
 
-__all__ = ["claim_run_folder", "find_checkpoint"]
+__all__ = [
+    "claim_run_folder",
+    "drop_unused",
+    "find_checkpoint",
+    "folder_variable_kept",
+    "run_loggers",
+    "take_run_folder",
+]
 
+_VARIABLE = "IQLIGHTNING_RUN_FOLDER"
 _VERSION = re.compile(r"version_(\d+)\Z")
+
+
+def take_run_folder(root: Path, name: str) -> Path:
+    """The folder of this run: its first process claims one, those that it starts are told by a variable."""
+    if _rank() == 0:
+        folder = claim_run_folder(root, name)
+        os.environ[_VARIABLE] = str(folder)
+        return folder
+    # processes that were all started from outside cannot know; Lightning broadcasts what they need of it
+    return Path(os.environ.get(_VARIABLE, root / name / "version_unknown"))
+
+
+@contextmanager
+def folder_variable_kept() -> Iterator[None]:
+    """Puts the variable back as it was: inherited of a run that is over, it would lead a later one into its folder."""
+    inherited = os.environ.get(_VARIABLE)
+    try:
+        yield
+    finally:
+        os.environ.pop(_VARIABLE, None)
+        if inherited is not None:
+            os.environ[_VARIABLE] = inherited
+
+
+def run_loggers(folder: Path) -> list[Logger]:
+    """TensorBoard's events and ``metrics.csv``, both in the run's folder itself."""
+    place: dict[str, Any] = {"save_dir": str(folder.parent.parent), "name": folder.parent.name, "version": folder.name}
+    return [EventLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+
+
+def drop_unused(folder: Path, trainer: Trainer | None) -> None:
+    """Removes the folder of a run that ended before its first update: there is nothing in it to keep.
+
+    Args:
+        folder: of this run.
+        trainer: its trainer; None if there has not been one yet.
+    """
+    if _rank() != 0 or (trainer is not None and has_begun(trainer)):
+        return
+    for logger in trainer.loggers if trainer is not None else []:
+        logger.finalize("failed")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rank() -> int:
+    """Of this process, before there is a trainer to ask."""
+    return getattr(rank_zero_only, "rank", None) or 0
 
 
 def claim_run_folder(root: str | Path, name: str) -> Path:
@@ -23,7 +87,7 @@ def claim_run_folder(root: str | Path, name: str) -> Path:
     parent = Path(root) / name
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        number = max((found for found, _ in _versions(parent)), default=-1) + 1
+        number = max((taken for taken, _ in _versions(parent)), default=-1) + 1
         while True:
             folder = parent / f"version_{number}"
             try:
@@ -63,16 +127,16 @@ def find_checkpoint(given: str, root: str | Path, name: str) -> Path:
         return path
     parent = Path(root) / name
     runs = [run for _, run in sorted(_versions(parent), reverse=True)] if parent.is_dir() else []
-    found = [run for run in runs if (run / "checkpoints" / f"{given}.ckpt").is_file()]
-    if not found:
+    candidates = [run for run in runs if (run / "checkpoints" / f"{given}.ckpt").is_file()]
+    if not candidates:
         raise UserError(f"there is no run with a checkpoint '{given}' in '{parent}'; give the path of a file instead")
-    path = found[0] / "checkpoints" / f"{given}.ckpt"
+    path = candidates[0] / "checkpoints" / f"{given}.ckpt"
     try:
         verify_checkpoint(path)
     except UserError as damage:
         if given == "best":
             raise
-        for other in (each for run in found for each in _newest_first(run) if each != path):
+        for other in (each for run in candidates for each in _newest_first(run) if each != path):
             if _is_whole(other):
                 print(f"iqlightning: {damage}; going on from '{other}' instead", file=sys.stderr)
                 return other
@@ -97,5 +161,5 @@ def _is_whole(path: Path) -> bool:
 
 def _versions(parent: Path) -> Iterator[tuple[int, Path]]:
     for folder in parent.iterdir():
-        if found := _VERSION.match(folder.name):
-            yield int(found[1]), folder
+        if version := _VERSION.match(folder.name):
+            yield int(version[1]), folder

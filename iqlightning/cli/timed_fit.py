@@ -14,7 +14,8 @@ from rich.console import Console
 
 from iqlightning.analysis.speed.measure import Stopwatch, Timing
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
-from iqlightning.cli import training
+from iqlightning.cli.training import TrainingCLI
+from iqlightning.cli.trust import import_families
 
 __all__ = ["timed_fit"]
 
@@ -52,7 +53,7 @@ class _Clock(Callback):
         self.last = trainer.global_step
 
 
-class _TimedCLI(training.TrainingCLI):
+class _TimedCLI(TrainingCLI):
     clock: _Clock
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -81,7 +82,7 @@ def timed_fit(config: Mapping[str, Any], updates: int, *, skip: int = 64) -> Tim
     clock = _Clock(skip)
     with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(io.StringIO()), _variables_kept():
         Path("speed.yaml").write_text(yaml.safe_dump(whole))
-        training.import_families(())
+        import_families(())
         command = type("_CLI", (_TimedCLI,), {"clock": clock})
         command("fit", ["--config", "speed.yaml"], ["speed.yaml"]).execute()
     return clock.watch.timing(clock.last - clock.first)

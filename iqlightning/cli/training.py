@@ -7,12 +7,9 @@ resumed run takes its settings from the command line, not the checkpoint.
 
 import argparse
 import os
-import shutil
 from collections.abc import Sequence
 from enum import Enum
-from importlib import import_module
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import Any
 
 import torch
@@ -20,27 +17,18 @@ import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.algorithms.learner import Learner
-from iqlightning.algorithms.lightning_internals import has_begun
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
-from iqlightning.cli.config_files import (
-    base_config,
-    find_configs,
-    keys_given,
-    run_name,
-    where_is,
-)
+from iqlightning.cli.config_files import base_config, find_configs, keys_given, run_name
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
-from iqlightning.cli.event_logger import EventLogger
+from iqlightning.cli.linked_settings import join_log_intervals, link_settings, refuse_following
 from iqlightning.cli.mistakes import (
     explain,
     explain_interpolation,
@@ -50,38 +38,18 @@ from iqlightning.cli.mistakes import (
 )
 from iqlightning.cli.predictions import write_predictions
 from iqlightning.cli.resuming import refuse_other_settings
-from iqlightning.cli.run_folder import claim_run_folder, find_checkpoint
+from iqlightning.cli.run_folder import drop_unused, find_checkpoint, folder_variable_kept, run_loggers, take_run_folder
 from iqlightning.cli.run_record import RunRecord
 from iqlightning.cli.signatures import refuse_null_values
-from iqlightning.cli.trust import limit_what_configurations_may_name, take_trusted
+from iqlightning.cli.trust import import_families, limit_what_configurations_may_name, take_trusted
 from iqlightning.errors import UserError
 from iqlightning.interruption import Interrupted
+from iqlightning.types import EnvConfig
 
-__all__ = ["TrainingCLI", "import_families", "run"]
+__all__ = ["TrainingCLI", "run"]
 
 #: NumPy's, which Lightning seeds as well.
 _LARGEST_SEED = (1 << 32) - 1
-
-_FOLDER_VARIABLE = "IQLIGHTNING_RUN_FOLDER"
-
-# source to the settings that follow it, where the chosen class has them
-_LINKS = {
-    "seed_everything": ("model.init_args.seed", "data.init_args.seed"),
-    "model.init_args.gamma": ("data.init_args.gamma",),
-}
-
-# whatever is in these packages can be named in a configuration by its class name alone
-_FAMILIES = (
-    "agents",
-    "algorithms",
-    "callbacks",
-    "data",
-    "envs",
-    "losses",
-    "nets",
-    "gridworld.callbacks",
-    "gridworld.encoders",
-)
 
 
 def run(arguments: Sequence[str], command: str) -> None:
@@ -94,15 +62,9 @@ def run(arguments: Sequence[str], command: str) -> None:
     limit_what_configurations_may_name(trusted)
     import_families(trusted)
     configs, rest = find_configs(rest)
-    _refuse_linked(rest, configs)
-    # inheriting variables of a run that is over would lead a later one into its folder
-    inherited = os.environ.get(_FOLDER_VARIABLE)
-    try:
+    refuse_following(rest, configs)
+    with folder_variable_kept():
         TrainingCLI(command, rest, configs).execute()
-    finally:
-        os.environ.pop(_FOLDER_VARIABLE, None)
-        if inherited is not None:
-            os.environ[_FOLDER_VARIABLE] = inherited
 
 
 class TrainingCLI(LightningCLI):
@@ -120,7 +82,8 @@ class TrainingCLI(LightningCLI):
         self.configs = [str(base_config()), *configs]
         self.name = run_name(configs)
         self.folder: Path | None = None
-        set_parsing_settings(omegaconf_absolute_to_relative_paths=True, subclasses_enabled=_enabled())
+        # environments are dataclasses, of which jsonargparse takes no subclasses unless told to
+        set_parsing_settings(omegaconf_absolute_to_relative_paths=True, subclasses_enabled=[EnvConfig])
         super().__init__(
             model_class=Learner,
             datamodule_class=LightningDataModule,
@@ -171,9 +134,7 @@ class TrainingCLI(LightningCLI):
             parser.add_argument(
                 "--output", type=str | None, default=None, help="Write predictions here (.safetensors)."
             )
-        for source, targets in _LINKS.items():
-            for target in targets:
-                parser.link_arguments(source, target)
+        link_settings(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses ``base.yaml`` and the arguments; mistakes become one sentence."""
@@ -192,32 +153,7 @@ class TrainingCLI(LightningCLI):
         seed = self.config.seed_everything
         if seed is None or not 0 <= seed <= _LARGEST_SEED:
             raise UserError(f"seed_everything must be a whole number from 0 to {_LARGEST_SEED}, not {seed}")
-        self._join_log_intervals()
-
-    def _join_log_intervals(self) -> None:
-        """``model.log_every`` and ``trainer.log_every_n_steps`` are one setting: the one that is set last holds."""
-        model = self.config.model.get("init_args") or Namespace()
-        values = {
-            "model.log_every": model.get("log_every"),
-            "trainer.log_every_n_steps": self.config.trainer.log_every_n_steps,
-        }
-        last = {key: self._set_at(key) for key, value in values.items() if value is not None}
-        if len(last) == 2 and len(set(last.values())) == 1 and any(last.values()) and len(set(values.values())) == 2:
-            raise UserError(
-                f"{' and '.join(f'{key} {value}' for key, value in values.items())} are one setting, the updates "
-                "between two logged points of train/ figures; give one of them"
-            )
-        key = max(last, key=last.__getitem__, default=None)
-        if key is not None and last[key]:
-            self.config.trainer.log_every_n_steps = values[key]
-            if "log_every" in model:
-                model.log_every = values[key]
-
-    def _set_at(self, key: str) -> int:
-        """The place of the last configuration that sets a key; the command line comes last, base.yaml is number 0."""
-        if key in keys_given(self.arguments):
-            return len(self.configs)
-        return max((place for place, path in enumerate(self.configs) if where_is(key, [path])), default=0)
+        join_log_intervals(self.config, self.arguments, self.configs)
 
     # ---- building
 
@@ -263,9 +199,9 @@ class TrainingCLI(LightningCLI):
             plugins.append(VerifiedCheckpointIO())
         checkpoints = config["enable_checkpointing"] is not False
         if self.command == "fit" and not config["fast_dev_run"]:
-            self.folder = self._take_folder(Path(config["default_root_dir"]))
+            self.folder = take_run_folder(Path(config["default_root_dir"]), self.name)
             if config["logger"] in (None, True):
-                config["logger"] = self._loggers(self.folder)
+                config["logger"] = run_loggers(self.folder)
             if checkpoints:
                 keeper: BestAndLast = self.config_init["checkpoint"]
                 if keeper.dirpath is None:
@@ -316,30 +252,9 @@ class TrainingCLI(LightningCLI):
 
     # ---- parts
 
-    def _take_folder(self, root: Path) -> Path:
-        """The folder of this run: the first process takes it, those that it starts are told by a variable."""
-        if _rank() == 0:
-            folder = claim_run_folder(root, self.name)
-            os.environ[_FOLDER_VARIABLE] = str(folder)
-            return folder
-        # processes that were all started from outside cannot know; Lightning broadcasts what they need of it
-        return Path(os.environ.get(_FOLDER_VARIABLE, root / self.name / "version_unknown"))
-
     def _drop_folder(self) -> None:
-        """Removes the folder of a run that ended before its first update: there is nothing in it to keep."""
-        trainer = getattr(self, "trainer", None)
-        begun = trainer is not None and has_begun(trainer)
-        if self.folder is None or begun or _rank() != 0:
-            return
-        for logger in trainer.loggers if trainer is not None else []:
-            logger.finalize("failed")
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    @staticmethod
-    def _loggers(folder: Path) -> list[Any]:
-        place: dict[str, Any] = {"save_dir": str(folder.parent.parent), "name": folder.parent.name}
-        place["version"] = folder.name
-        return [EventLogger(**place, default_hp_metric=False), CSVLogger(**place)]
+        if self.folder is not None:
+            drop_unused(self.folder, getattr(self, "trainer", None))
 
     def _recorded(self) -> str:
         """The run's settings as YAML from which it can be repeated."""
@@ -355,33 +270,6 @@ class TrainingCLI(LightningCLI):
         return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _enabled() -> list[Any]:
-    """Environments are dataclasses, of which jsonargparse takes no subclasses unless told to."""
-    from iqlightning.types import EnvConfig
-
-    return [EnvConfig]
-
-
-def import_families(trusted: Sequence[str]) -> None:
-    """Makes every class known that a configuration can name."""
-    for package in trusted:
-        try:
-            import_module(package)
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"--trust names '{package}', but there is {str(error)[0].lower()}{str(error)[1:]}"
-            ) from error
-    for family in _FAMILIES:
-        package = import_module(f"iqlightning.{family}")
-        for module in walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
-
-
-def _rank() -> int:
-    """Of this process, before there is a trainer to ask."""
-    return getattr(rank_zero_only, "rank", None) or 0
-
-
 def _threads(wanted: int | None) -> int:
     if wanted is not None:
         if wanted < 1:
@@ -389,18 +277,6 @@ def _threads(wanted: int | None) -> int:
         return wanted
     # torch has read the variable itself
     return torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else 1
-
-
-def _refuse_linked(arguments: Sequence[str], configs: Sequence[str]) -> None:
-    """A setting that follows another cannot be set: jsonargparse would overwrite it without a word."""
-    given = keys_given(arguments)
-    for source, targets in _LINKS.items():
-        for target in targets:
-            key, leader = target.replace(".init_args.", "."), source.replace(".init_args.", ".")
-            file = where_is(key, configs)
-            if key in given or file is not None:
-                where = f" (in {file})" if file is not None else ""
-                raise UserError(f"{key}{where} follows {leader} and cannot be set by itself; set {leader}")
 
 
 def _plain_texts(config: Namespace) -> None:

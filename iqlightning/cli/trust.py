@@ -6,12 +6,15 @@ A configuration file can come from anywhere, and naming a class in it means impo
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from pkgutil import walk_packages
 
 from jsonargparse import set_parsing_settings
 
 from iqlightning.errors import UserError
+from iqlightning.registration import TRUSTED
 
-__all__ = ["limit_what_configurations_may_name", "take_trusted"]
+__all__ = ["import_families", "import_trusted", "limit_what_configurations_may_name", "take_trusted"]
 
 _ALLOWED = (
     "iqlightning",
@@ -56,6 +59,20 @@ _DENIED = (
 )
 
 
+# whatever is in these packages can be named in a configuration by its class name alone
+_FAMILIES = (
+    "agents",
+    "algorithms",
+    "callbacks",
+    "data",
+    "envs",
+    "losses",
+    "nets",
+    "gridworld.callbacks",
+    "gridworld.encoders",
+)
+
+
 def take_trusted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits ``--trust PACKAGE`` (any number of times) off the arguments, and adds those of IQLIGHTNING_TRUST.
 
@@ -82,6 +99,9 @@ def take_trusted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, trusted
 
 
+# Packages that may be trusted and are extras of this one.
+_EXTRAS = {"stable_baselines3": "sb3"}
+
 _trusted_before: set[str] = set()
 
 
@@ -95,3 +115,33 @@ def limit_what_configurations_may_name(trusted: Sequence[str] = ()) -> None:
         instantiate_subclass_spec_in_any=False,
         config_read_mode_fsspec_enabled=False,
     )
+
+
+def import_trusted(trusted: Sequence[str]) -> None:
+    """Imports what is trusted; files may name its classes from now on, and those of no other package.
+
+    Raises:
+        UserError: if there is no such package.
+    """
+    TRUSTED.clear()
+    TRUSTED.update(trusted)
+    sys.path.insert(0, "")  # as with `python -m`, modules in the working directory count
+    try:
+        for package in trusted:
+            try:
+                import_module(package)
+            except ModuleNotFoundError as error:
+                missing = f"{str(error)[0].lower()}{str(error)[1:]}"
+                extra = f": pip install 'iqlightning[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
+                raise UserError(f"--trust names '{package}', but there is {missing}{extra}") from error
+    finally:
+        sys.path.remove("")
+
+
+def import_families(trusted: Sequence[str]) -> None:
+    """Makes every class known that a configuration can name."""
+    import_trusted(trusted)
+    for family in _FAMILIES:
+        package = import_module(f"iqlightning.{family}")
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)

@@ -81,11 +81,6 @@ class ReplayBuffer:
         """How many steps there are, of all environments together, at which a sample can begin now."""
         return max(0, self._filled - self.n_step + 1)
 
-    @property
-    def num_samples(self) -> int:
-        """How many transitions can be sampled now."""
-        return self.num_steps * self.num_envs
-
     def add(self, obs: Tensor, actions: Tensor, result: StepResult) -> None:
         """Stores one step of all environments: ``obs`` (N, *shape) is what they acted on, (N, *action shape) how."""
         row = slice(self._next_row * self.num_envs, (self._next_row + 1) * self.num_envs)
@@ -99,7 +94,7 @@ class ReplayBuffer:
         self._filled = min(self._filled + 1, self._rows)
 
     def sample(self, indices: Int[Tensor, " batch"]) -> Transition:
-        """The transitions at ``indices``, step x N + environment, counted from the oldest: 0 to ``num_samples - 1``."""
+        """The transitions at ``indices``, step x N + environment, counted from the oldest, below ``num_steps`` x N."""
         first = (indices + self._oldest * self.num_envs) % self._slots
         if self.n_step == 1:
             return self._transition(first, first, self.rewards.index_select(0, first), None)

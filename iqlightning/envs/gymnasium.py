@@ -16,7 +16,7 @@ from torch import Tensor
 from iqlightning.envs.mirrors import MIRRORS, MirrorSymmetry
 from iqlightning.errors import UserError, unknown
 from iqlightning.keyed import Stream, hash_keys
-from iqlightning.spaces import Spaces, action_dtype, action_shape, contains_actions, num_actions, observation_dtype
+from iqlightning.spaces import Spaces, action_bounds, action_dtype, action_shape, num_actions, observation_dtype
 from iqlightning.types import SPLITS, Augmentation, EnvConfig, StepResult
 
 __all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
@@ -162,6 +162,7 @@ class GymnasiumBatch:
         self._everywhere = num_envs * every
         self.spaces = facts.spaces
         self._first_action = facts.first_action
+        self._action_bounds = action_bounds(facts.spaces.action)
         self._dtype = np.uint8 if observation_dtype(facts.spaces.observation) == torch.uint8 else np.float32
         mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self.envs = made_by_gymnasium(
@@ -193,8 +194,7 @@ class GymnasiumBatch:
         """
         if not self._seeded:
             raise RuntimeError("call reset() before the first step")
-        self._require_valid(actions)
-        chosen = actions.cpu().numpy() + self._first_action
+        chosen = self._require_valid(actions) + self._first_action
         observations, rewards, terminated, truncated, infos = self.envs.step(chosen)
         self._steps += 1
         self._require_finite("a reward", rewards)
@@ -240,7 +240,7 @@ class GymnasiumBatch:
         keys = (self.seed, SPLITS.index(self.split), self._numbers, self._steps)
         return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
 
-    def _require_valid(self, actions: Tensor) -> None:
+    def _require_valid(self, actions: Tensor) -> np.ndarray:
         space = self.spaces.action
         shape, dtype = (self.num_envs, *action_shape(space)), action_dtype(space)
         if tuple(actions.shape) != shape or actions.is_floating_point() != dtype.is_floating_point:
@@ -248,11 +248,14 @@ class GymnasiumBatch:
                 f"'{self.config.id}' needs actions of shape {shape} and type {dtype}, not {tuple(actions.shape)} and "
                 f"{actions.dtype}"
             )
-        outside = actions[~contains_actions(space, actions)]
-        if len(outside):
+        numbers, (low, high) = actions.cpu().numpy(), self._action_bounds
+        outside = ~((numbers >= low) & (numbers <= high))  # true of a NaN
+        if outside.any():
+            wrong = numbers[outside.reshape(self.num_envs, -1).any(1)][0]
             valid = f"from {space.low.tolist()} to {space.high.tolist()}" if isinstance(space, spaces.Box) else ""
             valid = valid or f"from 0 to {num_actions(space) - 1}"
-            raise UserError(f"actions of '{self.config.id}' must be {valid}, but one is {outside[0].tolist()}")
+            raise UserError(f"actions of '{self.config.id}' must be {valid}, but one is {wrong.tolist()}")
+        return numbers
 
     def _require_finite(self, what: str, values: np.ndarray) -> None:
         """Said where it happens: once learnt from, it would be everywhere."""

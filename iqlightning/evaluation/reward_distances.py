@@ -68,8 +68,7 @@ def epic_canonical(
     """
     mean = rewards.mean(2)
     overall = (states * mean).sum(1) / states.sum(1)
-    following = mean.gather(1, next_states.flatten(1)).view(rewards.shape).masked_fill(terminal, 0.0)
-    return rewards + gamma * following - mean.unsqueeze(2) - gamma * overall[:, None, None]
+    return _shaped(rewards, mean, next_states, terminal, gamma) - gamma * overall[:, None, None]
 
 
 def epic_distance(
@@ -88,7 +87,7 @@ def epic_distance(
     """
     states = counted.sum(2).to(rewards.dtype)
     a, b = (epic_canonical(r, next_states, terminal, gamma, states) for r in (rewards, others))
-    return ((1 - pearson(a, b, counted)) / 2).sqrt()
+    return _pearson_distance(a, b, counted)
 
 
 def shaping_free(
@@ -108,8 +107,7 @@ def shaping_free(
     matrix.scatter_add_(2, next_states, share)
     identity = torch.eye(states, dtype=rewards.dtype, device=rewards.device)
     v = torch.linalg.solve(identity - gamma * matrix, rewards.mean(2))
-    following = v.gather(1, next_states.flatten(1)).view(rewards.shape).masked_fill(terminal, 0.0)
-    return rewards + gamma * following - v.unsqueeze(2)
+    return _shaped(rewards, v, next_states, terminal, gamma)
 
 
 def shaping_free_distance(
@@ -122,4 +120,15 @@ def shaping_free_distance(
 ) -> Float[Tensor, " batch"]:
     """EPIC's formula for :func:`shaping_free` rewards: 0 if they differ by a positive scale and shaping only."""
     a, b = (shaping_free(r, next_states, terminal, gamma) for r in (rewards, others))
-    return ((1 - pearson(a, b, counted)) / 2).sqrt()
+    return _pearson_distance(a, b, counted)
+
+
+def _shaped(rewards: Tensor, potential: Tensor, next_states: Tensor, terminal: Tensor, gamma: float) -> Tensor:
+    """R(s, a) + gamma Phi(s') - Phi(s), where Phi (B, S) is 0 after the end."""
+    following = potential.gather(1, next_states.flatten(1)).view(rewards.shape).masked_fill(terminal, 0.0)
+    return rewards + gamma * following - potential.unsqueeze(2)
+
+
+def _pearson_distance(x: Tensor, y: Tensor, counted: Tensor) -> Tensor:
+    """sqrt((1 - rho) / 2)."""
+    return ((1 - pearson(x, y, counted)) / 2).sqrt()

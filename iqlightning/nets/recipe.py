@@ -1,24 +1,20 @@
 """Networks that remember how they were built, so that a checkpoint alone is enough to build them again.
 
 A recipe is plain data: ``{"class_path": "iqlightning.nets.encoders.mlp.MLP", "init_args": {"hidden": [150, 100]}}``.
-Reading one never imports a module: a class must belong to this package or have been imported by the caller already,
-so that a file from elsewhere cannot choose what code runs.
+Reading one imports no module but of this package and of those that ``--trust`` names: any other class must have been
+imported by the caller already, so that a file from elsewhere cannot choose what code runs.
 """
 
-import importlib
 import inspect
-import sys
 from abc import ABCMeta
 from typing import Any, ClassVar, TypedDict
 
 from torch import nn
 
 from iqlightning.errors import UserError
-from iqlightning.registration import current_recipe
+from iqlightning.registration import current_recipe, module_for
 
 __all__ = ["Recipe", "RecordedModule", "build"]
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 class Recipe(TypedDict):
@@ -65,14 +61,16 @@ def build(recipe: Recipe, kind: type[RecordedModule], **given: Any) -> Any:
     """
     path, stored = current_recipe(str(recipe["class_path"]), recipe["init_args"])
     module_name, _, class_name = path.rpartition(".")
-    if module_name.partition(".")[0] == _PACKAGE and module_name not in sys.modules:
-        try:
-            importlib.import_module(module_name)
-        except ModuleNotFoundError:
-            raise UserError(f"this version of {_PACKAGE} has no module '{module_name}', which '{path}' needs") from None
-    module_class = getattr(sys.modules.get(module_name), class_name, None)
+    try:
+        module_class = getattr(module_for(module_name), class_name, None)
+    except ModuleNotFoundError:
+        package = module_name.partition(".")[0]
+        raise UserError(f"this version of {package} has no module '{module_name}', which '{path}' needs") from None
     if not (isinstance(module_class, type) and issubclass(module_class, kind)):
-        raise UserError(f"'{path}' is not a known {kind.__name__}; if it is your own, import its module first")
+        raise UserError(
+            f"'{path}' is not a known {kind.__name__}; if it is your own, import its module first, or say --trust "
+            f"{module_name.partition('.')[0]}"
+        )
     # Files know lists only; the classes are annotated with tuples and sequences.
     arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
     try:

@@ -148,3 +148,30 @@ def test_what_cannot_be_is_one_sentence(workplace, cart, changes, parts):
     sentence = workplace.refused("fit", "--config", "online.yaml", *changes)
     for part in parts:
         assert part in sentence, sentence
+
+
+ACTOR = """
+    model:
+      class_path: SAC
+      init_args: {agent: {class_path: SoftActorCritic, init_args: {hidden: [8]}}, gamma: 0.9}
+    data:
+      class_path: ReplayData
+      init_args:
+        env: {class_path: GymnasiumConfig, init_args: {id: Pendulum-v1}}
+        num_envs: 2
+        warmup_steps: 20
+        batch_size: 8
+        updates_per_epoch: 4
+    trainer:
+      accelerator: cpu
+      max_steps: 4
+      callbacks: []
+    checkpoint: {monitor: null}
+"""
+
+
+def test_a_checkpoint_of_continuous_actions_is_played_by_evaluate(workplace):
+    workplace.write("actor.yaml", ACTOR)
+    checkpoint = workplace.fit(config="actor.yaml") / "checkpoints" / "last.ckpt"
+    assert workplace.run("evaluate", str(checkpoint), "--episodes", "2", "--json", "actor.json") == 0, workplace.shown()
+    assert json.loads((workplace.folder / "actor.json").read_text())["episodes"] == 2

@@ -34,12 +34,11 @@ def test_episodes_are_those_of_the_arrays(tmp_path, left_out):
     read = read_npz(tmp_path / "x.npz", SPACES)
     assert read.starts.tolist() == [0, 2, 5]
     assert (read.terminated.tolist(), read.truncated.tolist()) == ([True, False], [False, True])
-    transitions = read.transitions(with_rewards=True)
+    transitions = read.transitions()
     assert torch.equal(transitions.obs, torch.arange(10.0).view(5, 2))
     assert torch.equal(transitions.next_obs, torch.arange(10.0).view(5, 2) + 2)
     assert transitions.actions.dtype == torch.float32
-    assert transitions.rewards is not None
-    assert transitions.rewards.tolist() == [0, 1, 2, 3, 4]
+    assert read.rewards.tolist() == [0, 1, 2, 3, 4]
     assert transitions.terminated.tolist() == [False, True, False, False, False]
 
 

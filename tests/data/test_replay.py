@@ -43,9 +43,9 @@ def test_samples_equal_a_plain_reference(n_step, steps):
     buffer, history = filled(steps, capacity=62, n_step=n_step, gamma=0.9)
     kept = history[-20:]
     assert len(buffer) == 3 * len(kept)
-    assert buffer.num_samples == 3 * (len(kept) - n_step + 1)
-    batch = buffer.sample(torch.arange(buffer.num_samples))
-    for i in range(buffer.num_samples):
+    assert buffer.num_steps == len(kept) - n_step + 1
+    batch = buffer.sample(torch.arange(3 * buffer.num_steps))
+    for i in range(3 * buffer.num_steps):
         first, env = divmod(i, 3)
         total, moves = 0.0, 0
         for k in range(n_step):
@@ -95,7 +95,7 @@ def test_a_restored_buffer_goes_on_exactly(steps):
             frame = torch.full((3, 2), 100.0 + step)
             no = torch.zeros(3, dtype=torch.bool)
             one.add(frame, torch.ones(3, dtype=torch.int64), StepResult(frame, frame, torch.ones(3), no, no))
-        everything = torch.arange(buffer.num_samples)
+        everything = torch.arange(3 * buffer.num_steps)
         for ours, theirs in zip(buffer.sample(everything), restored.sample(everything), strict=True):
             assert ours is not None
             assert theirs is not None

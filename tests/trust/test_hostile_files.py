@@ -114,6 +114,7 @@ def checkpoints(good: dict[str, Any]) -> dict[str, bytes]:
         "a head that is a program of the package": network(good, "head", "iqlightning.cli.main.main", arguments=[]),
         "an environment that is a command": policy(good, env={"kind": "os.mkdir", "path": CANARY}),
         "an environment of a module": policy(good, env={"kind": "GymnasiumConfig", "id": "hostile_module:Env-v0"}),
+        "an environment of a package nobody trusts": policy(good, env={"kind": "hostile_module.Env"}),
         "a value that is a command": agent(good, value={"kind": "os.mkdir", "temperature": CANARY}),
         "an agent that is a command": agent(good, kind="os.mkdir", path=CANARY),
         "spaces that are a command": agent(good, spaces={"observation": {"kind": "os.mkdir"}, "action": CANARY}),

@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.cli.main import main
-from iqlightning.cli.training import import_families
+from iqlightning.cli.trust import import_families
 
 UPDATES = 200
 CLOSE = 1e-12

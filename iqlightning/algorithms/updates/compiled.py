@@ -1,7 +1,8 @@
-"""One gradient step of which loss, gradient and clipping are one compiled function.
+"""One gradient step of which loss, gradient, clipping and, with Adam, the step itself are one compiled function.
 
-The objective is traced as it is, on tensors without data, into a graph from weights and batch to gradient and scalars;
-the graph is compiled for the shapes of a batch. Whatever Python computes from anything but tensors is constant in it.
+The objective is traced as it is, on tensors without data, into a graph from weights and batch to new weights and
+scalars; the graph is compiled for the shapes of a batch. Whatever Python computes from anything but tensors is constant
+in it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from iqlightning.agents.agent import Objective
 from iqlightning.algorithms.updates.eager import EagerUpdate, Updated
+from iqlightning.algorithms.updates.traced_adam import TracedAdam
 from iqlightning.types import Batch, Transition
 
 __all__ = ["CompiledUpdate"]
@@ -35,8 +37,9 @@ class _Traced(nn.Module):
 class CompiledUpdate:
     """The same update as :class:`~iqlightning.algorithms.updates.eager.EagerUpdate`, up to rounding.
 
-    The optimizer steps by itself, with the gradient that the graph leaves it. Where compiling fails, for want of a
-    compiler or because a network's operations depend on the values of a batch, it says so once and updates eagerly.
+    Other optimizers than Adam step by themselves, with the gradient that the graph leaves them. Where compiling fails,
+    for want of a compiler or because a network's operations depend on the values of a batch, it says so once and
+    updates eagerly.
 
     Args:
         eager: the update to compile, on flat weights.
@@ -55,6 +58,7 @@ class CompiledUpdate:
         others = [*self._module.named_parameters(), *self._module.named_buffers()]
         self._other_names = [name for name, _ in others if name not in trained]
         self._others = [each.detach() for name, each in others if name not in trained]
+        self._adam = TracedAdam(eager.optimizer) if TracedAdam.supports(eager.optimizer) else None
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._scalar_names: list[str] = []
         self._failed = False
@@ -65,7 +69,8 @@ class CompiledUpdate:
 
     def __call__(self, batch: Batch, diagnose: bool) -> Updated:
         """Updates the weights; ``diagnose`` says whether diagnostics are going to be asked for."""
-        if self._failed:
+        state = [] if self._adam is None else self._adam.state
+        if self._failed or (self._adam is not None and not state):
             return self.eager(batch, diagnose)
         diagnostics: dict[str, Tensor] = {}
         if diagnose:
@@ -84,15 +89,16 @@ class CompiledUpdate:
         first = compiled is None
         try:
             if compiled is None:
-                compiled = self._compile(batch, tensors)
+                compiled = self._compile(batch, tensors, state)
             with torch.no_grad():
-                (scalars,) = compiled(*self._inputs(tensors))
+                (scalars,) = compiled(*self._inputs(state, tensors))
         except Exception as error:
             if not first:
                 raise
             return self._give_up(error, batch, diagnose)
         self._compiled[key] = compiled
-        self.eager.optimizer.step()
+        if self._adam is None:
+            self.eager.optimizer.step()
         return Updated(self._scalar_names, scalars, lambda: diagnostics)
 
     def _give_up(self, error: Exception, batch: Batch, diagnose: bool) -> Updated:
@@ -105,18 +111,18 @@ class CompiledUpdate:
         self.begin()
         return self.eager(batch, diagnose)
 
-    def _inputs(self, tensors: list[Tensor]) -> list[Tensor]:
-        return [self.flat.vector.detach(), self.flat.gradient, *self._others, *tensors]
+    def _inputs(self, state: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+        return [self.flat.vector.detach(), self.flat.gradient, *state, *self._others, *tensors]
 
-    def _compile(self, batch: Batch, tensors: list[Tensor]) -> Callable[..., Any]:
-        inputs: list[Any] = self._inputs(tensors)
-        others = len(self._others)
+    def _compile(self, batch: Batch, tensors: list[Tensor], state: list[Tensor]) -> Callable[..., Any]:
+        inputs: list[Any] = self._inputs(state, tensors)
+        own, others = len(state), len(state) + len(self._others)
 
         def update(vector: Tensor, gradient_out: Tensor, *given: Tensor) -> tuple[Tensor]:
             with torch.enable_grad():
                 weights = vector.detach().requires_grad_()
                 named = dict(zip(self._names, self.flat.windows(weights), strict=True))
-                named |= dict(zip(self._other_names, given[:others], strict=True))
+                named |= dict(zip(self._other_names, given[own:others], strict=True))
                 traced = _like(batch, list(given[others:]))
                 loss, terms = torch.func.functional_call(self._module, named, (traced,))
                 (gradient,) = torch.autograd.grad(loss, weights)
@@ -124,7 +130,10 @@ class CompiledUpdate:
             norm = torch.linalg.vector_norm(gradient)
             if self.eager.max_grad_norm is not None:
                 gradient = gradient * (self.eager.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            gradient_out.copy_(gradient)
+            if self._adam is None:
+                gradient_out.copy_(gradient)
+            else:
+                self._adam.step(vector, gradient, list(given[:own]))
             return (torch.stack([loss.detach(), *(term.detach() for term in terms.values()), norm]),)
 
         graph = make_fx(update, tracing_mode="fake")(*inputs)

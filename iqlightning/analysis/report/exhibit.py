@@ -63,7 +63,7 @@ def environment_of(run: Run) -> EnvConfig | None:
     """The environment that a run's files tell of, if they do."""
     prefix = "data.env."
     settings = {key.removeprefix(prefix): value for key, value in run.settings.items() if key.startswith(prefix)}
-    kind = str(settings.pop("class_path", "")).rpartition(".")[2]
+    kind = settings.pop("class_path", "")
     try:
         return env_config_from_dict((run.summary or {}).get("env") or {"kind": kind, **settings})
     except UserError:

@@ -8,13 +8,13 @@ from torch.nn import functional as F
 from iqlightning.gridworld.encoders.planes import shifted
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
 from iqlightning.gridworld.encoders.portable import repeat
+from iqlightning.gridworld.encoders.propagation import CLOSED, carrying_weight
 from iqlightning.gridworld.game.rules import STEPS
 
 __all__ = ["CellAttention"]
 
 # Row and column offset of the cells that a cell attends to: itself, above, right, below, left.
 _POSITIONS = ((0, 0), *STEPS)
-_CLOSED = -1e4
 
 
 class CellAttention(PlanningEncoder):
@@ -28,45 +28,33 @@ class CellAttention(PlanningEncoder):
 
     A head's keys are its values: as beta grows, attention selects the best neighbour. Relative positions alone enter,
     so it plays grids of any size and any ratio of sides; attention over all cells would cost the square of their number
-    and has to learn anew what is next to what. ``iterations=None`` takes height + width.
+    and has to learn anew what is next to what.
 
     Args:
         observation_shape: (3, H, W).
         channels: C, the number of heads.
         iterations: applications of the layer; None for height + width.
         hidden: width of the features of each action.
-
-    Shapes:
-        observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
     def __init__(
-        self,
-        observation_shape: tuple[int, ...],
-        channels: int = 16,
-        iterations: int | None = None,
-        hidden: int = 64,
+        self, observation_shape: tuple[int, ...], channels: int = 16, iterations: int | None = None, hidden: int = 64
     ) -> None:
-        super().__init__(observation_shape, channels, hidden)
-        self.iterations = iterations
+        super().__init__(observation_shape, channels, hidden, iterations)
         self.stem = nn.Conv2d(3, channels, 1)
         self.sharpness = nn.Parameter(torch.full((channels, 1, 1), 8.0))
         self.position = nn.Parameter(torch.zeros(len(_POSITIONS), channels, 1, 1))
-        carry, echo = torch.empty(2, channels, channels)
-        # As in GridCNN: what a neighbour says survives one iteration for each cell of a path.
-        nn.init.orthogonal_(carry, gain=0.9)
-        nn.init.orthogonal_(echo, gain=0.2)
-        self.weight = nn.Parameter(torch.cat([carry, echo], dim=1))
+        self.weight = carrying_weight(channels)
 
     def plan(self, x: Float[Tensor, "grids 3 height width"]) -> Float[Tensor, "grids channels height width"]:
         """The maps after the last iteration."""
         height, width = x.shape[-2:]
         is_wall = x[:, :1] > 0.5  # observations may be noisy
-        barred = F.pad(is_wall.to(x.dtype), (1, 1, 1, 1), value=1.0) * _CLOSED
+        barred = F.pad(is_wall.to(x.dtype), (1, 1, 1, 1), value=1.0) * CLOSED
         bias = torch.stack(
             [shifted(barred, o, height, width) + b for o, b in zip(_POSITIONS, self.position, strict=True)]
         )
-        z = self.stem(x).masked_fill(is_wall, _CLOSED)
+        z = self.stem(x).masked_fill(is_wall, CLOSED)
         weight = self.weight[:, :, None, None]
 
         def iterate(h: Tensor) -> Tensor:
@@ -75,4 +63,4 @@ class CellAttention(PlanningEncoder):
             attended = (torch.softmax(self.sharpness * near + bias, dim=0) * near).sum(0)
             return F.relu(z + F.conv2d(torch.cat([attended, h], dim=1), weight))
 
-        return repeat(iterate, F.relu(z), self.iterations or height + width)
+        return repeat(iterate, F.relu(z), self.times(x))

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from iqlightning.gridworld.encoders.grid_cnn_portable import portable_features
 from iqlightning.gridworld.encoders.plan_memory import PlanMemory
 from iqlightning.gridworld.encoders.planes import require_grid
+from iqlightning.gridworld.encoders.propagation import CLOSED, carrying_weight
 from iqlightning.gridworld.game.rules import cell_steps
 from iqlightning.gridworld.game.settings import SIZES
 from iqlightning.nets.encoders.encoder import Encoder
@@ -26,7 +27,6 @@ from iqlightning.nets.encoders.encoder import Encoder
 __all__ = ["GridCNN"]
 
 _CELLS_IN_CACHE = 16_384
-_CLOSED = -1e4  # a pre-activation this low keeps walls and the cells outside at exactly zero
 
 
 class _NeighbourMax(torch.autograd.Function):
@@ -182,12 +182,7 @@ class GridCNN(Encoder):
         self.channels = channels
         self.iterations = iterations
         self.stem = nn.Linear(3, channels)
-        # [A B] of the equation. What a neighbour says has to survive one iteration for each cell of a path, so A begins
-        # close to a rotation; a B as large would drown it in the cell's own echo, and some seeds then never learn.
-        carry, echo = torch.empty(2, channels, channels)
-        nn.init.orthogonal_(carry, gain=0.9)
-        nn.init.orthogonal_(echo, gain=0.2)
-        self.weight = nn.Parameter(torch.cat([carry, echo], dim=1))
+        self.weight = carrying_weight(channels)
         self.readout = nn.Linear(2 * (channels + 3), hidden)
         self.feature_shape = (4, hidden)
         self._memory = PlanMemory()
@@ -231,7 +226,7 @@ class GridCNN(Encoder):
         x = F.pad(torch.cat([grids, inside], dim=1), (0, 1, 0, 1)).transpose(0, 1).reshape(3, -1)
         count = x.shape[1]
         closed = x[2] - x[0] < 0.5  # a wall or outside; observations may be noisy
-        z = torch.addmm(self.stem.bias[:, None], self.stem.weight, x).masked_fill(closed, _CLOSED)
+        z = torch.addmm(self.stem.bias[:, None], self.stem.weight, x).masked_fill(closed, CLOSED)
         if not x.requires_grad:  # else, for a penalty on it, the gradient is differentiated again
             h = _Propagate.apply(z, self.weight.to(z.dtype), iterations, stride)
             return torch.cat([h, x.to(h.dtype)]).t()  # type: ignore[list-item]

@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.gridworld.encoders.planes import neighbours
-from iqlightning.gridworld.encoders.portable import repeat
+from iqlightning.gridworld.encoders.propagation import CLOSED, propagate
 
 __all__ = ["portable_features"]
-
-_CLOSED = -1e4  # a pre-activation this low keeps walls at exactly zero
 
 
 def portable_features(
@@ -35,15 +33,8 @@ def portable_features(
     walls, player, goal = observations.unbind(1)
     x = torch.stack([walls, goal, torch.ones_like(walls)], dim=1)
     closed = (1 - walls < 0.5).unsqueeze(1)
-    z = F.conv2d(x, stem.weight[:, :, None, None], stem.bias).masked_fill(closed, _CLOSED)
-    kernel = weight[:, :, None, None]
-
-    def iterate(h: Tensor) -> Tensor:
-        up, right, down, left = neighbours(h)
-        nearest = torch.maximum(torch.maximum(up, down), torch.maximum(left, right))
-        return F.relu(z + F.conv2d(torch.cat([nearest, h], dim=1), kernel))
-
-    h = repeat(iterate, F.relu(z), height + width if iterations is None else iterations)
+    z = F.conv2d(x, stem.weight[:, :, None, None], stem.bias).masked_fill(closed, CLOSED)
+    h = propagate(z, weight, height + width if iterations is None else iterations)
     cells = torch.cat([h, x], dim=1)
     # a division by a symbolic width cannot be expressed, so the player's cell is picked out by a mask
     chosen = torch.arange(player[0].numel(), device=h.device) == player.flatten(1).argmax(1, keepdim=True)

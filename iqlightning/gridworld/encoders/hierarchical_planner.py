@@ -6,12 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from iqlightning.gridworld.encoders.planning_encoder import PlanningEncoder
-from iqlightning.gridworld.encoders.portable import repeat
+from iqlightning.gridworld.encoders.propagation import CLOSED, carrying_weight, propagate
 from iqlightning.gridworld.game.settings import SIZES
 
 __all__ = ["HierarchicalPlanner"]
-
-_CLOSED = -1e4
 
 
 class HierarchicalPlanner(PlanningEncoder):
@@ -34,9 +32,6 @@ class HierarchicalPlanner(PlanningEncoder):
         block: S.
         fine: iterations on cells; None for height + width, which makes the coarse map a mere help.
         hidden: width of the features of each action.
-
-    Shapes:
-        observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
     def __init__(
@@ -47,15 +42,14 @@ class HierarchicalPlanner(PlanningEncoder):
         fine: int | None = 16,
         hidden: int = 64,
     ) -> None:
-        super().__init__(observation_shape, channels, hidden)
+        super().__init__(observation_shape, channels, hidden, iterations=fine)
         self.block = block
-        self.fine = fine
         # an exported program cannot have a number of blocks that is one in some calls only
         self.sides = (max(SIZES[0], block + 1), SIZES[1])
         self.coarse_stem = nn.Conv2d(6, channels, 1)
         self.stem = nn.Conv2d(3, channels, 1)
         self.guide = nn.Conv2d(channels, channels, 1, bias=False)
-        self.coarse_weight, self.weight = (nn.Parameter(_carrying(channels)) for _ in range(2))
+        self.coarse_weight, self.weight = (carrying_weight(channels) for _ in range(2))
 
     def plan(self, x: Float[Tensor, "grids 3 height width"]) -> Float[Tensor, "grids channels height width"]:
         """The fine maps after the last iteration."""
@@ -64,29 +58,8 @@ class HierarchicalPlanner(PlanningEncoder):
         # depends on whether a side is a multiple of S, and a program of any size can be exported.
         whole = F.pad(x, (0, self.block - 1, 0, self.block - 1))
         blocks = torch.cat([F.avg_pool2d(whole, self.block), F.max_pool2d(whole, self.block)], dim=1)
-        y = self.coarse_stem(blocks)
-        g = _iterate(y, self.coarse_weight, sum(blocks.shape[-2:]))
+        g = propagate(self.coarse_stem(blocks), self.coarse_weight, sum(blocks.shape[-2:]))
         row, column = (torch.arange(side, device=x.device) // self.block for side in (height, width))
         guide = self.guide(g).index_select(2, row).index_select(3, column)
-        z = (self.stem(x) + guide).masked_fill(x[:, :1] > 0.5, _CLOSED)
-        return _iterate(z, self.weight, self.fine or height + width)
-
-
-def _carrying(channels: int) -> Tensor:
-    """[A B] as GridCNN begins with: what a neighbour says survives many iterations, a cell's own echo does not."""
-    carry, echo = torch.empty(2, channels, channels)
-    nn.init.orthogonal_(carry, gain=0.9)
-    nn.init.orthogonal_(echo, gain=0.2)
-    return torch.cat([carry, echo], dim=1)
-
-
-def _iterate(z: Tensor, weight: Tensor, times: int | torch.SymInt) -> Tensor:
-    kernel = weight[:, :, None, None]
-
-    def iterate(h: Tensor) -> Tensor:
-        p = F.pad(h, (1, 1, 1, 1))
-        vertical = torch.maximum(p[:, :, :-2, 1:-1], p[:, :, 2:, 1:-1])
-        horizontal = torch.maximum(p[:, :, 1:-1, :-2], p[:, :, 1:-1, 2:])
-        return F.relu(z + F.conv2d(torch.cat([torch.maximum(vertical, horizontal), h], dim=1), kernel))
-
-    return repeat(iterate, F.relu(z), times)
+        z = (self.stem(x) + guide).masked_fill(x[:, :1] > 0.5, CLOSED)
+        return propagate(z, self.weight, self.times(x))

@@ -34,6 +34,7 @@ class PlanningEncoder(Encoder):
         observation_shape: (3, H, W).
         channels: C, as far as an action reads them (:meth:`facing`).
         hidden: width of the features of each action.
+        iterations: of a plan that repeats one layer; None for height + width of the grid at hand.
 
     Shapes:
         observations (B, 3, H, W) to features (B, 4, hidden).
@@ -42,9 +43,12 @@ class PlanningEncoder(Encoder):
     shares_work = True  # s and s' lie on one grid
     sides = SIZES
 
-    def __init__(self, observation_shape: tuple[int, ...], channels: int, hidden: int) -> None:
+    def __init__(
+        self, observation_shape: tuple[int, ...], channels: int, hidden: int, iterations: int | None = None
+    ) -> None:
         super().__init__()
         require_grid(self, observation_shape)
+        self.iterations = iterations
         self.readout = nn.Linear(2 * (channels + _READ_PLANES), hidden)
         self.feature_shape = (4, hidden)
         self._memory = PlanMemory()
@@ -66,6 +70,10 @@ class PlanningEncoder(Encoder):
         own = plans[which, here][:, None].expand(-1, 4, -1)
         read = torch.cat([self.facing(own), self.facing(plans[which[:, None], there])], dim=-1)
         return F.relu(self.readout(read))
+
+    def times(self, x: Float[Tensor, "grids 3 height width"]) -> int | torch.SymInt:
+        """How often the layer is applied to these grids."""
+        return self.iterations or x.shape[-2] + x.shape[-1]
 
     def facing(self, cells: Float[Tensor, "batch 4 held"]) -> Float[Tensor, "batch 4 read"]:
         """What each action reads of [h; x] of a cell: all of it, unless the map holds something for each direction."""

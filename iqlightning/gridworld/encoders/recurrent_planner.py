@@ -28,28 +28,20 @@ class RecurrentPlanner(PlanningEncoder):
 
     Kernels turn with the direction they are for (:mod:`.four_directions`), so that "the goal
     is that way" is learned for all four at once; the features of an action are those of its direction. It plays grids
-    of any size: ``iterations=None`` takes height + width of the grid at hand.
+    of any size.
 
     Args:
         observation_shape: (3, H, W).
         channels: C.
         iterations: applications of the unit; None for height + width.
         hidden: width of the features of each action.
-
-    Shapes:
-        observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
     def __init__(
-        self,
-        observation_shape: tuple[int, ...],
-        channels: int = 8,
-        iterations: int | None = None,
-        hidden: int = 64,
+        self, observation_shape: tuple[int, ...], channels: int = 8, iterations: int | None = None, hidden: int = 64
     ) -> None:
-        super().__init__(observation_shape, channels, hidden)
+        super().__init__(observation_shape, channels, hidden, iterations)
         self.channels = channels
-        self.iterations = iterations
         # gates first, then candidates
         self.kernel = nn.Parameter(torch.empty(2, channels, channels, 3, 3))
         self.recall = nn.Parameter(torch.empty(2, channels, 3, 3, 3))
@@ -75,7 +67,7 @@ class RecurrentPlanner(PlanningEncoder):
             return torch.lerp(h, torch.tanh(candidate), torch.sigmoid(update))
 
         begin = torch.sigmoid(update) * torch.tanh(candidate)
-        return repeat(iterate, begin, self.iterations or sum(x.shape[-2:]))
+        return repeat(iterate, begin, self.times(x))
 
     def facing(self, cells: Float[Tensor, "batch 4 held"]) -> Float[Tensor, "batch 4 read"]:
         """The channels of the action's own direction."""

@@ -21,9 +21,6 @@ class ResidualCNN(PlanningEncoder):
         channels: C of the maps.
         blocks: residual blocks of two 3x3 convolutions.
         hidden: width of the features of each action.
-
-    Shapes:
-        observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class ValueIterationNetwork(PlanningEncoder):
     The paper reads q at the player; here the cell ahead is read as well. ``symmetric`` ties the kernels: there are
     ``actions`` abstract actions for each of the four directions, whose kernels are turned versions of each other, and
     what makes the reward is the same from all sides (Zhao et al. 2022, arXiv 2206.03674). It plays grids of any size:
-    each iteration carries values one cell further, and ``iterations=None`` takes height + width of the grid at hand.
+    each iteration carries values one cell further.
 
     Args:
         observation_shape: (3, H, W).
@@ -34,9 +34,6 @@ class ValueIterationNetwork(PlanningEncoder):
         iterations: K; None for height + width.
         hidden: width of the features of each action.
         symmetric: tie the kernels; without it the network is the paper's.
-
-    Shapes:
-        observations (B, 3, H, W) to features (B, 4, hidden).
     """
 
     def __init__(
@@ -48,9 +45,8 @@ class ValueIterationNetwork(PlanningEncoder):
         hidden: int = 64,
         symmetric: bool = True,
     ) -> None:
-        super().__init__(observation_shape, actions + 1, hidden)
+        super().__init__(observation_shape, actions + 1, hidden, iterations)
         self.actions = actions
-        self.iterations = iterations
         self.symmetric = symmetric
         self.features = nn.Conv2d(3, channels, 3, padding=1)
         self.reward = nn.Conv2d(channels, 1, 1, bias=False)
@@ -73,7 +69,7 @@ class ValueIterationNetwork(PlanningEncoder):
             return base + F.conv2d(q.amax(1, keepdim=True), kernels[2], padding=1)
 
         # from q = 0, of which base is the first; begun with base itself, a loop in an exported program shares it
-        q = repeat(iterate, torch.zeros_like(base), (self.iterations or sum(x.shape[-2:])) + 1)
+        q = repeat(iterate, torch.zeros_like(base), self.times(x) + 1)
         return torch.cat([q, q.amax(1, keepdim=True)], dim=1)
 
     def facing(self, cells: Float[Tensor, "batch 4 held"]) -> Float[Tensor, "batch 4 read"]:

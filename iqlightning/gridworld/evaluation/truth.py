@@ -8,6 +8,7 @@ Spearman and EPIC compare the rewards as they are (EPIC forgives scale and shapi
 is); ``shaping_free_distance`` compares what is identified on the grid's own moves.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -26,8 +27,10 @@ from iqlightning.gridworld.game.planning import (
     soft_value_iteration,
 )
 from iqlightning.gridworld.game.rules import next_cells, transition_rewards
+from iqlightning.types import Figure
 
 __all__ = [
+    "TRUTH_FIGURES",
     "GroundTruth",
     "ground_truth",
     "occupancy_divergence",
@@ -36,6 +39,34 @@ __all__ = [
     "soft_policy",
     "truth_metrics",
 ]
+
+_SHARE, _SIGNED, _LOSS = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
+
+# name, label, form; heading and form of a column; nothing beside it; the better end and what can be
+TRUTH_FIGURES = (
+    Figure("policy_agreement", "greedy moves on a shortest path", ".3f", "agree-\nment", ".3f", "", "high", _SHARE),
+    Figure("regret", "regret of the greedy policy (discounted return lost)", ".3f", "regret", ".2f", "", "low", _LOSS),
+    Figure(
+        "occupancy_divergence",
+        "occupancy divergence (total variation)",
+        ".3f",
+        "occu-\npancy",
+        ".3f",
+        "",
+        "low",
+        _SHARE,
+    ),
+    Figure("reward_pearson", "reward: Pearson correlation, all moves", ".3f", "Pear-\nson", ".3f", "", "high", _SIGNED),
+    Figure(
+        "reward_spearman", "reward: Spearman correlation, all moves", ".3f", "Spear-\nman", ".3f", "", "high", _SIGNED
+    ),
+    Figure("reward_pearson_visited", "reward: Pearson correlation, the expert's moves", better="high", limits=_SIGNED),
+    Figure("reward_epic", "reward: EPIC distance", ".3f", "EPIC", ".3f", "", "low", _SHARE),
+    Figure("reward_shaping_free", "reward: distance up to shaping", ".3f", "shap.\nfree", ".3f", "", "low", _SHARE),
+    Figure("q_error", "mean |Q - Q*|", better="low", limits=_LOSS),
+    Figure("v_error", "mean |V - V*|", better="low", limits=_LOSS),
+)
+"""The figures of :func:`truth_metrics`; the better end of each is that of the exact solution."""
 
 
 class GroundTruth(NamedTuple):

@@ -16,6 +16,7 @@ from iqlightning.analysis.experiments.table import Row
 from iqlightning.analysis.experiments.trial import Trial
 from iqlightning.data.collect import demonstrations_path
 from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.evaluation.truth import TRUTH_FIGURES
 
 __all__ = ["Divergences"]
 
@@ -46,22 +47,16 @@ _STATIC = {
     "model.encoder": "MLP",
     "trainer.max_steps": "1500",
 }
+_TRUTH = {f"truth.{each.name}": (each.heading, f"{{:{each.column_form}}}") for each in TRUTH_FIGURES if each.heading}
 _COLUMNS = {
     "success_rate": ("success", "{:.2%}"),
     "distance_ratio": ("dist.\nratio", "{:.3f}"),
-    "truth.policy_agreement": ("agree-\nment", "{:.3f}"),
-    "truth.regret": ("regret", "{:.2f}"),
-    "truth.occupancy_divergence": ("occu-\npancy", "{:.3f}"),
-    "truth.reward_pearson": ("Pear-\nson", "{:.3f}"),
-    "truth.reward_spearman": ("Spear-\nman", "{:.3f}"),
-    "truth.reward_epic": ("EPIC", "{:.3f}"),
+    **{name: column for name, column in _TRUTH.items() if name != "truth.reward_shaping_free"},
 }
 _REWARD_COLUMNS = {
     "recorded_rewards.transition_pearson": ("Pearson\nexpert", "{:.4f}"),
     "truth.reward_pearson": ("\nall", "{:.3f}"),
-    "truth.reward_epic": ("EPIC", "{:.3f}"),
-    "truth.reward_shaping_free": ("shap.\nfree", "{:.3f}"),
-    "truth.policy_agreement": ("agree-\nment", "{:.3f}"),
+    **{f"truth.{name}": _TRUTH[f"truth.{name}"] for name in ("reward_epic", "reward_shaping_free", "policy_agreement")},
     "transfer.settings.same.share": ("transf.\nsame", "{:.0%}"),
     "transfer.settings.slippery.share": ("\nslips", "{:.0%}"),
     "transfer.settings.other_walls.share": ("\nwalls", "{:.0%}"),

@@ -28,6 +28,8 @@ __all__ = [
 #: The distance of walls and of cells that do not lead to the goal.
 UNREACHABLE = -1
 
+_TOLERANCE = 1e-10  # of values
+
 
 def shortest_paths(
     walls: Bool[Tensor, "batch height width"], goal: Int[Tensor, " batch"]
@@ -102,14 +104,13 @@ def soft_value_iteration(
     terminal: Bool[Tensor, "batch states actions"],
     gamma: float,
     temperature: float,
-    tolerance: float = 1e-10,
 ) -> tuple[Float[Tensor, "batch states actions"], Float[Tensor, "batch states"]]:
     """The optimal soft values Q* and V* of any rewards, in float64.
 
     Q(s, a) = r(s, a) + gamma (1 - terminal(s, a)) V(s'),  V(s) = temperature log sum_a exp(Q(s, a) / temperature)
 
     (Haarnoja et al. 2017, arXiv 1702.08165, eq. 4 and 5); temperature 0 is the hard maximum. Each sweep contracts by
-    gamma; it stops when V is within ``tolerance`` of V*.
+    gamma; it stops when V is within 1e-10 of V*.
 
     Raises:
         ValueError: if gamma is outside [0, 1] or the temperature is negative.
@@ -120,14 +121,14 @@ def soft_value_iteration(
     rewards = rewards.to(torch.float64)
     discount = gamma * (~terminal).to(torch.float64)
     flat = next_states.flatten(1)
-    largest = max(float(rewards.abs().max()) + temperature * math.log(rewards.shape[2]), tolerance)
+    largest = max(float(rewards.abs().max()) + temperature * math.log(rewards.shape[2]), _TOLERANCE)
     if gamma == 0.0:
         sweeps, enough = 1, math.inf
     elif gamma < 1.0:
-        sweeps = math.ceil(math.log(tolerance * (1.0 - gamma) / largest) / math.log(gamma)) + 1
-        enough = tolerance * (1.0 - gamma) / gamma
+        sweeps = math.ceil(math.log(_TOLERANCE * (1.0 - gamma) / largest) / math.log(gamma)) + 1
+        enough = _TOLERANCE * (1.0 - gamma) / gamma
     else:
-        sweeps, enough = 10 * rewards.shape[1] + 10_000, tolerance
+        sweeps, enough = 10 * rewards.shape[1] + 10_000, _TOLERANCE
     v = torch.zeros(rewards.shape[:2], dtype=torch.float64, device=rewards.device)
     change = math.inf
     for _ in range(max(sweeps, 1)):
@@ -159,11 +160,12 @@ def _soft_maximum(q: Tensor, temperature: float) -> Tensor:
     return q.amax(2) if temperature == 0.0 else temperature * torch.logsumexp(q / temperature, 2)
 
 
-def _state_transitions(policy: Tensor, next_states: Tensor, terminal: Tensor) -> Tensor:
-    """(B, S, S) probability of going from one state on to another under the policy."""
+def _bellman_matrix(policy: Tensor, next_states: Tensor, terminal: Tensor, gamma: float) -> Tensor:
+    """I - gamma P_pi, (B, S, S) float64, P_pi the probability of going from one state on to another."""
     batch, states, _ = policy.shape
-    matrix = torch.zeros((batch, states, states), dtype=torch.float64, device=policy.device)
-    return matrix.scatter_add_(2, next_states, policy.to(torch.float64) * ~terminal)
+    p = torch.zeros((batch, states, states), dtype=torch.float64, device=policy.device)
+    p.scatter_add_(2, next_states, policy.to(torch.float64) * ~terminal)
+    return torch.eye(states, dtype=torch.float64, device=policy.device) - gamma * p
 
 
 def evaluate_policy(
@@ -180,8 +182,7 @@ def evaluate_policy(
     """
     policy = policy.to(torch.float64)
     gained = (policy * rewards.to(torch.float64)).sum(2) - temperature * torch.special.xlogy(policy, policy).sum(2)
-    matrix = torch.eye(policy.shape[1], dtype=torch.float64, device=policy.device)
-    return torch.linalg.solve(matrix - gamma * _state_transitions(policy, next_states, terminal), gained)
+    return torch.linalg.solve(_bellman_matrix(policy, next_states, terminal, gamma), gained)
 
 
 def occupancy(
@@ -201,7 +202,6 @@ def occupancy(
     """
     if not 0.0 <= gamma < 1.0:
         raise ValueError(f"gamma must be in [0, 1), not {gamma}")
-    matrix = torch.eye(policy.shape[1], dtype=torch.float64, device=policy.device)
-    matrix = matrix - gamma * _state_transitions(policy, next_states, terminal).transpose(1, 2)
-    visits = torch.linalg.solve(matrix, start.to(torch.float64))
+    matrix = _bellman_matrix(policy, next_states, terminal, gamma)
+    visits = torch.linalg.solve(matrix.transpose(1, 2), start.to(torch.float64))
     return (1.0 - gamma) * visits.unsqueeze(2) * policy.to(torch.float64)

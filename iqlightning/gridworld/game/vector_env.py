@@ -21,25 +21,15 @@ class GridWorldVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """N GridWorlds that behave as N single ones in ``SyncVectorEnv`` would, at millions of steps a second.
 
     ``reset(seed=s)`` gives environment i seed s + i. Infos are those of the single environment as arrays, with the
-    masks that Gymnasium adds. ``batch`` is the batch of tensors behind it.
+    masks that Gymnasium adds. ``batch`` is the batch of tensors behind it. What is not told here is told of
+    :class:`GridWorldEnv`.
 
     Args:
         num_envs: N.
-        height: as the other options below, see :class:`GridWorldEnv`.
-        width: columns.
-        num_walls: the exact number of walls; or
-        wall_density: the share of cells that are walls.
-        random_start: a random start instead of the top-left corner.
-        random_walls: walls that differ from episode to episode.
-        random_goal: a goal that differs from episode to episode.
-        max_moves: moves before truncation.
-        split: which grids to draw from.
         render_mode: ``rgb_array`` or ``ansi``; one picture for each environment.
         autoreset_mode: Gymnasium's: ``NextStep`` (an ended environment ignores its next action and begins anew),
             ``SameStep`` (it begins anew at once, the last observation and info are in the infos as ``final_obs`` and
             ``final_info``) or ``Disabled`` (reset ended ones with ``options={"reset_mask": ...}``).
-        layout: ``random``, ``maze`` or ``rooms``.
-        min_size: sides of the smallest grids, where they differ in size.
 
     Raises:
         UserError: if no such grid can exist, or there is no such split, render or autoreset mode.

@@ -1,6 +1,5 @@
 """The report's sections about GridWorld: each a picture, and a sentence on what is seen in it."""
 
-import math
 from collections.abc import Sequence
 from html import escape
 
@@ -17,22 +16,13 @@ from iqlightning.gridworld.evaluation.figures import value_map_panel
 from iqlightning.gridworld.evaluation.policy_figures import episode_animation, failure_panel, visitation_panel
 from iqlightning.gridworld.evaluation.success_figures import QUANTITIES, Curve, success_figure
 from iqlightning.gridworld.evaluation.success_profile import Profile, success_profiles
+from iqlightning.gridworld.evaluation.truth import TRUTH_FIGURES
 from iqlightning.gridworld.report.examination import Examination, examine
 
 __all__ = ["sections", "success_section"]
 
 _PICTURED = 2  # probe grids drawn for each policy
 _WALKS = 6
-
-_TRUTH = {
-    "policy_agreement": ("greedy moves on a shortest path", "{:.1%}"),
-    "regret": ("regret of the greedy policy (true discounted return)", "{:.3g}"),
-    "reward_pearson": ("reward, Pearson", "{:.2f}"),
-    "reward_spearman": ("reward, Spearman", "{:.2f}"),
-    "reward_epic": ("reward, EPIC distance", "{:.2f}"),
-    "reward_shaping_free": ("reward, distance free of shaping", "{:.2f}"),
-    "occupancy_divergence": ("occupancy, distance from the soft optimum", "{:.2f}"),
-}
 
 Grids = Sequence[tuple[Exhibit, Examination]]
 
@@ -166,11 +156,11 @@ def _truth_table(grids: Grids) -> str:
         return ""
     heads = "".join(f'<th class="n">{dot(each.colour)}{escape(each.group.label)}</th>' for each, _ in shown)
     lines = []
-    for name, (label, form) in _TRUTH.items():
-        # rounding leaves a 1e-16 where there is nothing
-        values = [value if abs(value := seen.truth.get(name, math.nan)) > 1e-9 else 0.0 for _, seen in shown]
-        cells = "".join(f'<td class="n">{form.format(value)}</td>' for value in values)
-        lines.append(f"<tr><td>{label}</td>{cells}</tr>")
+    for figure in TRUTH_FIGURES:
+        # rounding leaves a -1e-16 where there is nothing
+        values = [round(seen.truth[figure.name], 9) + 0.0 for _, seen in shown]
+        cells = "".join(f'<td class="n">{value:{figure.form}}</td>' for value in values)
+        lines.append(f"<tr><td>{escape(figure.label)}</td>{cells}</tr>")
     correlations = "".join(f'<td class="n">{seen.value_correlation:.2f}</td>' for _, seen in shown)
     lines.insert(2, f"<tr><td>V, Pearson with the exact V*</td>{correlations}</tr>")
     return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(lines)}</table></div>'
