@@ -76,9 +76,9 @@ class AgentPolicy:
         return self.agent.q(self._observations(observations), self._actions(actions)).amin(0).float()
 
     @torch.no_grad()
-    def values(self, observations: ArrayLike) -> Float[Tensor, " batch"]:
-        """(B, *shape) to V(s), soft or hard as in training."""
-        return self.agent.v(self._observations(observations)).float()
+    def values(self, observations: ArrayLike, *, keys: Keys | None = None) -> Float[Tensor, " batch"]:
+        """(B, *shape) to V(s), soft or hard as in training; ``keys`` are of the actions that an actor draws for it."""
+        return self.agent.v(self._observations(observations), keys=keys).float()
 
     def rewards(
         self,
@@ -86,10 +86,13 @@ class AgentPolicy:
         actions: ArrayLike,
         next_observations: ArrayLike,
         terminated: ArrayLike,
+        *,
+        keys: Keys | None = None,
     ) -> Float[Tensor, " batch"]:
-        """The recovered reward Q(s, a) - gamma (1 - terminated) V(s')."""
+        """The recovered reward Q(s, a) - gamma (1 - terminated) V(s'); ``keys`` as of :meth:`values`."""
         ended = torch.as_tensor(terminated, device=self.device).to(torch.bool)
-        return inverse_reward(self.q(observations, actions), self.values(next_observations), ended, self.gamma)
+        next_v = self.values(next_observations, keys=keys)
+        return inverse_reward(self.q(observations, actions), next_v, ended, self.gamma)
 
     @torch.no_grad()
     def act(

@@ -369,9 +369,9 @@ class SoftActorCritic(Agent):
         def diagnostics() -> dict[str, Tensor]:
             saturated = (units[0].abs() > 0.99).to(loss.dtype).mean()
             temperature = loss.new_tensor(self.temperature)
-            return {"actor_entropy": -log_pi.mean().detach(), "saturation": saturated, "temperature": temperature}
+            return {"entropy": -log_pi.mean().detach(), "saturation": saturated, "temperature": temperature}
 
-        return Objective(loss, {"actor_loss": loss}, diagnostics)
+        return Objective(loss, {}, diagnostics)
 
     def _temperature_objective(self, batch: Batch) -> Objective:
         """-log(temperature) (log pi + target entropy) (Haarnoja et al. 2018, arXiv 1812.05905, eq. 18)."""
@@ -379,7 +379,7 @@ class SoftActorCritic(Agent):
         with torch.no_grad():
             _, log_pi = self._draw(seen, self._noise_for(len(seen), None, seen)[:1])
         loss = -(self.log_temperature * (log_pi[0] + self.target_entropy)).mean()
-        return Objective(loss, {"temperature_loss": loss}, dict)
+        return Objective(loss, {}, dict)
 
     @torch.no_grad()
     def diagnose(self, bellman: Bellman, part: int = 0) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ class IQLearn(Learner):
     Args:
         encoder: builds the agent's encoder from an observation's shape.
         divergence: phi; by default Chi2 with alpha 0.5.
-        value_term: InitialStates (``v0``), ExpertStates (the default) or ExpertAndPolicyStates.
+        value_term: InitialStates (``v0``), ExpertStatesAsInitial, ExpertStates (the default) or ExpertAndPolicyStates.
         absorbing_states: ended episodes go on in their last state for ever, see ``losses.iq.absorbed``.
         value_weight: factor of the value term, see ``losses.iq.iq_loss``.
         clip_targets: keep V(s') within what the penalty allows, +- max reward / (1 - gamma): 4 alpha / (1 - gamma) for

@@ -151,6 +151,11 @@ class Learner(lightning.LightningModule, ABC):
         """What a sentence about the objective calls it."""
         return type(self).__name__
 
+    @property
+    def q_bound(self) -> float | None:
+        """Largest |Q| of the optimum, max reward / (1 - gamma), entropy aside; None where no penalty bounds it."""
+        return getattr(getattr(self, "inverse_soft_q", None), "max_value", None)
+
     def build(self, env: EnvConfig) -> None:
         """Makes the agent for an environment; weights depend on ``seed`` alone."""
         self.env = env
@@ -283,12 +288,21 @@ class Learner(lightning.LightningModule, ABC):
 
     @torch.no_grad()
     def diagnose(self, bellman: Bellman) -> dict[str, Tensor]:
-        """Means of Q, V, V - Q, entropy and recovered reward (and its range); V and reward of the policy's moves."""
+        """Means of Q, V, V - Q, entropy and recovered reward (and its range); Q, V and reward of the policy's moves.
+
+        ``q_gap`` is how far Q on expert data lies above Q on policy data, ``q_share`` the mean |Q| of the larger of the
+        two against :attr:`q_bound`.
+        """
         rewards, *rest = (part.rewards(self.gamma) for part in bellman.parts)
         scalars = self.agent.diagnose(bellman)
         scalars |= {"reward": rewards.mean(), "reward_min": rewards.min(), "reward_max": rewards.max()}
         if rest:
+            policy_q = self.agent.diagnose(bellman, 1)["q"]
             scalars |= {"policy_reward": rest[0].mean(), "policy_v": bellman.parts[1].v.mean()}
+            scalars |= {"policy_q": policy_q, "q_gap": scalars["q"] - policy_q}
+        if self.q_bound is not None:
+            sizes = torch.stack([part.q_a.abs().mean() for part in bellman.parts])
+            scalars["q_share"] = sizes.max() / self.q_bound
         return scalars
 
     # ---- evaluation on held-out data

@@ -49,6 +49,11 @@ class LSIQ(Learner):
         """Demonstrations and its own experience."""
         return frozenset({"expert", "policy"})
 
+    @property
+    def q_bound(self) -> float:
+        """1 / (c (1 - gamma))."""
+        return self.bounds.q
+
     def objective(self, batch: Batch) -> Objective:
         """The loss of ``losses.ls_iq``."""
         bellman = self.agent.bellman(self.parts_of(batch))

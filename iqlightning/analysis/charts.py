@@ -3,7 +3,7 @@
 Figures are made with matplotlib's object interface: no global figure state and no display.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ __all__ = [
     "RULE",
     "Series",
     "chart",
+    "grouped_scatter",
     "learning_curves",
     "pixels",
     "scatter",
@@ -130,6 +131,28 @@ def scatter(x: Sequence[float] | Sequence[str], y: Sequence[float], x_label: str
         axes.set_xlim(-0.5, len(words) - 0.5)
     elif log_x:
         axes.set_xscale("log")
+    return figure
+
+
+def grouped_scatter(
+    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str, y_label: str, *, title: str = ""
+) -> Figure:
+    """Dots of several groups, each in its colour and mark, with a legend below; for a file of its own.
+
+    Args:
+        groups: label to as many x as y.
+        x_label: of the axis.
+        y_label: of the axis.
+        title: of the picture.
+    """
+    figure, axes = chart(x_label, 5.4, 4.2)
+    for number, (label, (x, y)) in enumerate(groups.items()):
+        colour, mark = PALETTE[number % len(PALETTE)], MARKS[number % len(MARKS)]
+        axes.scatter(x, y, s=30, color=colour, marker=mark, alpha=0.75, linewidths=0, label=label)
+    axes.set_ylabel(y_label, size=11, color=INK, parse_math=False)
+    if title:
+        figure.suptitle(title, size=12, color=INK, parse_math=False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False, labelcolor=INK)
     return figure
 
 

@@ -8,19 +8,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from iqlightning.errors import UserError
-from iqlightning.evaluation.stability import Reading, read, warnings_of
+from iqlightning.evaluation.stability import Reading, read, warnings_in_training, warnings_of
 from iqlightning.spaces import num_actions
 
 __all__ = ["StabilityMonitor"]
 
+#: ``train/`` figures that are read.
+_IN_TRAINING = ("q_share", "actor_saturation")
+
 
 class StabilityMonitor(Callback):
-    """Reads held-out demonstrations at every validation; see :mod:`iqlightning.evaluation.stability`.
+    """Reads held-out demonstrations and figures of training at every validation.
+
+    See :mod:`iqlightning.evaluation.stability`.
 
     Logs ``stability/...`` (residual, v, gap, reward range, entropy, log-likelihood) and ``stability/warnings``, the
     number of complaints. Each complaint is made once, as one sentence with an advice. On NaN or infinity, in a reading
     or in the weights, it stops the run naming the term; a checkpoint with such weights is not written, so that the last
-    finite one stays. Runs without held-out demonstrations (DQN) have only their weights checked.
+    finite one stays. Of training it reads the figures ``train/q_share``, Q against what the penalty allows
+    (:attr:`~iqlightning.algorithms.learner.Learner.q_bound`), and ``train/actor_saturation``, where there are such;
+    runs without held-out demonstrations have these and their weights checked.
 
     Args:
         patience: validations over which a trend must hold.
@@ -35,7 +42,15 @@ class StabilityMonitor(Callback):
             "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
             "Bellman residual": ["Multiline", ["stability/residual"]],
             "warnings": ["Multiline", ["stability/warnings"]],
-        }
+        },
+        "3 what it believes": {
+            "Q on expert and policy data": ["Multiline", ["train/q", "train/policy_q"]],
+            "Q against its bound": ["Multiline", ["train/q_share", "train/clipped_targets"]],
+        },
+        "5 actor": {
+            "entropy": ["Multiline", ["train/actor_entropy"]],
+            "share at the bounds of actions": ["Multiline", ["train/actor_saturation"]],
+        },
     }
 
     def __init__(self, patience: int = 3, factor: float = 3.0, max_batches: int = 4) -> None:
@@ -44,6 +59,7 @@ class StabilityMonitor(Callback):
         self.factor = factor
         self.max_batches = max_batches
         self.history: list[Reading] = []
+        self.training: list[dict[str, float]] = []
         self.complaints: dict[str, str] = {}
         self._batches: list[Reading] = []
 
@@ -69,9 +85,29 @@ class StabilityMonitor(Callback):
         if trainer.sanity_checking:
             return
         self._require_finite_weights(trainer, pl_module)
+        seen = {name: trainer.callback_metrics.get(f"train/{name}") for name in _IN_TRAINING}
+        self.training.append({name: float(value) for name, value in seen.items() if value is not None})
+        module: Any = pl_module
+        warnings = warnings_in_training(self.training, module.q_bound, self.patience)
+        reading = self._reading(trainer)
+        if reading is not None:
+            self.history.append(reading)
+            actions = module.agent.spaces.action
+            counted = num_actions(actions) if isinstance(actions, Discrete) else None
+            warnings |= warnings_of(self.history, self.patience, self.factor, counted)
+        for name, sentence in warnings.items():
+            if name not in self.complaints:
+                rank_zero_warn(sentence, category=UserWarning)
+        self.complaints |= warnings
+        logged = {} if reading is None else {f"stability/{name}": value for name, value in reading._asdict().items()}
+        logged["stability/warnings"] = float(len(warnings))
+        pl_module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+
+    def _reading(self, trainer: Trainer) -> Reading | None:
+        """The mean over the batches of this validation."""
         batches, self._batches = self._batches, []
         if not batches:
-            return
+            return None
         columns = zip(*batches, strict=True)
         reading = Reading(*(sum(column) / len(batches) for column in columns))
         wrong = reading.not_finite
@@ -80,18 +116,7 @@ class StabilityMonitor(Callback):
                 f"training diverged: {', '.join(wrong)} on held-out demonstrations is not finite after "
                 f"{trainer.global_step:,} updates; try a lower learning rate or a smaller --model.max_grad_norm"
             )
-        self.history.append(reading)
-        module: Any = pl_module
-        actions = module.agent.spaces.action
-        counted = num_actions(actions) if isinstance(actions, Discrete) else None
-        warnings = warnings_of(self.history, self.patience, self.factor, counted)
-        for name, sentence in warnings.items():
-            if name not in self.complaints:
-                rank_zero_warn(sentence, category=UserWarning)
-        self.complaints |= warnings
-        logged = {f"stability/{name}": value for name, value in reading._asdict().items()}
-        logged["stability/warnings"] = float(len(warnings))
-        pl_module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
+        return reading
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuses weights that are not finite: the file of the last finite ones stays as it is."""
@@ -99,11 +124,13 @@ class StabilityMonitor(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The history, so that a resumed run compares with what came before."""
-        return {"history": [list(reading) for reading in self.history], "complaints": dict(self.complaints)}
+        history = [list(reading) for reading in self.history]
+        return {"history": history, "training": list(self.training), "complaints": dict(self.complaints)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores :meth:`state_dict`."""
         self.history = [Reading(*numbers) for numbers in state_dict["history"]]
+        self.training = [dict(figures) for figures in state_dict.get("training", [])]  # earlier versions had none
         self.complaints = dict(state_dict["complaints"])
 
     def _require_finite_weights(self, trainer: Trainer, pl_module: LightningModule) -> None:

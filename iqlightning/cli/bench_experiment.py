@@ -78,7 +78,8 @@ def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path,
             describe=describe,
         )
     good = [outcome for outcome in outcomes if outcome.trouble is None]
-    good += reference_outcomes(good, OutcomeFile(folder / "outcomes.jsonl"), evaluate)
+    good += reference_outcomes(good, OutcomeFile(folder / "outcomes.jsonl"), evaluate, experiment.references(given))
+    good = experiment.measured(good)
     _show(experiment, good, folder, given.json)
     troubles = [outcome.trouble for outcome in outcomes if outcome.trouble is not None]
     if troubles:

@@ -20,6 +20,7 @@ from iqlightning.cli.gridworld_evaluation import (
 from iqlightning.cli.gridworld_options import changed_environment
 from iqlightning.cli.options import Options, above_zero, device_of, natural, positive
 from iqlightning.cli.recorded_rewards import recorded_demonstrations, recorded_figures, recorded_table
+from iqlightning.cli.recovered_rewards import add_reward_options, recovered_rewards, require_reward_options
 from iqlightning.errors import UserError
 from iqlightning.evaluation.environment import Returns, evaluate_environment
 from iqlightning.evaluation.tables import intervals_of, policy_table
@@ -38,6 +39,7 @@ def run(arguments: Sequence[str], command: str) -> None:
     env = changed_environment(policy.env, given)
     _require_fitting(policy, env, device)
     require_gridworld_analyses(given, env)
+    require_reward_options(given)
     if given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
     recorded = None if given.demonstrations is None else recorded_demonstrations(env, given.demonstrations)
@@ -60,6 +62,10 @@ def run(arguments: Sequence[str], command: str) -> None:
     for analysis in gridworld_analyses(given, policy, env, device):
         figures[analysis.name] = analysis.figures
         console.print(analysis.table)
+    if given.rewards is not None:
+        found, table = recovered_rewards(given, policy, env, device)
+        figures |= found
+        console.print(table)
     if recorded is not None:
         figures["recorded_rewards"] = recorded_figures(policy, recorded, str(given.demonstrations), device)
         console.print(recorded_table(figures["recorded_rewards"]))
@@ -125,6 +131,7 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
     )
+    add_reward_options(options)
     options.add_argument("--json", metavar="FILE", default=None, help="write the figures here; null: there is none")
     add_gridworld_analyses(options)
     return options

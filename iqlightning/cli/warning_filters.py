@@ -30,6 +30,7 @@ _KNOWN = (
 _TALKERS = (
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.seed",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.pytorch.utilities.rank_zero",
     "lightning_utilities.core.rank_zero",
 )
@@ -47,6 +48,7 @@ _CHATTER = (
     "Restored all states",
     "Restoring states",
     "Loaded model weights",
+    "`weights_only` was not set",  # said of saving, where it means the whole state; loading never unpickles
 )
 
 

@@ -1,6 +1,6 @@
 """How well a policy does in an environment: in the environment's own way, else by returns and lengths of episodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from iqlightning.evaluation.choice import choose_actions
 from iqlightning.rollout import rollout
-from iqlightning.types import EnvConfig, EpisodeResults, Policy
+from iqlightning.types import EnvConfig, EpisodeResults, Policy, Trajectories
 
-__all__ = ["Returns", "evaluate_environment", "play_episodes"]
+__all__ = ["Returns", "evaluate_environment", "play_episodes", "played_in_parts"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,16 @@ def evaluate_environment(policy: Policy, env: EnvConfig, episodes: int, seed: in
     return play_episodes(policy, env, episodes, seed, **options) if results is None else results
 
 
-def play_episodes(
+def play_episodes(policy: Policy, env: EnvConfig, episodes: int, seed: int, **options: Any) -> Returns:
+    """Plays through ``env.make_batch`` and keeps only returns and lengths; arguments of :func:`played_in_parts`."""
+    returns, lengths = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.int64)]
+    for played in played_in_parts(policy, env, episodes, seed, **options):
+        returns.append(played.returns.double().cpu())
+        lengths.append(played.lengths.cpu())
+    return Returns(torch.cat(returns), torch.cat(lengths))
+
+
+def played_in_parts(
     policy: Policy,
     env: EnvConfig,
     episodes: int,
@@ -96,8 +105,8 @@ def play_episodes(
     rank: int = 0,
     world_size: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> Returns:
-    """Plays through ``env.make_batch`` and keeps only returns and lengths.
+) -> Iterator[Trajectories]:
+    """Plays through ``env.make_batch``, as many episodes at a time as there are environments.
 
     Args:
         policy: acts on (B, *shape) observations on ``device``.
@@ -114,17 +123,13 @@ def play_episodes(
         progress: called with the number of episodes that have been finished since the last call.
     """
     share = len(range(rank, episodes, world_size))
-    returns, lengths = [torch.zeros(0, dtype=torch.float64)], [torch.zeros(0, dtype=torch.int64)]
     if share:
         count, first = min(num_envs, share), rank * num_envs
         batch = env.make_batch(count, seed=seed + first, split=split, device=device)
         drawing = _Keyed(policy, torch.arange(first, first + count, device=batch.device), seed, temperature)
         # a few episodes at a time, since a rollout holds on to all observations
         for done in range(0, share, count):
-            played = rollout(drawing, batch, min(count, share - done), sample=sample, progress=progress)
-            returns.append(played.returns.double().cpu())
-            lengths.append(played.lengths.cpu())
-    return Returns(torch.cat(returns), torch.cat(lengths))
+            yield rollout(drawing, batch, min(count, share - done), sample=sample, progress=progress)
 
 
 class _Keyed:

@@ -7,7 +7,7 @@ demonstrations; the thresholds below are rules of thumb on changes over several 
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,10 @@ from iqlightning.agents.agent import Agent
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.types import Transition
 
-__all__ = ["Reading", "read", "warnings_of"]
+__all__ = ["Reading", "read", "warnings_in_training", "warnings_of"]
+
+# share of an actor's numbers within a hundredth of a bound, above which its gradient is all but gone
+_SATURATED = 0.9
 
 
 class Reading(NamedTuple):
@@ -127,5 +130,36 @@ def warnings_of(
         warnings["entropy"] = (
             f"the policy's entropy is {last.entropy:.3g} nats while it disagrees with held-out demonstrations: "
             "it is sure of the wrong actions; raise the temperature"
+        )
+    return warnings
+
+
+def warnings_in_training(
+    history: Sequence[Mapping[str, float]], q_bound: float | None = None, patience: int = 3
+) -> dict[str, str]:
+    """What figures of training batches say, which there are without held-out demonstrations as well.
+
+    Q beyond what the penalty allows is the earliest sign of divergence: returns may still rise for a while.
+
+    Args:
+        history: ``q_share``, mean |Q| against its bound, and ``actor_saturation``, the share of an actor's numbers that
+            sit at a bound, as of each validation, oldest first; either may be missing.
+        q_bound: the largest |Q| that the penalty allows.
+        patience: validations over which an actor must have been saturated.
+    """
+    warnings: dict[str, str] = {}
+    share = history[-1].get("q_share", 0.0) if history else 0.0
+    if q_bound is not None and share > 1:
+        warnings["q_bound"] = (
+            f"the mean |Q| is {share * q_bound:.3g}, {share:.3g} times the {q_bound:.3g} that the penalty allows: the "
+            "critic diverges, even if returns still rise; clip its targets (model.clip_targets), let the target "
+            "network follow more slowly, or take a lower learning rate"
+        )
+    saturations = [figures.get("actor_saturation", 0.0) for figures in history[-patience:]]
+    if len(saturations) == patience and min(saturations) > _SATURATED:
+        warnings["saturation"] = (
+            f"{saturations[-1]:.0%} of the actor's numbers sit at a bound of the actions and have for {patience} "
+            "validations: it hardly learns any more; raise the temperature, lower the actor's learning rate, or "
+            "standardise observations"
         )
     return warnings

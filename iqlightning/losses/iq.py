@@ -19,6 +19,7 @@ __all__ = [
     "BellmanTerms",
     "ExpertAndPolicyStates",
     "ExpertStates",
+    "ExpertStatesAsInitial",
     "InitialStates",
     "ValueTerm",
     "absorbed",
@@ -91,6 +92,21 @@ class InitialStates(ValueTerm):
         """(1 - gamma) mean V(s0)."""
         assert initial_v is not None
         return (1 - gamma) * initial_v.mean()
+
+
+class ExpertStatesAsInitial(ValueTerm):
+    """``v0`` over every state of the expert: (1 - gamma) E_expert[V(s)].
+
+    An expert that began in one of its later states would have gone on as it did, so that each may stand for an initial
+    one, as in the authors' code. One demonstration has a single initial state, whose V nothing else holds: there Q
+    falls without limit (on Hopper to -20 while it is 17 on the demonstration).
+    """
+
+    def __call__(
+        self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
+    ) -> Float[Tensor, ""]:
+        """(1 - gamma) mean V(s)."""
+        return (1 - gamma) * expert.v.mean()
 
 
 class ExpertStates(ValueTerm):

@@ -53,7 +53,9 @@ def trained(model: Learner, data: Any) -> lightning.Trainer:
 
 def iq_learn() -> IQLearn:
     divergence, term = Chi2Mixture(0.05), InitialStates()
-    return IQLearn(agent=ACTOR, divergence=divergence, value_term=term, value_weight=10.0, clip_targets=True)
+    return IQLearn(
+        agent=ACTOR, divergence=divergence, value_term=term, value_weight=10.0, clip_targets=True, log_every=6
+    )
 
 
 def test_a_run_repeats_and_its_checkpoint_plays_as_it_does(tmp_path):
@@ -62,6 +64,8 @@ def test_a_run_repeats_and_its_checkpoint_plays_as_it_does(tmp_path):
     trained(other, demonstrations(tmp_path, online=True))
     weights = other.state_dict()
     assert all(torch.equal(each, weights[name]) for name, each in one.state_dict().items())
+    logged = trainer.callback_metrics
+    assert {"train/actor_entropy", "train/actor_saturation", "train/q_share", "train/q_gap"} <= set(logged)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     policy = iqlightning.load_policy(tmp_path / "x.ckpt")
     obs = torch.randn(5, 3)

@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 import iqlightning
 from iqlightning.agents import SoftQ
-from iqlightning.algorithms import IQFromObservations, IQLearn
+from iqlightning.algorithms import LSIQ, IQFromObservations, IQLearn
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.errors import UserError
@@ -39,6 +39,25 @@ def built(kind: Any = IQLearn, **options: Any) -> Any:
     model = kind(lambda shape: MLP(shape, hidden=(16,)), seed=1, **options)
     model.build(ENV)
     return model
+
+
+def test_q_is_bounded_where_a_penalty_bounds_rewards_on_all_data():
+    assert built(divergence=Chi2Mixture(0.5), gamma=0.99).q_bound == pytest.approx(200.0)
+    assert built(divergence=Penalized(Chi2Mixture(0.05)), gamma=0.9).q_bound == pytest.approx(2.0)
+    assert built(LSIQ, c=0.5, gamma=0.99).q_bound == pytest.approx(200.0)
+    assert built().q_bound is None
+
+
+def test_q_on_policy_data_is_shown_beside_that_on_expert_data():
+    model = built(divergence=Chi2Mixture(0.5), gamma=0.9)
+    parts: Any = batch()
+    scalars = {name: float(value) for name, value in model.objective(parts).diagnostics().items()}
+    with torch.no_grad():
+        expert, policy = (model.agent.q(parts[name].obs, parts[name].actions)[0] for name in ("expert", "policy"))
+    assert scalars["q_gap"] == pytest.approx(float(expert.mean() - policy.mean()), abs=1e-6)
+    assert scalars["policy_q"] == pytest.approx(float(policy.mean()), abs=1e-6)
+    largest = max(float(expert.abs().mean()), float(policy.abs().mean()))
+    assert scalars["q_share"] == pytest.approx(largest / 20, abs=1e-6)
 
 
 def test_a_gradient_penalty_is_added_and_logged():

@@ -7,8 +7,10 @@ from small_runs import demonstrations, learner, trainer
 
 from iqlightning.callbacks.stability_monitor import StabilityMonitor
 from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.data.experience import OnlineReplay
 from iqlightning.errors import UserError
 from iqlightning.evaluation.stability import Reading
+from iqlightning.losses.divergences import Chi2Mixture
 
 
 def test_reads_held_out_demonstrations_at_every_validation(tmp_path):
@@ -40,11 +42,29 @@ def test_a_learning_rate_far_too_high_is_complained_about(tmp_path):
     assert "likelihood" in monitor.complaints
 
 
+def test_q_beyond_its_bound_is_complained_about_once_without_held_out_demonstrations(tmp_path):
+    replay = OnlineReplay(num_envs=4, capacity=100, warmup_steps=20)
+    data = demonstrations(tmp_path, online=replay, validation_fraction=0.0)
+    monitor = StabilityMonitor()
+    run = trainer(tmp_path, [monitor])
+    with pytest.warns(UserWarning, match=r"times the .* that the penalty allows") as seen:
+        run.fit(learner(divergence=Chi2Mixture(1e-6)), data)
+    assert sum("penalty allows" in str(one.message) for one in seen) == 1
+    assert set(monitor.complaints) == {"q_bound"}
+    assert len(monitor.training) == 2
+    figures = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert figures["train/q_share"] > 1
+    assert figures["train/q_gap"] == pytest.approx(figures["train/q"] - figures["train/policy_q"], abs=1e-6)
+    assert figures["stability/warnings"] == 1
+
+
 def test_the_history_survives_a_checkpoint():
     before, after = StabilityMonitor(), StabilityMonitor()
     before.history, before.complaints = [Reading(*map(float, range(7)))] * 2, {"v": "sentence"}
+    before.training = [{"q_share": 0.5}]
     after.load_state_dict(before.state_dict())
     assert after.history == before.history
+    assert after.training == before.training
     assert after.complaints == before.complaints
 
 

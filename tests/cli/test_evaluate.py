@@ -91,6 +91,18 @@ def test_recorded_rewards_are_compared_with(workplace, checkpoint, monkeypatch):
     assert "do not fit" in workplace.refused("evaluate", str(checkpoint), "--demonstrations", "large.safetensors")
 
 
+def test_the_recovered_reward_is_correlated_with_the_true_one_on_request(workplace, checkpoint):
+    found = figures(workplace, str(checkpoint), "--episodes", "5", "--rewards", "4", "--figure", "rewards.png")
+    for name in ("reward_correlation_episodes", "reward_correlation_transitions"):
+        low, high = found[f"{name}_ci95"]
+        assert -1 <= low <= found[name] <= high <= 1
+    assert [row["episodes"] for row in found["reward_correlation_shares"]] == [4] * 5
+    assert (workplace.folder / "rewards.png").read_bytes().startswith(b"\x89PNG")
+    assert "75% random moves" in workplace.shown()
+    assert "give --rewards" in workplace.refused("evaluate", str(checkpoint), "--figure", "rewards.png")
+    assert ".png" in workplace.refused("evaluate", str(checkpoint), "--rewards", "--figure", "rewards.txt")
+
+
 def test_what_cannot_be_had_is_null(workplace, checkpoint):
     size = ("--height", "4", "--width", "4", "--num_walls", "2")
     assert workplace.run("collect", "--episodes", "1", "--output", "one.safetensors", *size) == 0
@@ -161,6 +173,31 @@ def test_an_actors_reward_beside_recorded_ones_repeats(workplace):
     assert found["recorded_rewards"]["transitions"] == 600
     assert figures(workplace, *arguments) == found
     assert "no list of Q-values" in workplace.refused(*collect[:-1], "other.safetensors", "--temperature", "2")
+
+
+def test_continuous_actions_are_played_as_their_mean_or_drawn(workplace):
+    workplace.write(
+        "pendulum.yaml",
+        """
+        model: {class_path: SAC, init_args: {agent: {class_path: SoftActorCritic, init_args: {hidden: [8]}}}}
+        data:
+          class_path: ReplayData
+          init_args:
+            env: {class_path: GymnasiumConfig, init_args: {id: Pendulum-v1}}
+            num_envs: 2
+            warmup_steps: 20
+            updates_per_epoch: 2
+        trainer: {accelerator: cpu, max_steps: 2, callbacks: []}
+        checkpoint: {monitor: null}
+        """,
+    )
+    checkpoint = workplace.fit(config="pendulum.yaml") / "checkpoints" / "last.ckpt"
+    greedy = figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "1")
+    assert -1 <= greedy["reward_correlation_transitions"] <= 1
+    assert figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "1") == greedy
+    sampled = figures(workplace, str(checkpoint), "--episodes", "2", "--sample")
+    assert (greedy["policy"], sampled["policy"]) == ("greedy", "sampled")
+    assert sampled["mean_return"] != greedy["mean_return"]
 
 
 @pytest.mark.parametrize(

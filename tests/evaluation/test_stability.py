@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from iqlightning.agents.agent import Agent
-from iqlightning.evaluation.stability import Reading, read, warnings_of
+from iqlightning.evaluation.stability import Reading, read, warnings_in_training, warnings_of
 from iqlightning.types import Transition
 
 CALM = Reading(residual=0.4, v=2.0, gap=0.1, reward_min=-0.5, reward_max=0.5, entropy=0.3, log_likelihood=-0.2)
@@ -77,3 +77,22 @@ def test_certainty_of_the_wrong_actions_is_named():
 
 def test_numbers_that_are_none_are_named():
     assert CALM._replace(v=math.nan, gap=math.inf).not_finite == ["v", "gap"]
+
+
+def test_q_beyond_what_the_penalty_allows_is_named_at_once():
+    assert warnings_in_training([]) == {}
+    assert warnings_in_training([{"q_share": 0.99}], 200.0) == {}
+    found = warnings_in_training([{"q_share": 0.5}, {"q_share": 1.25}], 200.0)
+    assert set(found) == {"q_bound"}
+    assert "the mean |Q| is 250, 1.25 times the 200" in found["q_bound"]
+    assert "clip_targets" in found["q_bound"]
+
+
+def test_an_actor_that_stays_at_its_bounds_is_named():
+    saturated = {"actor_saturation": 0.95}
+    assert warnings_in_training([saturated] * 2) == {}
+    assert warnings_in_training([saturated, {"actor_saturation": 0.8}, saturated]) == {}
+    found = warnings_in_training([{"actor_saturation": 0.1}, *[saturated] * 3])
+    assert set(found) == {"saturation"}
+    assert "95%" in found["saturation"]
+    assert "temperature" in found["saturation"]

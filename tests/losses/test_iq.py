@@ -7,6 +7,7 @@ from iqlightning.losses.iq import (
     BellmanTerms,
     ExpertAndPolicyStates,
     ExpertStates,
+    ExpertStatesAsInitial,
     InitialStates,
     inverse_reward,
     iq_loss,
@@ -44,6 +45,12 @@ def test_initial_states_term_by_hand():
     expert, _, _ = terms(0)
     term = InitialStates()(expert, None, torch.tensor([2.0, 4.0]), gamma=0.9)
     assert term.item() == pytest.approx(0.3)
+
+
+def test_expert_states_as_initial_average_v_over_the_expert():
+    expert = BellmanTerms(*(torch.tensor([1.0, 2.0]) for _ in range(3)), terminated=torch.tensor([False, True]))
+    term = ExpertStatesAsInitial()(expert._replace(v=torch.tensor([3.0, 5.0])), None, None, gamma=0.9)
+    assert term.item() == pytest.approx(0.4)  # 0.1 x 4
 
 
 def test_expert_and_policy_states_are_averaged_together():

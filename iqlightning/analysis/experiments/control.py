@@ -1,17 +1,22 @@
-"""Offline imitation on Gymnasium's control tasks: IQ-Learn beside cloning, from one trajectory and from several."""
+"""Imitation on Gymnasium's control tasks, IQ-Learn beside its rivals: discrete ones offline, continuous ones online."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from iqlightning.analysis.experiments import continuous_control as continuous
 from iqlightning.analysis.experiments.experiment import Experiment
 from iqlightning.analysis.experiments.trial import Outcome, Trial
 from iqlightning.errors import UserError, unknown
+from iqlightning.types import Policy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from rich.table import Table
+
+    from iqlightning.analysis.experiments.table import Row
 
 __all__ = ["Control"]
 
@@ -47,17 +52,36 @@ class Control(Experiment):
     Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. On CartPole there is also
     LS-IQ that plays a model of the dynamics fitted to the same transitions. Seeds differ in their initial weights, in
     their batches and in which transitions of each trajectory are kept.
+
+    Tasks with continuous actions (:mod:`iqlightning.analysis.experiments.continuous_control`) are played while they are
+    learnt, from one demonstration. They take hours, and run when they are named.
     """
 
     name = "control"
-    summary = "offline CartPole, Acrobot and LunarLander from a few trajectories, IQ-Learn beside cloning"
+    summary = "Gymnasium's control tasks from a few trajectories, IQ-Learn beside cloning"
     seeds = (0, 1, 2, 3, 4)
 
     def add_options(self, options: argparse.ArgumentParser) -> None:
         """What is varied."""
-        options.add_argument("--tasks", nargs="+", default=list(_TASKS), help=", ".join(_TASKS))
-        options.add_argument("--demonstrations", default="data", metavar="FOLDER", help="holds TASK.safetensors")
-        options.add_argument("--episodes", type=int, default=100, help="evaluation episodes of each run")
+        options.add_argument(
+            "--tasks",
+            nargs="+",
+            default=list(_TASKS),
+            help=f"{', '.join(_TASKS)}; with continuous actions {', '.join(continuous.TASKS)}",
+        )
+        options.add_argument(
+            "--demonstrations",
+            "--demos",
+            default="data",
+            metavar="FOLDER",
+            help="holds TASK.safetensors and, where the expert itself is to be played beside them, TASK.ckpt",
+        )
+        options.add_argument(
+            "--episodes", type=int, default=None, help="evaluation episodes of each run; None: 100, online 20"
+        )
+        options.add_argument(
+            "--updates", type=int, default=None, help="of runs with continuous actions; None: as configured"
+        )
         options.add_argument(
             "--symmetries",
             action=argparse.BooleanOptionalAction,
@@ -67,12 +91,20 @@ class Control(Experiment):
 
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """Tasks x trajectories x algorithms x seeds."""
-        episodes = 5 if options.quick else options.episodes
+        episodes = 5 if options.quick else options.episodes or 100
         for name in options.tasks:
-            if name not in _TASKS:
-                raise unknown("control task", name, _TASKS)
-            task = _TASKS[name]
             path = Path(options.demonstrations) / f"{name}.safetensors"
+            if name in continuous.TASKS:
+                if not path.is_file():
+                    raise UserError(
+                        f"there are no demonstrations '{path}': make them with collect --gym {name} and --policy or "
+                        "--from, see configs/README.md"
+                    )
+                yield from continuous.continuous_trials(name, path, options)
+                continue
+            if name not in _TASKS:
+                raise unknown("control task", name, [*_TASKS, *continuous.TASKS])
+            task = _TASKS[name]
             if not path.is_file():
                 raise UserError(
                     f"there are no demonstrations '{path}': make them with {task.made_by} (the head of configs/"
@@ -100,14 +132,27 @@ class Control(Experiment):
                         factors={"task": name, "algorithm": algorithm, "trajectories": number},
                     )
 
+    def references(self, options: argparse.Namespace) -> Mapping[str, Mapping[str, Policy]]:
+        """Experts of continuous tasks."""
+        return continuous.experts(options)
+
+    def measured(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Scores of continuous tasks."""
+        return continuous.scored(outcomes)
+
+    def tables(self, rows: Sequence["Row"]) -> Sequence["Table"]:
+        """Scores of continuous tasks."""
+        table = continuous.continuous_table(rows)
+        return [] if table is None else [table]
+
     def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
-        """Return against the number of trajectories, a panel for each task."""
+        """Return against the number of trajectories for each discrete task, against steps for each continuous one."""
         from iqlightning.analysis.experiments.curves import curves
         from iqlightning.analysis.experiments.table import rows_of
 
-        rows = [row for row in rows_of(outcomes) if row.factors]
+        rows = [row for row in rows_of(outcomes) if row.factors and row.factors["task"] in _TASKS]
         # returns of different tasks have no common axis
-        return {
+        return continuous.continuous_figures(outcomes) | {
             f"control_{task}": curves(
                 {task: [row for row in rows if row.factors["task"] == task]},
                 lambda row: row.factors["trajectories"],

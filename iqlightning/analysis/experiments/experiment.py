@@ -4,7 +4,7 @@ import argparse
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from iqlightning.analysis.experiments.table import Row
     from iqlightning.analysis.report.page import Section
+    from iqlightning.types import Policy
 
 __all__ = ["Experiment", "experiments"]
 
@@ -44,6 +45,14 @@ class Experiment(ABC):
             options: parsed; ``seeds`` is a list of seeds, ``quick`` asks for the least that shows that it runs,
                 ``configs`` is the folder of the configurations that come with the package.
         """
+
+    def references(self, options: argparse.Namespace) -> "Mapping[str, Mapping[str, Policy]]":
+        """Evaluation to policies by their labels, to be played beside the random one and the environment's own."""
+        return {}
+
+    def measured(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Outcomes with figures of its own added, such as those read from runs; before tables and figures."""
+        return outcomes
 
     def tables(self, rows: Sequence["Row"]) -> "Sequence[Table]":
         """Tables of its own, beside the one that every experiment has."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile
@@ -14,13 +14,19 @@ __all__ = ["reference_outcomes"]
 Evaluate = Callable[[Policy, EnvConfig, int, int], dict[str, Any]]
 
 
-def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate: Evaluate) -> list[Outcome]:
+def reference_outcomes(
+    outcomes: Sequence[Outcome],
+    file: OutcomeFile,
+    evaluate: Evaluate,
+    more: Mapping[str, Mapping[str, Policy]] | None = None,
+) -> list[Outcome]:
     """Plays the policies on whatever environments, episodes and seeds the trials were evaluated on.
 
     Args:
         outcomes: of trials.
         file: keeps what has been played.
         evaluate: policy, environment, episodes and seed to the figures of ``evaluate --json``.
+        more: evaluation to further policies by their labels.
     """
     from iqlightning.evaluation.reference_policies import RandomPolicy
 
@@ -33,8 +39,12 @@ def reference_outcomes(outcomes: Sequence[Outcome], file: OutcomeFile, evaluate:
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
         policies = {"random policy": RandomPolicy(env.spaces.action)} | env.references()
+        policies |= (more or {}).get(evaluation, {})
         for group, policy in policies.items():
-            text = json.dumps([group, evaluation, figures["env"], episodes, seed], sort_keys=True)
+            parts = [group, evaluation, figures["env"], episodes, seed]
+            if (info := getattr(policy, "info", None)) is not None:  # of a checkpoint, which may be another one by now
+                parts.append(str(info))
+            text = json.dumps(parts, sort_keys=True)
             key = hashlib.sha256(text.encode()).hexdigest()[:16]
             known = file.get(key)
             if known is None:

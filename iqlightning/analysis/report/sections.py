@@ -5,7 +5,7 @@ from html import escape
 
 from iqlightning.analysis.charts import Series, learning_curves
 from iqlightning.analysis.intervals import band
-from iqlightning.analysis.report.embed import chart_html
+from iqlightning.analysis.report.embed import animation_html, chart_html
 from iqlightning.analysis.report.exhibit import Exhibit
 from iqlightning.analysis.report.page import Section
 from iqlightning.analysis.report.tables import results_table, runs_table
@@ -39,6 +39,7 @@ def sections(exhibits: Sequence[Exhibit], without_pictures: Sequence[Exhibit]) -
         Section("runs", "What was run", runs_table(exhibits) + _missing(without_pictures)),
         Section("results", "How it ended", _results(exhibits)),
         Section("curves", "How it learned", _curves(exhibits)),
+        Section("videos", "What it does", _videos(exhibits)),
     ]
 
 
@@ -59,6 +60,19 @@ def colour_key(exhibits: Sequence[Exhibit]) -> str:
 def _missing(exhibits: Sequence[Exhibit]) -> str:
     reasons = [f"{escape(each.group.label)} ({escape(each.trouble or f'{each.place} has none')})" for each in exhibits]
     return f"<p><small>Without pictures below: {', '.join(reasons)}.</small></p>" if reasons else ""
+
+
+def _videos(exhibits: Sequence[Exhibit]) -> str:
+    """What the callback EpisodeVideo has recorded."""
+    figures = []
+    for each in exhibits:
+        file = next((path for run in each.group.runs if (path := run.folder / "episode.gif").is_file()), None)
+        gif = b"" if file is None else file.read_bytes()
+        if gif.startswith((b"GIF87a", b"GIF89a")):
+            label = escape(f"{each.group.label}, {each.place}")
+            picture = animation_html(gif, f"an episode of {each.group.label}")
+            figures.append(f"<figure>{picture}<figcaption><b>{label}</b></figcaption></figure>")
+    return f'<div class="charts">{"".join(figures)}</div>' if figures else ""
 
 
 def _results(exhibits: Sequence[Exhibit]) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
+from iqlightning.callbacks.episode_video import show_animation
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, explain_failures, q_along
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
@@ -93,11 +93,9 @@ class PolicyImages(Callback):
             visits = visitation(maps, policy.temperature)
             pictures["visitation"] = visitation_panel(visits, f"after {step:,} updates")
         cell_pixels = max(4, min(28, 1100 // (math.ceil(math.sqrt(self.animated)) * env.width)))
-        gif, height, width = episode_animation(results, range(min(self.animated, self.episodes)), cell_pixels)
-        # TensorBoard shows an encoded GIF as it is; its own add_video would need another package
-        image = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=3)
+        show_animation(
+            boards, "episodes", episode_animation(results, range(min(self.animated, self.episodes)), cell_pixels), step
+        )
         for board in boards:
             for name, picture in pictures.items():
                 board.experiment.add_image(name, picture, step, dataformats="HWC")
-            animation = Summary(value=[Summary.Value(tag="episodes", image=image)])
-            board.experiment._get_file_writer().add_summary(animation, step)

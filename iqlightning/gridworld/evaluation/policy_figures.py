@@ -1,6 +1,5 @@
 """Pictures of what a policy does, as RGB arrays and a GIF: visits beside the expert's, failures, episodes."""
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -14,10 +13,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, PowerNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from PIL import Image
 from torch import Tensor
 
 from iqlightning.analysis.charts import pixels
+from iqlightning.evaluation.video import Animation, animation
 from iqlightning.gridworld.evaluation.drawing import (
     VALUE_COLOURS,
     VISIT_COLOURS,
@@ -107,7 +106,7 @@ def failure_panel(
 
 def episode_animation(
     results: GridWorldResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
-) -> tuple[bytes, int, int]:
+) -> Animation:
     """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
 
     Args:
@@ -115,9 +114,6 @@ def episode_animation(
         episodes: which of them.
         cell_pixels: side of a cell.
         milliseconds: for each move.
-
-    Returns:
-        An animated GIF, its height and its width in pixels.
     """
     paths = [path_of(results, index).tolist() for index in episodes]
     gap = cell_pixels // 2
@@ -138,10 +134,8 @@ def episode_animation(
             grids.append(framed)
         grids += [np.full_like(grids[0], 255)] * (-len(grids) % columns)
         rows = [np.concatenate(grids[at : at + columns], axis=1) for at in range(0, len(grids), columns)]
-        frames.append(Image.fromarray(np.concatenate(rows)).convert("P", palette=Image.Palette.ADAPTIVE))
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)
-    return buffer.getvalue(), frames[0].height, frames[0].width
+        frames.append(np.concatenate(rows))
+    return animation(frames, milliseconds)
 
 
 def _draw_grid(axes: Axes, walls: Tensor, goal: int, colours: np.ndarray | None = None) -> Frame:
