@@ -12,7 +12,7 @@ from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.losses.values import ValueFunction
-from iqlightning.spaces import action_dtype
+from iqlightning.spaces import action_dtype, action_shape
 from iqlightning.types import EnvConfig
 
 ArrayLike = Tensor | np.ndarray
@@ -115,13 +115,17 @@ class AgentPolicy:
 
     def _discrete(self) -> SoftQ:
         if not isinstance(self.agent, SoftQ):
-            raise UserError("this policy's actions are continuous and have no list of Q-values: ask q(obs, actions)")
+            raise UserError(
+                "this policy's actions are continuous: they have no list of Q-values, of which there could be a "
+                "softmax at some temperature; ask for q(observations, actions)"
+            )
         return self.agent
 
     def _observations(self, observations: ArrayLike) -> Tensor:
         observations = torch.as_tensor(observations, device=self.device)
         shape = self.agent.spaces.observation_shape
-        if observations.ndim != len(shape) + 1:
+        # of pictures some encoders read any size
+        if observations.ndim != len(shape) + 1 or (len(shape) == 1 and observations.shape[1:] != shape):
             raise UserError(
                 f"the policy reads batches of observations of shape {shape}, "
                 f"not a tensor of shape {tuple(observations.shape)}"
@@ -129,4 +133,10 @@ class AgentPolicy:
         return observations
 
     def _actions(self, actions: ArrayLike) -> Tensor:
-        return torch.as_tensor(actions, device=self.device).to(action_dtype(self.agent.spaces.action))
+        actions, space = torch.as_tensor(actions, device=self.device), self.agent.spaces.action
+        if tuple(actions.shape[1:]) != action_shape(space) or actions.ndim == 0:
+            raise UserError(
+                f"the policy reads batches of actions of shape {action_shape(space)}, not a tensor of shape "
+                f"{tuple(actions.shape)}"
+            )
+        return actions.to(action_dtype(space))

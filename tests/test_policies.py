@@ -1,5 +1,6 @@
 import pytest
 import torch
+from continuous_checkpoints import PENDULUM, actor
 from gymnasium.spaces import Box, Discrete
 
 from iqlightning.agents.soft_q import SoftQ
@@ -54,3 +55,41 @@ def test_numpy_arrays_are_read_as_gymnasium_gives_them():
     actions, terminated = torch.tensor([0, 1, 2]), torch.tensor([True, False, False])
     expected = p.rewards(obs, actions, obs, terminated)
     assert torch.equal(p.rewards(obs.numpy(), actions.numpy(), obs.numpy(), terminated.numpy()), expected)
+
+
+def continuous() -> AgentPolicy:
+    return AgentPolicy(actor(), gamma=0.9, env=PENDULUM)
+
+
+def test_an_actors_policy_acts_and_values_within_its_spaces():
+    p, obs = continuous(), 100 * torch.randn(50, 3, generator=torch.Generator().manual_seed(1))
+    best, drawn = p.act(obs.double().numpy()), p.act(obs, sample=True)
+    for actions in (best, drawn):
+        assert (actions.dtype, actions.shape) == (torch.float32, (50, 1))
+        assert all(PENDULUM.spaces.action.contains(action.numpy()) for action in actions)
+    assert torch.equal(best, p.act(obs))
+    assert not torch.equal(drawn, p.act(obs, sample=True))
+    assert p.values(obs).shape == p.q(obs, best).shape == (50,)
+    torch.manual_seed(0)
+    next_v = p.values(obs)
+    torch.manual_seed(0)
+    rewards = p.rewards(obs, best.numpy(), obs, torch.arange(50) % 2 == 0)
+    torch.testing.assert_close(rewards, p.q(obs, best) - 0.9 * (torch.arange(50) % 2) * next_v)
+
+
+def test_an_actor_has_no_list_of_q_values_and_no_temperature_of_drawn_actions():
+    p, obs = continuous(), torch.zeros(2, 3)
+    with pytest.raises(UserError, match="no list of Q-values"):
+        p.q_values(obs)
+    with pytest.raises(UserError, match="an actor has none"):
+        p.act(obs, sample=True, temperature=1.0)
+
+
+def test_observations_and_actions_of_another_size_are_named():
+    p = continuous()
+    with pytest.raises(UserError, match=r"observations of shape \(3,\), not a tensor of shape \(2, 4\)"):
+        p.act(torch.zeros(2, 4))
+    with pytest.raises(UserError, match=r"actions of shape \(1,\), not a tensor of shape \(2, 2\)"):
+        p.q(torch.zeros(2, 3), torch.zeros(2, 2))
+    with pytest.raises(UserError, match=r"actions of shape \(\), not a tensor of shape \(2, 1\)"):
+        policy().q(torch.zeros(2, 4), torch.zeros(2, 1))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from iqlightning.errors import UserError, unknown
 from iqlightning.losses.iq import BellmanTerms
+from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
@@ -157,6 +158,14 @@ class Agent(nn.Module, ABC):
         """Log pi(a | s), in nats; a density where actions are continuous."""
 
     @abstractmethod
+    def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
+        """Mean over an action's numbers of (mean action - a)^2, in units of half their range; see BehaviorCloning.
+
+        Raises:
+            UserError: where actions are discrete and have no mean.
+        """
+
+    @abstractmethod
     def act(
         self, obs: Tensor, *, sample: bool = False, temperature: float | None = None, keys: Keys | None = None
     ) -> Tensor:
@@ -212,6 +221,18 @@ class Agent(nn.Module, ABC):
     @abstractmethod
     def predict(self, obs: Tensor) -> dict[str, Tensor]:
         """What ``predict`` writes: ``v`` (B,), ``actions``, and ``q`` (B, A) where actions are discrete."""
+
+    @abstractmethod
+    def answers(self, obs: Tensor) -> dict[str, Tensor]:
+        """What an exported program gives, nothing drawn: ``actions``, the best ones, and what they are worth.
+
+        ``q_values`` (B, A) and ``values`` (B,) where actions are discrete, ``q`` (B,) of those actions otherwise.
+        """
+
+    @property
+    @abstractmethod
+    def encoder(self) -> Encoder | None:
+        """What the policy sees with; None where it takes observations as they are."""
 
     @abstractmethod
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:

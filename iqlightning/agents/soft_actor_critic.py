@@ -198,9 +198,10 @@ class SoftActorCritic(Agent):
         noise = self._noise_for(len(obs), keys, obs)[0].to(given.mean.dtype)
         return self.distribution.from_units(torch.tanh(given.mean + torch.exp(given.log_std) * noise))
 
-    def mean_action(self, obs: Tensor) -> Tensor:
-        """The action without noise, with a gradient, in [-1, 1]."""
-        return torch.tanh(self._policy_of(self._seen(obs)).mean)
+    def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
+        """Of the action without noise, averaged over its numbers, in units of half the range."""
+        best = torch.tanh(self._policy_of(self._seen(obs)).mean)
+        return (best - self.distribution.to_units(actions)).square().mean(1)
 
     def _draw(self, seen: Tensor, noise: Float[Tensor, "samples batch d"]) -> tuple[Tensor, Tensor]:
         """Actions (S, B, D) in [-1, 1] and their log-probability (S, B)."""
@@ -390,6 +391,16 @@ class SoftActorCritic(Agent):
     def predict(self, obs: Tensor) -> dict[str, Tensor]:
         """Values and best actions."""
         return {"v": self.v(obs), "actions": self.act(obs)}
+
+    def answers(self, obs: Tensor) -> dict[str, Tensor]:
+        """Best actions and their Q, the smallest of all copies."""
+        actions = self.act(obs)
+        return {"actions": actions, "q": self.q(obs, actions).amin(0)}
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The actor's."""
+        return self.actor_encoder
 
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """1 - mean squared distance of the best action, in units of half the range."""

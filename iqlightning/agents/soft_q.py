@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from iqlightning import keyed
 from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, Step, require_discrete
+from iqlightning.errors import UserError
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.losses.values import SoftValue, ValueFunction, value_from_dict
 from iqlightning.nets.encoders.encoder import Encoder
@@ -48,7 +49,7 @@ class SoftQ(Agent):
         target: TargetUpdate | None = None,
         copies: int = 1,
     ) -> None:
-        require_discrete("SoftQ", spaces, "take an agent for continuous ones")
+        require_discrete("SoftQ", spaces, "set model.agent: SoftActorCritic, or take SAC instead of DQN")
         actions, high = num_actions(spaces.action), observation_high(spaces.observation)
         self._begin(spaces, QNetwork(spaces.observation_shape, actions, high, encoder, head, copies), value, target)
 
@@ -113,6 +114,12 @@ class SoftQ(Agent):
     def log_prob(self, obs: Tensor, actions: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Log softmax(Q(s, .) / temperature)_a."""
         return self.log_probs(obs).gather(1, actions[:, None])[:, 0]
+
+    def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
+        """There is none."""
+        raise UserError(
+            "a mean squared error of actions needs continuous ones, and SoftQ's are discrete: take loss nll"
+        )
 
     def act(
         self, obs: Tensor, *, sample: bool = False, temperature: float | None = None, keys: Keys | None = None
@@ -214,6 +221,16 @@ class SoftQ(Agent):
         """Q-values, values and best actions."""
         q = self.q_values(obs)
         return {"q": q, "v": self.value(q), "actions": q.argmax(1)}
+
+    def answers(self, obs: Tensor) -> dict[str, Tensor]:
+        """Q-values, values and best actions."""
+        q = self.q_values(obs).float()
+        return {"q_values": q, "values": self.value(q), "actions": q.argmax(1)}
+
+    @property
+    def encoder(self) -> Encoder:
+        """The network's."""
+        return self.network.encoder
 
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """1 where the best action is the given one, 0 elsewhere."""

@@ -369,6 +369,9 @@ def _soft_q(
 ) -> AgentFactory:
     """The agent of an algorithm that is given none."""
     if encoder is None:
-        raise UserError(f"{algorithm} needs an encoder, such as MLP")
+        raise UserError(
+            f"{algorithm} needs an encoder, such as MLP; where actions are continuous it is model.agent that is to be "
+            "set, to SoftActorCritic"
+        )
     # no lambda: strategies that spawn processes pickle the module
     return partial(SoftQ, encoder=encoder, head=head or PlainHead, value=value, target=target, copies=copies)

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from gymnasium.spaces import Box
 
-from iqlightning.analysis.portable import Agreement, Portable, agent_of
+from iqlightning.agents.soft_q import SoftQ
+from iqlightning.analysis.portable import Agreement, Portable
 from iqlightning.policies import AgentPolicy
 from iqlightning.types import Figure
 
@@ -39,16 +41,22 @@ def model_card(
     """
     env, info = policy.env, policy.info
     assert env is not None
-    network = agent_of(policy).network
-    weights = sum(parameter.numel() for parameter in network.parameters())
-    encoder = type(network.encoder).__name__
+    agent = policy.agent
+    encoder = "none" if agent.encoder is None else type(agent.encoder).__name__
+    if isinstance(agent, SoftQ):
+        weights = sum(parameter.numel() for parameter in agent.network.parameters())
+        what = f"A Q-function of {weights:,} weights (encoder {encoder})"
+        acting = f"the action of largest Q, or a draw from softmax(Q / {policy.temperature:g})"
+    else:
+        weights = sum(parameter.numel() for parameter in agent.parameters())
+        what = f"{type(agent).__name__}, an actor and its critics, {weights:,} weights in all (encoder {encoder}),"
+        acting = "the actor's action without noise, or a draw from its distribution"
     updates = f"{info['updates']:,} gradient updates" if "updates" in info else "an unknown number of updates"
     lines = [
         f"# {info.get('algorithm', 'Policy')} for {env.name}",
         "",
-        f"A Q-function of {weights:,} weights (encoder {encoder}) trained with iqlightning for {updates}, seed "
-        f"{info.get('seed')}. Its policy is the action of largest Q, or a draw from softmax(Q / "
-        f"{policy.temperature:g}). With it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
+        f"{what} trained with iqlightning for {updates}, seed {info.get('seed')}. Its policy is {acting}. With it "
+        f"comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
         "",
         f"Made from `{checkpoint}`.",
         "",
@@ -65,18 +73,18 @@ def model_card(
             f"{agreement.same_actions:.1%} equal actions |"
         )
     lines += [
-        "| `weights.safetensors` | the weights; its header has the recipe of the network | |",
+        f"| `weights.safetensors` | the weights; its header has the recipe of the {_recipe_of(policy)} | |",
         "",
         *_input(policy, portable),
     ]
     lines += ["", "## How well it does", "", *_figures((*env.FIGURES, *_HELD_OUT), info.get("metrics", {}), summary)]
     lines += ["", "## What it learned from", "", *_data(env.to_dict(), settings)]
-    lines += ["", "## How to load it", "", *_loading(agreements)]
+    lines += ["", "## How to load it", "", *_loading(agreements, portable.outputs, policy)]
     return "\n".join(lines) + "\n"
 
 
 def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
-    network = agent_of(policy).network
+    agent = policy.agent
     dtype = str(portable.dtype).removeprefix("torch.")
     shape = ", ".join(map(str, portable.shape))
     text = [
@@ -91,15 +99,25 @@ def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
     ]
     if policy.env is not None and policy.env.legend:
         text.append(policy.env.legend)
-    if network.observation_high != 1.0:
-        text.append(f"Values run to {network.observation_high:g}; the program scales them itself.")
-    value = agent_of(policy).value.to_dict()["kind"]
-    text += [
-        "",
-        f"`q_values`: float32 (batch, {network.num_actions}). `values`: float32 (batch), {value}. "
-        "`actions`: int64 (batch), the greedy ones.",
-    ]
-    if portable.sides is not None and getattr(network.encoder, "iterations", 0) is None:
+    if agent.observation_scale != 1.0:
+        text.append(f"Values run to {agent.observation_scale:g}; the program scales them itself.")
+    if isinstance(agent, SoftQ):
+        outputs = (
+            f"`q_values`: float32 (batch, {agent.network.num_actions}). `values`: float32 (batch), "
+            f"{agent.value.to_dict()['kind']}. `actions`: int64 (batch), the greedy ones."
+        )
+    else:
+        space = agent.spaces.action
+        assert isinstance(space, Box)
+        outputs = (
+            f"`actions`: float32 ({', '.join(map(str, ('batch', *space.shape)))}), those without noise, from "
+            f"{space.low.tolist()} to {space.high.tolist()}. `q`: float32 (batch), Q of these actions."
+        )
+        text.append(
+            "It takes them as the environment gives them: how training standardised them is part of the program."
+        )
+    text += ["", outputs]
+    if portable.sides is not None and getattr(agent.encoder, "iterations", 0) is None:
         text += [
             "",
             "The network iterates the longer, the larger the observation; the programs hold this as a loop.",
@@ -150,8 +168,29 @@ def _data(env: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[st
     return lines
 
 
-def _loading(files: Sequence[str] | Mapping[str, Any]) -> list[str]:
-    lines = []
+def _recipe_of(policy: AgentPolicy) -> str:
+    return "network" if isinstance(policy.agent, SoftQ) else "agent"
+
+
+_FROM_WEIGHTS = {
+    "network": (
+        "from iqlightning.nets.q_network import QNetwork",
+        'network = QNetwork.from_recipe(json.loads(file.metadata()["network"]))',
+        "network.load_state_dict",
+        "q_values = network(observations)",
+    ),
+    "agent": (
+        "from iqlightning.agents import agent_from_recipe",
+        'agent = agent_from_recipe(json.loads(file.metadata()["agent"]))',
+        "agent.load_weights",
+        "actions = agent.act(observations)",
+    ),
+}
+
+
+def _loading(files: Mapping[str, Any], outputs: Sequence[str], policy: AgentPolicy) -> list[str]:
+    lines, named = [], ", ".join(outputs)
+    imported, built, load, used = _FROM_WEIGHTS[_recipe_of(policy)]
     if "policy.pt2" in files:
         lines += [
             "With PyTorch alone:",
@@ -160,7 +199,7 @@ def _loading(files: Sequence[str] | Mapping[str, Any]) -> list[str]:
             "import torch",
             "",
             'program = torch.export.load("policy.pt2").module()',
-            "q_values, values, actions = program(observations)",
+            f"{named} = program(observations)",
             "```",
             "",
         ]
@@ -172,7 +211,7 @@ def _loading(files: Sequence[str] | Mapping[str, Any]) -> list[str]:
             "import onnxruntime",
             "",
             'session = onnxruntime.InferenceSession("policy.onnx")',
-            'q_values, values, actions = session.run(None, {"observations": observations.numpy()})',
+            f'{named} = session.run(None, {{"observations": observations.numpy()}})',
             "```",
             "",
         ]
@@ -183,12 +222,12 @@ def _loading(files: Sequence[str] | Mapping[str, Any]) -> list[str]:
         "```python",
         "import json",
         "",
-        "from iqlightning.nets.q_network import QNetwork",
+        imported,
         "from safetensors import safe_open",
         "",
         'with safe_open("weights.safetensors", "pt") as file:',
-        '    network = QNetwork.from_recipe(json.loads(file.metadata()["network"]))',
-        "    network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})",
-        "q_values = network(observations)",
+        f"    {built}",
+        f"    {load}({{name: file.get_tensor(name) for name in file.keys()}})",
+        used,
         "```",
     ]

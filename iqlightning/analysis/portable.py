@@ -1,6 +1,8 @@
 """A policy as a program that needs none of this package: ``torch.export`` and ONNX, and the proof that it is the same.
 
-The program maps observations to ``q_values`` (B, A), ``values`` (B,) and ``actions`` (B,), the greedy ones.
+The program maps observations to what :meth:`~iqlightning.agents.agent.Agent.answers` says: ``q_values`` (B, A),
+``values`` (B,) and ``actions`` (B,), the greedy ones; of an actor its ``actions`` (B, *shape) without noise and their
+``q`` (B,). An actor's V is a mean over draws, and a program draws nothing.
 """
 
 import io
@@ -16,21 +18,22 @@ from typing import Any
 
 import jaxtyping
 import torch
+from gymnasium.spaces import Box, Discrete, Space
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from iqlightning.agents.agent import Agent
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
-from iqlightning.keyed import Stream, integers
+from iqlightning.keyed import Stream
 from iqlightning.policies import AgentPolicy
-from iqlightning.spaces import num_actions
+from iqlightning.spaces import random_actions
 from iqlightning.types import EnvConfig
 
 __all__ = [
     "Agreement",
     "Portable",
-    "agent_of",
     "compare",
     "probe_observations",
     "reloaded",
@@ -39,7 +42,6 @@ __all__ = [
     "weights_file",
 ]
 
-_OUTPUTS = ("q_values", "values", "actions")
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 # a program computes the same sums in another order; more than this, relative to the largest |Q|, is another function
@@ -54,15 +56,12 @@ _OTHER_SIZES = ((5, 5), (12, 7), (20, 20))
 class _Program(nn.Module):
     """The whole policy as one module of tensors."""
 
-    def __init__(self, policy: AgentPolicy) -> None:
+    def __init__(self, agent: Agent) -> None:
         super().__init__()
-        agent = agent_of(policy)
-        self.network = agent.network
-        self.value = agent.value
+        self.agent = agent
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q = self.network(observations).float()
-        return q, self.value(q), q.argmax(1)
+    def forward(self, observations: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.agent.answers(observations).values())
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class Portable:
     """A traced policy.
 
     Attributes:
-        program: takes ``observations`` and returns (q_values, values, actions).
+        program: takes ``observations`` and returns ``outputs``.
+        outputs: their names.
         dynamic: names of the dimensions of the observations that may vary: ``batch``, perhaps ``height`` and ``width``.
         shape: of the observations, with the names of the dimensions that vary.
         dtype: of the observations.
@@ -78,6 +78,7 @@ class Portable:
     """
 
     program: ExportedProgram
+    outputs: tuple[str, ...]
     dynamic: tuple[str, ...]
     shape: tuple[str | int, ...]
     dtype: torch.dtype
@@ -99,7 +100,7 @@ class Portable:
         require_onnx()
         with _silenced():
             converted: Any = torch.onnx.export(
-                self.program, input_names=["observations"], output_names=list(_OUTPUTS), dynamo=True, verbose=False
+                self.program, input_names=["observations"], output_names=list(self.outputs), dynamo=True, verbose=False
             )
         onnx_ir = import_module("onnx_ir")  # comes with onnxscript, an extra
 
@@ -116,9 +117,10 @@ class Agreement:
 
     Attributes:
         observations: number compared.
-        difference: largest |Q - Q'|.
+        difference: largest |Q - Q'|, of all actions or of those that each side took for the best.
         scale: largest |Q|.
-        same_actions: share of equal greedy actions, near-ties (closer than the tolerance) counted as equal.
+        same_actions: share of equal best actions; near-ties of discrete ones (closer than the tolerance) count as
+            equal, and continuous ones that differ by no more than the tolerance in units of their range.
     """
 
     observations: int
@@ -130,19 +132,6 @@ class Agreement:
     def holds(self) -> bool:
         """Whether it is the same function up to rounding."""
         return self.difference <= _TOLERANCE * max(1.0, self.scale) and self.same_actions == 1.0
-
-
-def agent_of(policy: AgentPolicy) -> SoftQ:
-    """What an exported program is made of.
-
-    Raises:
-        UserError: if the policy has no list of Q-values.
-    """
-    if not isinstance(policy.agent, SoftQ):
-        raise UserError(
-            f"only policies of discrete actions can be exported, not those of {type(policy.agent).__name__}"
-        )
-    return policy.agent
 
 
 def require_onnx() -> None:
@@ -168,10 +157,13 @@ def trace(policy: AgentPolicy) -> Portable:
     Raises:
         UserError: if the encoder cannot be traced at all.
     """
-    env, encoder = _env_of(policy), agent_of(policy).network.encoder
+    env, agent = _env_of(policy), policy.agent
     example = probe_observations(env, 4)
-    module = _Program(policy).eval()
-    varying = encoder.sides if env.resized(*_OTHER_SIZES[0]) is not None else None
+    module = _Program(agent).eval()
+    with torch.no_grad():
+        outputs = tuple(agent.answers(example))
+    sides = None if agent.encoder is None else agent.encoder.sides
+    varying = sides if env.resized(*_OTHER_SIZES[0]) is not None else None
     for sides in (varying, None) if varying is not None else (None,):
         free = {2: "height", 3: "width"} if sides else {}
         sizes = {axis: Dim(name, min=sides[0], max=sides[1]) for axis, name in free.items()} if sides else {}
@@ -184,11 +176,11 @@ def trace(policy: AgentPolicy) -> Portable:
             if sides:
                 continue
             raise UserError(
-                f"the encoder {type(encoder).__name__} cannot be exported: {str(error).strip().splitlines()[0]}"
+                f"the encoder {type(agent.encoder).__name__} cannot be exported: {str(error).strip().splitlines()[0]}"
             ) from error
         names = {0: "batch"} | free
         shape = tuple(names.get(axis, size) for axis, size in enumerate(example.shape))
-        return Portable(program, tuple(names.values()), shape, example.dtype, sides)
+        return Portable(program, outputs, tuple(names.values()), shape, example.dtype, sides)
     raise AssertionError("the last attempt either returns or raises")
 
 
@@ -198,7 +190,7 @@ def probe_observations(env: EnvConfig, count: int, seed: int = 0) -> Tensor:
     batch = env.make_batch(envs, seed=seed, split="test")
     seen = [batch.reset().clone()]
     for step in range(1, -(-count // envs)):
-        actions = integers(Stream.PROBE, seed, step, torch.arange(envs), bound=num_actions(env.spaces.action))
+        actions = random_actions(env.spaces.action, Stream.PROBE, seed, step, torch.arange(envs))
         seen.append(batch.step(actions).obs.clone())
     return torch.cat(seen)[:count]
 
@@ -227,15 +219,25 @@ def compare(policy: AgentPolicy, portable: Portable, count: int, onnx: bytes | N
     difference, scale, same, total = 0.0, 0.0, 0, 0
     for probe in probes:
         for part in probe.split(250):
-            q = policy.q_values(part)
             with torch.no_grad():
-                theirs, _, actions = (torch.as_tensor(output) for output in answer(part))
-            difference = max(difference, float((q - theirs).abs().max()))
-            scale = max(scale, float(q.abs().max()))
-            lost = q.amax(1) - q.gather(1, actions[:, None])[:, 0]
-            same += int((lost <= _TOLERANCE * max(1.0, scale)).sum())
+                ours = policy.agent.answers(part)
+                theirs = dict(zip(portable.outputs, map(torch.as_tensor, answer(part)), strict=True))
+            name = "q_values" if "q_values" in ours else "q"
+            difference = max(difference, float((ours[name] - theirs[name]).abs().max()))
+            scale = max(scale, float(ours[name].abs().max()))
+            same += int(_same_actions(env.spaces.action, ours, theirs, _TOLERANCE * max(1.0, scale)).sum())
             total += len(part)
     return Agreement(total, difference, scale, same / total)
+
+
+def _same_actions(space: Space, ours: dict[str, Tensor], theirs: dict[str, Tensor], near: float) -> Tensor:
+    """(B,) bool; ``near`` is how much Q may differ."""
+    if isinstance(space, Discrete):
+        q = ours["q_values"]
+        return q.amax(1) - q.gather(1, theirs["actions"][:, None])[:, 0] <= near
+    assert isinstance(space, Box)
+    width = torch.as_tensor(space.high - space.low)
+    return ((ours["actions"] - theirs["actions"]).abs() <= _TOLERANCE * width).flatten(1).all(1)
 
 
 def reloaded(portable: Portable, content: bytes) -> Portable:
@@ -245,16 +247,15 @@ def reloaded(portable: Portable, content: bytes) -> Portable:
 
 
 def weights_file(policy: AgentPolicy) -> bytes:
-    """The weights as safetensors; the header says how to build the network again."""
-    agent = agent_of(policy)
-    metadata = {
-        "network": json.dumps(agent.network.recipe),
-        "value": json.dumps(agent.value.to_dict()),
-        "gamma": json.dumps(policy.gamma),
-        "env": json.dumps(_env_of(policy).to_dict()),
-    }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in agent.network.state_dict().items()}
-    return save(weights, metadata=metadata)
+    """The weights as safetensors; the header says how to build the network, or an actor's agent, again."""
+    agent = policy.agent
+    if isinstance(agent, SoftQ):
+        module, recipe = agent.network, {"network": agent.network.recipe, "value": agent.value.to_dict()}
+    else:
+        module, recipe = agent, {"agent": agent.recipe}
+    header = recipe | {"gamma": policy.gamma, "env": _env_of(policy).to_dict()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return save(weights, metadata={name: json.dumps(each) for name, each in header.items()})
 
 
 def _onnx_session(content: bytes) -> Callable[[Tensor], Sequence[Any]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium.spaces import Space
 from rich.console import Console
 from torch import Tensor
 
@@ -21,11 +22,13 @@ from iqlightning.data.arrays import read_npz
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import check_fits, load_demonstrations, save_demonstrations
 from iqlightning.data.minari import are_whole_episodes, check_new_minari, from_minari, to_minari
+from iqlightning.data.stable_baselines import ALGORITHMS, StableBaselinesPolicy
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.envs.gymnasium_heuristics import GymnasiumHeuristic
 from iqlightning.errors import UserError
 from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.registration import env_config_from_dict
+from iqlightning.spaces import action_dtype, action_shape
 from iqlightning.types import EnvConfig, Expert, Policy, Trajectories
 
 __all__ = ["run"]
@@ -160,8 +163,12 @@ def _refuse_what_does_nothing(given: Any) -> None:
                 raise UserError(f"--{name} is for a checkpoint's actions, and --policy is '{policy}': leave it out")
         if policy == "expert" and given.device is not None:
             raise UserError("--device is where a policy plays, and the expert plans on the CPU: leave it out")
+    elif policy.endswith(".zip") and (given.sample or given.temperature is not None):
+        raise UserError("a model of Stable-Baselines3 plays without noise: leave out --sample and --temperature")
     elif given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
+    if given.sb3 is not None and not policy.endswith(".zip"):
+        raise UserError("--sb3 says of which algorithm a MODEL.zip of --policy is, and there is none: leave it out")
     if given.force and given.output is None and given.to_minari is not None:
         raise UserError("--force replaces the file of --output, and a Minari dataset is never replaced: leave it out")
 
@@ -180,10 +187,14 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--policy",
         default=None,
-        metavar="expert|heuristic|random|CKPT|MODULE:NAME",
+        metavar="expert|heuristic|random|CKPT|MODEL.zip|MODULE:NAME",
         help="the environment's own expert (GridWorld has one), Gymnasium's own controller (LunarLander-v3), the "
-        "random policy, a checkpoint, or with --trust PACKAGE a function of your own from observations (N, ...) "
-        "to actions (N,); None: expert",
+        "random policy, a checkpoint, with --trust stable_baselines3 a model of Stable-Baselines3 (extra sb3, with "
+        "--gym), or with --trust PACKAGE a function of your own from observations (N, ...) to actions (N, ...); "
+        "None: expert",
+    )
+    options.add_argument(
+        "--sb3", choices=ALGORITHMS, default=None, help="algorithm of MODEL.zip; None: as the file says"
     )
     options.add_argument(
         "--from_minari",
@@ -240,17 +251,21 @@ def _policy(given: Any, device: torch.device, trusted: Sequence[str]) -> tuple[P
         return RandomPolicy(env.spaces.action, given.seed), "random policy", env
     module, colon, name = given.policy.partition(":")
     if colon and not Path(given.policy).exists():
-        own = _own_policy(module, name, trusted)
+        env = changed_environment(named, given)
+        own = _own_policy(module, name, trusted, env)
         if given.temperature is not None:
             raise UserError(
                 f"--temperature is for a checkpoint's actions, and --policy is '{given.policy}': leave it out"
             )
         if given.sample and isinstance(own, _Function):
             raise UserError(f"--sample says nothing to a function, and '{given.policy}' is one: leave it out")
-        return own, given.policy, changed_environment(named, given)
+        return own, given.policy, env
+    if given.policy.endswith(".zip"):
+        model = _stable_baselines(given, named, device, trusted)
+        return model, f"{model.label} ({given.policy})", changed_environment(named, given)
     if not Path(given.policy).exists() and not given.policy.endswith(".ckpt"):
         valid = ", ".join(_NAMED)
-        raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint file, MODULE:NAME")
+        raise UserError(f"there is no policy '{given.policy}'; valid: {valid}, a checkpoint, MODEL.zip, MODULE:NAME")
     policy = load_policy(given.policy, device=device)
     if given.temperature is not None:
         policy.value.temperature = given.temperature
@@ -280,7 +295,22 @@ def _environment(given: Any) -> EnvConfig | None:
     return GymnasiumConfig(id=given.gym, kwargs=kwargs)
 
 
-def _own_policy(module: str, name: str, trusted: Sequence[str]) -> Policy:
+def _stable_baselines(
+    given: Any, env: EnvConfig | None, device: torch.device, trusted: Sequence[str]
+) -> StableBaselinesPolicy:
+    if not Path(given.policy).is_file():
+        raise UserError(f"there is no file '{given.policy}'")
+    if "stable_baselines3" not in trusted:
+        raise UserError(
+            f"'{given.policy}' would be read as a model of Stable-Baselines3, whose files hold pickled parts that can "
+            "run anything: if you trust where it comes from, say so with --trust stable_baselines3"
+        )
+    if env is None:
+        raise UserError(f"'{given.policy}' does not say which environment it is for: name it with --gym ID")
+    return StableBaselinesPolicy(given.policy, env, given.sb3, device)
+
+
+def _own_policy(module: str, name: str, trusted: Sequence[str], env: EnvConfig) -> Policy:
     if not any(module == package or module.startswith(f"{package}.") for package in trusted):
         raise UserError(
             f"'{module}:{name}' is code to run: if you trust it, say so with --trust {module.partition('.')[0]}"
@@ -290,25 +320,27 @@ def _own_policy(module: str, name: str, trusted: Sequence[str]) -> Policy:
     except ModuleNotFoundError as error:
         raise UserError(f"cannot import '{module}': {error}") from error
     if callable(own) or hasattr(own, "act"):
-        return own if hasattr(own, "act") else _Function(own)  # type: ignore[return-value]
+        return own if hasattr(own, "act") else _Function(own, env.spaces.action)  # type: ignore[return-value]
     raise UserError(f"'{module}' has no function '{name}'")
 
 
 class _Function:
     """A plain function as a policy."""
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
-        self._function = function
+    def __init__(self, function: Callable[[Tensor], Any], space: Space) -> None:
+        self._function, self._space = function, space
 
     def act(self, observations: Tensor, *, sample: bool = False) -> Tensor:
-        """The function's actions, as int64."""
+        """The function's actions, as int64 or float32."""
         actions = torch.as_tensor(self._function(observations), device=observations.device)
-        if actions.shape != observations.shape[:1]:
+        shape = action_shape(self._space)
+        if actions.shape != (len(observations), *shape):
+            one = f"numbers of shape {shape}" if shape else "one whole number"
             raise UserError(
                 f"the policy returned actions of shape {tuple(actions.shape)} for {len(observations)} observations; it "
-                "must return one whole number for each"
+                f"must return {one} for each"
             )
-        return actions.to(torch.int64)
+        return actions.to(action_dtype(self._space))
 
 
 def _good_ones(played: Trajectories, min_return: float | None) -> Trajectories:

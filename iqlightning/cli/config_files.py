@@ -4,7 +4,6 @@ Every run reads ``base.yaml`` first. A file whose key ``base`` names another, su
 after that one, which lies beside it or comes with the package.
 """
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 import iqlightning
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, nearest
 
 __all__ = [
     "base_config",
@@ -231,9 +230,9 @@ def _missing(path: Path) -> UserError:
     except OSError:
         known = []
     names = sorted({file.name for file in known})
-    near = difflib.get_close_matches(path.name, names, n=1)
-    if near:
-        return UserError(f"there is no configuration '{path}'; did you mean '{path.with_name(near[0])}'?")
+    near = nearest(path.name, names)
+    if near is not None:
+        return UserError(f"there is no configuration '{path}'; did you mean '{path.with_name(near)}'?")
     listed = f"; there are {', '.join(names)}" if names else ""
     return UserError(f"there is no configuration '{path}'{listed}")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from gymnasium.spaces import Discrete
 from rich.console import Console
 
 from iqlightning.checkpoint_files import write_atomically
@@ -21,7 +22,7 @@ from iqlightning.cli.options import Options, above_zero, device_of, natural, pos
 from iqlightning.cli.recorded_rewards import recorded_demonstrations, recorded_figures, recorded_table
 from iqlightning.cli.recovered_rewards import add_reward_options, recovered_rewards, require_reward_options
 from iqlightning.errors import UserError
-from iqlightning.evaluation.environment import evaluate_environment
+from iqlightning.evaluation.environment import Returns, evaluate_environment
 from iqlightning.evaluation.tables import intervals_of, policy_table
 from iqlightning.types import EnvConfig
 
@@ -98,10 +99,12 @@ def evaluate(
     """
     options: dict[str, Any] = {"sample": sample, "temperature": temperature, "device": device, "progress": progress}
     figures: dict[str, Any] = {"episodes": episodes, "seed": seed, "policy": "sampled" if sample else "greedy"}
-    if sample:
+    if sample and isinstance(env.spaces.action, Discrete):  # an actor's is that of its training alone
         figures["temperature"] = policy.temperature if temperature is None else temperature
     results = evaluate_environment(policy, env, episodes, seed, split="test", **options)
     figures |= results.metrics() | intervals_of(results) | env.facts()
+    if isinstance(results, Returns):
+        figures["returns"] = results.returns.tolist()
     return figures | {"env": env.to_dict(), "episodes": episodes}
 
 
@@ -120,7 +123,7 @@ def _options(command: str) -> Options:
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint that fit wrote")
     options.add_argument("--episodes", type=positive, default=1000, help="episodes to play")
     options.add_argument("--seed", type=natural, default=0, help="seed of the episodes")
-    options.add_argument("--sample", action="store_true", help="draw actions from softmax(Q / temperature)")
+    options.add_argument("--sample", action="store_true", help="draw from softmax(Q / temperature), or the actor")
     options.add_argument(
         "--temperature", type=above_zero, default=None, help="of drawn actions; None: that of training"
     )
@@ -142,7 +145,7 @@ def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
     try:
         policy.act(torch.zeros((1, *env.observation_shape), device=device))
     except RuntimeError as error:
-        encoder = type(policy.agent.network.encoder).__name__
+        encoder = type(policy.agent.encoder).__name__
         raise UserError(
             f"the checkpoint's encoder {encoder} plays observations of shape {tuple(trained.observation_shape)} only, "
             f"not {tuple(env.observation_shape)}: leave out --height and --width, or train with an encoder of any size"

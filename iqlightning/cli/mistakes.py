@@ -4,7 +4,6 @@ Their messages are nested: the key, the class it belongs to, every alternative o
 is wrong. :func:`explain` reads the path to the innermost problem and looks up what would have been valid.
 """
 
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.cli.config_files import where_is
 from iqlightning.cli.signatures import classes_for, imported, names_of_arguments, types_of_arguments
-from iqlightning.errors import UserError, unknown
+from iqlightning.errors import UserError, nearest, unknown
 
 __all__ = ["explain", "explain_interpolation", "first_sentence", "missing_monitor", "user_error_behind"]
 
@@ -305,11 +304,11 @@ def _own_aliases() -> set[str]:
 
 def _suggest(name: str, choices: Iterable[str], prefix: str = "", *, listed: bool = False) -> str:
     choices = list(choices)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
-    if not near:
+    near = nearest(name, choices)
+    if near is None:
         leaf = name.rpartition(".")[2]
-        near = [each for each in choices if each.rpartition(".")[2] == leaf][:1]
-    hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+        near = next((each for each in choices if each.rpartition(".")[2] == leaf), None)
+    hint = "" if near is None else f"; did you mean {prefix}{near}?"
     if listed and len(choices) <= _LISTED:
         return f"{hint}{' Valid: ' if near else '; valid: '}{_listing(choices)}"
     return hint or "; --help lists them all"

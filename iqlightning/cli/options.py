@@ -1,7 +1,6 @@
 """Options of the commands that are not training, and how their mistakes are told."""
 
 import argparse
-import difflib
 import math
 import re
 from typing import Any, NoReturn
@@ -9,7 +8,7 @@ from typing import Any, NoReturn
 import torch
 
 from iqlightning.cli.trust import import_trusted, take_trusted
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, nearest
 
 __all__ = [
     "Options",
@@ -56,8 +55,8 @@ class Options(argparse.ArgumentParser):
             if not option.startswith("-"):
                 raise UserError(f"unexpected argument '{option}'; {self.prog} --help lists what there is")
             options = [each for action in self._actions for each in action.option_strings if each.startswith("--")]
-            near = difflib.get_close_matches(option, options, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = nearest(option, options)
+            hint = "" if near is None else f"; did you mean {near}?"
             raise UserError(f"{self.prog} has no option {option}{hint} Valid: {', '.join(options)}")
         if self._trusting:
             import_trusted(self.trusted)

@@ -26,7 +26,10 @@ def recorded_demonstrations(env: EnvConfig, path: str) -> Trajectories:
 
 def recorded_figures(policy: Any, trajectories: Trajectories, path: str, device: torch.device) -> dict[str, Any]:
     """:func:`~iqlightning.evaluation.recorded_rewards.recorded_reward_metrics` on what is in a file."""
-    return {"path": path} | recorded_reward_metrics(policy, trajectories, device)
+    # an actor's V is a mean over draws from torch's generator; seeded here and given back after, so that it repeats
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
+        torch.manual_seed(0)
+        return {"path": path} | recorded_reward_metrics(policy, trajectories, device)
 
 
 def recorded_table(figures: dict[str, Any]) -> Table:

@@ -99,6 +99,9 @@ def take_trusted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, trusted
 
 
+# Packages that may be trusted and are extras of this one.
+_EXTRAS = {"stable_baselines3": "sb3"}
+
 _trusted_before: set[str] = set()
 
 
@@ -129,7 +132,8 @@ def import_trusted(trusted: Sequence[str]) -> None:
                 import_module(package)
             except ModuleNotFoundError as error:
                 missing = f"{str(error)[0].lower()}{str(error)[1:]}"
-                raise UserError(f"--trust names '{package}', but there is {missing}") from error
+                extra = f": pip install 'iqlightning[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
+                raise UserError(f"--trust names '{package}', but there is {missing}{extra}") from error
     finally:
         sys.path.remove("")
 

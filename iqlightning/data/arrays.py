@@ -6,6 +6,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 
 from iqlightning.errors import UserError
 from iqlightning.spaces import Spaces, action_dtype, observation_dtype
@@ -14,6 +15,8 @@ from iqlightning.types import Trajectories
 __all__ = ["read_npz"]
 
 _NEEDED = ("observations", "actions")
+_OF_ANY_SHAPE = (*_NEEDED, "next_observations")
+_READ = (*_OF_ANY_SHAPE, "rewards", "terminated", "truncated", "episode_starts")
 
 
 def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
@@ -29,7 +32,8 @@ def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
         spaces: of the environment.
 
     Raises:
-        UserError: if the file is missing or no such archive, or its arrays do not make episodes.
+        UserError: if the file is missing or no such archive, its arrays do not make episodes, or they are of another
+            kind than the environment's.
     """
     arrays = _arrays(Path(path))
     missing = [name for name in _NEEDED if name not in arrays]
@@ -38,12 +42,8 @@ def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
             f"'{path}' has no array '{missing[0]}'; it has {', '.join(sorted(arrays)) or 'none'}, and needs "
             f"{' and '.join(_NEEDED)}"
         )
+    _require_usable(path, arrays, spaces)
     count = len(arrays["observations"])
-    for name, array in arrays.items():
-        if name != "episode_starts" and len(array) != count:
-            raise UserError(f"'{path}' has {count} observations, but {len(array)} {name}")
-    if count == 0:
-        raise UserError(f"'{path}' holds no transition")
     flags = {name: arrays.get(name, np.zeros(count, dtype=bool)).astype(bool) for name in ("terminated", "truncated")}
     bounds = _bounds(path, arrays, flags["terminated"] | flags["truncated"])
     known = "next_observations" in arrays
@@ -70,6 +70,38 @@ def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
         terminated=torch.from_numpy(terminated.copy()),
         truncated=torch.from_numpy(~terminated),
     )
+
+
+def _require_usable(path: str | Path, arrays: dict[str, np.ndarray], spaces: Spaces) -> None:
+    """What converting them to the environment's types would hide, or fail at."""
+    count = len(arrays["observations"]) if arrays["observations"].ndim else 0
+    for name, array in arrays.items():
+        if name not in _READ:
+            continue  # whatever else somebody keeps beside them
+        if array.dtype.kind not in "biuf" or array.ndim == 0:
+            raise UserError(f"{name} of '{path}' are no rows of numbers, but {array.dtype} of shape {array.shape}")
+        if array.ndim > 1 and name not in _OF_ANY_SHAPE:
+            raise UserError(f"{name} of '{path}' have shape {array.shape}, not one dimension")
+        if name != "episode_starts" and len(array) != count:
+            raise UserError(f"'{path}' has {count} observations, but {len(array)} {name}")
+    if count == 0:
+        raise UserError(f"'{path}' holds no transition")
+    seen = {name: arrays[name] for name in ("observations", "next_observations") if name in arrays}
+    if len({array.shape for array in seen.values()}) > 1:
+        shapes = " and ".join(f"{name} {array.shape}" for name, array in seen.items())
+        raise UserError(f"'{path}' has {shapes}, which must be of one shape")
+    highest = {"episode_starts": count}  # of arrays of whole numbers
+    if isinstance(spaces.action, Discrete):
+        highest["actions"] = int(spaces.action.n) - 1
+    if observation_dtype(spaces.observation) == torch.uint8:
+        highest |= {name: 255 for name, array in seen.items() if array.dtype != np.uint8}
+    for name in highest.keys() & arrays.keys():
+        array = arrays[name]
+        wrong = array[(array != np.floor(array)) | (array < 0) | (array > highest[name])]
+        if wrong.size:
+            raise UserError(
+                f"{name} of '{path}' must be whole numbers from 0 to {highest[name]}, but one is {wrong.flat[0]:g}"
+            )
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -37,6 +37,9 @@ __all__ = ["ImitationData"]
 # The study's number of demonstrations.
 _DEFAULT_EPISODES = 450
 
+# How often each transition may come in a batch on average: 13 of them, of one thinned demonstration, fill one of 256.
+_MOST_REPEATED = 32
+
 # Bytes of a file from which on observations are not loaded unless asked for.
 _LARGE = 1 << 30
 
@@ -47,6 +50,11 @@ class ImitationData(LightningDataModule):
     Without a ``path`` the environment's own expert demonstrates, once; what it did is kept in ``directory``.
     Recorded rewards stay behind. The batches of update u depend on ``seed`` and ``batch_size`` only, neither on
     ``updates_per_step``, nor on the number of processes, nor on when a run was resumed.
+
+    Batches are drawn with replacement, each transition as likely as any other. There may therefore be fewer transitions
+    than a batch has, as of one demonstration of which every 20th is used: of K transitions each comes batch_size / K
+    times in a batch on average, the share of them that a batch misses is (1 - 1 / K)^batch_size, and its noise is that
+    of the draw. Where each would come more often than 32 times, the batch size is taken for a mistake.
 
     Args:
         env: the environment; None means that of the file at ``path``.
@@ -303,11 +311,12 @@ class ImitationData(LightningDataModule):
         training = self.training
         kept = None if self.stride == 1 else keep_every(training, self.stride, self.seed)
         count = training.num_transitions if kept is None else len(kept)
-        if count < self.batch_size:
+        if _MOST_REPEATED * count < self.batch_size:
             raise UserError(
                 f"{training.num_episodes} training demonstrations of '{self.demonstrations_file}' give {count} "
-                f"transitions (stride {self.stride}), fewer than batch_size {self.batch_size}; use more demonstrations "
-                f"or a batch_size of at most {count}"
+                f"transitions (stride {self.stride}), so many fewer than batch_size {self.batch_size} that each would "
+                f"come more than {_MOST_REPEATED} times in a batch; use more demonstrations or a batch_size of at most "
+                f"{_MOST_REPEATED * count}"
             )
         common: dict[str, Any] = {
             "rank": placement.rank,

@@ -66,7 +66,8 @@ def choose_actions(
     if hasattr(policy, "draw"):
         return policy.draw(observations, keys)  # type: ignore[attr-defined]
     if isinstance(policy, AgentPolicy) and not isinstance(policy.agent, SoftQ):
-        return policy.act(observations, sample=True, keys=(Stream.SAMPLE, seed, move, episodes))
+        keys = (Stream.SAMPLE, seed, move, episodes)
+        return policy.act(observations, sample=True, temperature=temperature, keys=keys)
     probabilities = action_probabilities(policy, observations, temperature)
     if probabilities is None:
         return policy.act(observations, sample=True)

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from jaxtyping import Float
@@ -61,7 +62,7 @@ class SquashedGaussian(nn.Module):
         if not isinstance(space, spaces.Box):
             raise UserError(
                 f"an actor draws continuous actions, and this environment's are {type(space).__name__}; "
-                "leave out model.agent"
+                "leave out model.agent, or take DQN instead of SAC"
             )
         if not space.is_bounded():
             raise UserError("an actor needs bounds of its actions, and this environment's action space has none")
@@ -69,8 +70,8 @@ class SquashedGaussian(nn.Module):
         self.shape = tuple(space.shape)
         self.register_buffer("middle", (low + high) / 2, persistent=False)
         self.register_buffer("half_range", (high - low) / 2, persistent=False)
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
+        self.register_buffer("low", _within(space.low, np.inf), persistent=False)
+        self.register_buffer("high", _within(space.high, -np.inf), persistent=False)
 
     @property
     def size(self) -> int:
@@ -100,4 +101,12 @@ class SquashedGaussian(nn.Module):
 
     def from_units(self, units: Float[Tensor, "batch d"]) -> Tensor:
         """Inverse of :meth:`to_units`; never out of bounds, whatever rounding does."""
-        return torch.clamp(self.middle + self.half_range * units, self.low, self.high).unflatten(1, self.shape).float()
+        actions = self.middle + self.half_range * units
+        return torch.clamp(actions.float(), self.low, self.high).unflatten(1, self.shape)
+
+
+def _within(bound: np.ndarray, inwards: float) -> Tensor:
+    """The float32 nearest to a bound, which may be a float64, that is not beyond it."""
+    near = bound.astype(np.float32).flatten()
+    beyond = near < bound.flatten() if inwards > 0 else near > bound.flatten()
+    return torch.from_numpy(np.where(beyond, np.nextafter(near, np.float32(inwards)), near))

@@ -66,6 +66,17 @@ def test_the_log_probability_of_a_draw_is_exact_where_tanh_is_one_in_float32():
     assert torch.isfinite(distribution.log_prob(given, torch.ones(1, 1))).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_rounding_takes_an_action_out_of_its_space(dtype):
+    numbers = np.random.default_rng(0).normal(size=(2, 500)) * 10.0 ** np.arange(-3, 2).repeat(100)
+    space = spaces.Box(numbers.min(0).astype(dtype), numbers.max(0).astype(dtype), dtype=dtype)
+    distribution = SquashedGaussian(space)
+    for units in (-1.0, -1 + 1e-7, 0.3, 1 - 1e-7, 1.0):
+        action = distribution.from_units(torch.full((1, 500), units))
+        assert action.dtype == torch.float32
+        assert space.contains(action[0].numpy())
+
+
 def test_actions_are_within_the_bounds_and_repeat_with_their_keys():
     ours = agent()
     obs = 100 * torch.randn(50, 3, generator=torch.Generator().manual_seed(1))

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from continuous_checkpoints import PENDULUM, actor
 from safetensors.torch import load
 
+from iqlightning.agents import agent_from_recipe
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.analysis import portable as portable_module
 from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
@@ -123,6 +125,57 @@ def test_other_environments_are_exported_with_their_observations():
     assert traced.dtype == torch.float32
     assert probe_observations(env, 40).shape == (40, 4)
     assert compare(policy, traced, 40).holds
+
+
+def test_an_actor_is_exported_with_its_scale_and_its_bounds():
+    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+    traced = trace(policy)
+    assert (traced.outputs, traced.shape) == (("actions", "q"), ("batch", 3))
+    read = reloaded(traced, traced.torch_bytes())
+    agreement = compare(policy, read, 100)
+    assert agreement.holds
+    observations = 100 * torch.randn(7, 3)
+    actions, q = read.program.module()(observations)
+    torch.testing.assert_close(actions, policy.act(observations))
+    torch.testing.assert_close(q, policy.q(observations, actions))
+    assert all(PENDULUM.spaces.action.contains(action.numpy()) for action in actions)
+
+
+def test_another_actor_is_noticed():
+    traced = trace(AgentPolicy(actor(), 0.9, PENDULUM))
+    other = actor()
+    for weight in other.averaged["actor"].parameters():
+        weight.mul_(1.1)
+    agreement = compare(AgentPolicy(other, 0.9, PENDULUM), traced, 100)
+    assert not agreement.holds
+    assert agreement.same_actions < 1
+
+
+def test_onnx_of_an_actor_is_the_same_function():
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+    traced = trace(policy)
+    content = traced.onnx_bytes()
+    assert compare(policy, traced, 100, onnx=content).holds
+    graph = onnx.load(io.BytesIO(content)).graph
+    shapes = {
+        each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim]
+        for each in (*graph.input, *graph.output)
+    }
+    assert shapes == {"observations": ["batch", 3], "actions": ["batch", 1], "q": ["batch"]}
+
+
+def test_the_weights_rebuild_an_actor():
+    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+    content = weights_file(policy)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])["__metadata__"]
+    agent = agent_from_recipe(json.loads(header["agent"]))
+    agent.load_weights(load(content))
+    observations = torch.randn(10, 3)
+    assert torch.equal(agent.act(observations), policy.act(observations))
 
 
 def test_onnx_is_the_same_function_at_every_size():

@@ -193,6 +193,15 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
     monkeypatch.delitem(sys.modules, "mine")
 
 
+def test_a_function_of_ones_own_may_return_continuous_actions(workplace, monkeypatch):
+    workplace.write("torque.py", "def still(obs):\n    return 0 * obs[:, :1]\n\ndef flat(obs):\n    return obs[:, 0]\n")
+    own = ("--trust", "torque", "--gym", "Pendulum-v1", "--episodes", "2")
+    played, _ = collected(workplace, "--policy", "torque:still", *own)
+    assert (played.actions == torch.zeros(400, 1)).all()
+    assert "numbers of shape (1,) for each" in workplace.refused("collect", "--policy", "torque:flat", *own)
+    monkeypatch.delitem(sys.modules, "torque")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from continuous_checkpoints import actor_checkpoint
 
 
 @pytest.fixture
@@ -143,6 +144,35 @@ def test_other_environments_report_the_return(workplace):
     assert found["env"]["id"] == "CartPole-v1"
     assert "for GridWorld only" in workplace.refused("evaluate", str(checkpoint), "--height", "7")
     assert "GridWorld, not 'CartPole-v1'" in workplace.refused("evaluate", str(checkpoint), "--truth")
+
+
+def test_an_actor_is_played_without_noise_or_drawn(workplace):
+    checkpoint = actor_checkpoint(workplace.folder / "actor.ckpt")
+    greedy = figures(workplace, checkpoint, "--episodes", "2", "--seed", "3")
+    drawn = figures(workplace, checkpoint, "--episodes", "2", "--seed", "3", "--sample")
+    assert (greedy["policy"], drawn["policy"]) == ("greedy", "sampled")
+    assert "sampled, seed 3" in workplace.shown()
+    assert "temperature" not in drawn
+    assert greedy["returns"] != drawn["returns"]
+    for found in (greedy, drawn):
+        assert found["env"]["id"] == "Pendulum-v1"
+        assert len(found["returns"]) == 2
+        assert {"mean_return", "std_return", "mean_return_ci95", "mean_length"} <= found.keys()
+    assert figures(workplace, checkpoint, "--episodes", "2", "--seed", "3", "--sample") == drawn
+    sentence = workplace.refused("evaluate", checkpoint, "--episodes", "2", "--sample", "--temperature", "2")
+    assert "an actor has none" in sentence
+    assert "GridWorld, not 'Pendulum-v1'" in workplace.refused("evaluate", checkpoint, "--truth")
+
+
+def test_an_actors_reward_beside_recorded_ones_repeats(workplace):
+    checkpoint = actor_checkpoint(workplace.folder / "actor.ckpt")
+    collect = ("collect", "--policy", checkpoint, "--episodes", "3", "--sample", "--output", "played.safetensors")
+    assert workplace.run(*collect) == 0, workplace.shown()
+    arguments = (checkpoint, "--episodes", "1", "--demonstrations", "played.safetensors")
+    found = figures(workplace, *arguments)
+    assert found["recorded_rewards"]["transitions"] == 600
+    assert figures(workplace, *arguments) == found
+    assert "no list of Q-values" in workplace.refused(*collect[:-1], "other.safetensors", "--temperature", "2")
 
 
 def test_continuous_actions_are_played_as_their_mean_or_drawn(workplace):

@@ -2,8 +2,10 @@ import re
 
 import pytest
 import torch
+from continuous_checkpoints import actor_checkpoint
 
 from iqlightning.analysis import portable
+from iqlightning.checkpoints import load_policy
 
 
 @pytest.fixture
@@ -40,6 +42,28 @@ def test_what_the_card_says_about_loading_works(workplace, checkpoint, monkeypat
         answers.append(torch.as_tensor(names["q_values"]).detach())
     torch.testing.assert_close(answers[0], answers[2])
     torch.testing.assert_close(answers[1], answers[2])
+
+
+def test_what_the_card_says_about_loading_an_actor_works(workplace, monkeypatch):
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    checkpoint = actor_checkpoint(workplace.folder / "actor.ckpt")
+    assert workplace.run("export", checkpoint, "--observations", "50") == 0, workplace.shown()
+    folder = workplace.folder / "actor_export"
+    monkeypatch.chdir(folder)
+    card = (folder / "README.md").read_text()
+    assert "`actions`: float32 (batch, 1), those without noise, from [-2.0] to [2.0]" in card
+    assert "SoftActorCritic, an actor and its critics" in card
+    observations = torch.randn(6, 3)
+    answers = []
+    for block in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
+        names = {"observations": observations}
+        exec(block, names)
+        answers.append(torch.as_tensor(names["actions"]).detach())
+    assert len(answers) == 3
+    expected = load_policy(checkpoint).act(observations)
+    for answer in answers:
+        torch.testing.assert_close(answer, expected)
 
 
 def test_mistakes_are_one_sentence(workplace, monkeypatch):

@@ -1,4 +1,15 @@
 import pytest
+from torch.optim import Optimizer
+
+from iqlightning.agents import Agent
+from iqlightning.algorithms import Learner
+from iqlightning.cli.signatures import classes_for
+from iqlightning.cli.training import import_families
+from iqlightning.errors import nearest
+from iqlightning.losses.divergences import Divergence
+from iqlightning.losses.iq import ValueTerm
+from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.types import EnvConfig
 
 # arguments after `fit --config tiny.yaml`, and what the sentence has to hold: the culprit, and what would be valid
 MISTAKES = {
@@ -104,6 +115,27 @@ def test_a_mistake_in_a_file_is_one_sentence_that_names_the_file(workplace, cont
         assert part in sentence
     assert not (workplace.folder / "executed").exists()
     assert not list(workplace.folder.glob("logs/*/*"))
+
+
+def slips(word: str) -> set[str]:
+    """A letter lost, doubled or changed, or two exchanged, after the first."""
+    found = set()
+    for at in range(1, len(word)):
+        before, letter, after = word[:at], word[at], word[at + 1 :]
+        found |= {before + after, before + letter + letter + after, f"{before}o{after}"}
+        found.add(before[:-1] + letter + before[-1] + after)
+    return found - {word}
+
+
+@pytest.mark.parametrize("family", [Learner, Optimizer, Encoder, Divergence, Agent, ValueTerm, EnvConfig])
+def test_every_slip_in_the_name_of_a_class_is_met_with_that_name(family):
+    import_families(())
+    names = list(classes_for(family))
+    for name in names:
+        for wrong in slips(name) - set(names):
+            met = nearest(wrong, names)
+            shorter = {wrong[:at] + wrong[at + 1 :] for at in range(len(wrong))}
+            assert met == name or met in shorter or wrong in slips(str(met)), (name, wrong, met)  # a slip of both
 
 
 def test_without_a_configuration_the_sentence_says_what_to_give(workplace):

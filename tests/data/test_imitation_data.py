@@ -209,12 +209,27 @@ def test_the_first_episodes_of_a_file_are_used(cart_pole_file):
     assert ours == {float(x) for x in in_memory(whole.training).first_observations[:8, 0]}
 
 
+def test_fewer_transitions_than_a_batch_are_drawn_again(cart_pole_file):
+    options: dict[str, Any] = {"episodes": 1, "stride": 4, "validation_fraction": 0.0, "batch_size": 32}
+    data = ImitationData(path=cart_pole_file, **options)
+    data.setup("fit")
+    there = in_memory(data.training).transitions(keep_every(in_memory(data.training), 4, 0)).obs
+    assert len(there) < 8
+    counts = torch.zeros(len(there))
+    for update in range(200):
+        expert = data.batch(update).get("expert")
+        assert expert is not None
+        counts += (expert.obs[:, None] == there).all(2).sum(0)
+    assert counts.sum() == 200 * 32
+    torch.testing.assert_close(counts / counts.sum(), torch.full((len(there),), 1 / len(there)), atol=0.02, rtol=0)
+
+
 def test_what_cannot_be_is_a_plain_sentence(folder, cart_pole_file):
     def fails(match: str, **options) -> None:
         with pytest.raises(UserError, match=match):
             ready(folder, **options)
 
-    fails("fewer than batch_size 2400", batch_size=2400)
+    fails("fewer than batch_size 24000", batch_size=24_000)
     fails("only 20; valid: 1 to 20", env=None, path=cart_pole_file, episodes=21)
     fails("do not fit the environment", path=cart_pole_file, episodes=None)
     fails(
