@@ -7,6 +7,7 @@ from torch import Tensor
 
 from iqlightning.agents.agent import Objective, Step
 from iqlightning.algorithms.learner import EncoderFactory, Learner
+from iqlightning.errors import UserError
 from iqlightning.losses.values import SoftValue
 from iqlightning.spaces import action_dtype, action_shape
 from iqlightning.types import Batch, EnvConfig
@@ -41,7 +42,10 @@ class BehaviorCloning(Learner):
         loss: Literal["nll", "mse"] = "nll",
         **settings: Any,
     ) -> None:
-        super().__init__(encoder, value=SoftValue(temperature), target=None, copies=1, **settings)
+        own = settings.get("agent") is None
+        if not own and temperature != 1.0:
+            raise UserError("model.temperature is that of softmax(Q / temperature); an agent with an actor has its own")
+        super().__init__(encoder, value=SoftValue(temperature) if own else None, target=None, copies=1, **settings)
         self.loss = loss
 
     def build(self, env: EnvConfig) -> None:

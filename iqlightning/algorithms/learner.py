@@ -125,6 +125,14 @@ class Learner(lightning.LightningModule, ABC):
         if log_every is not None and log_every < 1:
             raise UserError(f"log_every counts updates and must be at least 1, not {log_every}")
         self.automatic_optimization = False
+        of_soft_q = {"encoder": encoder, "head": head, "value": value, "target": target}
+        if agent is not None:
+            given = [name for name, each in of_soft_q.items() if each is not None] + ["copies"] * (copies != 1)
+            if given:
+                raise UserError(
+                    f"model.{given[0]} is a setting of the agent SoftQ, and model.agent names another: leave out one "
+                    f"of the two, or set model.agent.{given[0]} if it has such a setting"
+                )
         self.agent_factory = agent or _soft_q(type(self).__name__, encoder, head, value, target, copies)
         self.gamma = gamma
         self.optimizer_factory = optimizer or _adam

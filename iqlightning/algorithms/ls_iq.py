@@ -37,7 +37,9 @@ class LSIQ(Learner):
         target: TargetUpdate | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(encoder, target=target or TargetUpdate(every=1, rate=0.01), **settings)
+        if settings.get("agent") is None:
+            target = target or TargetUpdate(every=1, rate=0.01)
+        super().__init__(encoder, target=target, **settings)
         self.bounds = RewardBounds.of(c, self.gamma)
         self.c = c
         self.clip_targets = clip_targets

@@ -39,8 +39,9 @@ class SQIL(Learner):
         target: TargetUpdate | None = None,
         **settings: Any,
     ) -> None:
-        target = target or TargetUpdate(every=1, rate=0.01)
-        super().__init__(encoder, value=value or SoftValue(0.1), target=target, **settings)
+        if settings.get("agent") is None:
+            value, target = value or SoftValue(0.1), target or TargetUpdate(every=1, rate=0.01)
+        super().__init__(encoder, value=value, target=target, **settings)
         if not policy_weight > 0:
             raise UserError(f"policy_weight of SQIL must be positive, not {policy_weight}")
         self.policy_weight = policy_weight

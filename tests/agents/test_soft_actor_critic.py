@@ -9,10 +9,13 @@ import torch
 from gymnasium import spaces
 from scipy.integrate import quad
 
+from iqlightning import algorithms
 from iqlightning.agents import agent_from_recipe
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
 from iqlightning.errors import UserError
+from iqlightning.nets.encoders import MLP
 from iqlightning.nets.squashed_gaussian import Parameters, SquashedGaussian
+from iqlightning.nets.target import TargetUpdate
 from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
@@ -192,3 +195,17 @@ def test_settings_out_of_range_are_refused_in_a_sentence(changes, word):
 def test_action_spaces_that_an_actor_cannot_fill_are_refused(space, word):
     with pytest.raises(UserError, match=word):
         SoftActorCritic(Spaces(SPACES.observation, space))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "culprit"),
+    [
+        (algorithms.IQLearn, {"encoder": MLP}, "model.encoder"),
+        (algorithms.SQIL, {"target": TargetUpdate(every=5)}, "model.target"),
+        (algorithms.LSIQ, {"copies": 2}, "model.copies"),
+        (algorithms.BehaviorCloning, {"temperature": 0.5}, "model.temperature"),
+    ],
+)
+def test_settings_of_the_other_agent_are_not_ignored(algorithm, settings, culprit):
+    with pytest.raises(UserError, match=culprit):
+        algorithm(agent=SoftActorCritic, **settings)
