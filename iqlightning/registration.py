@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from types import ModuleType, UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import gymnasium
 
@@ -152,8 +152,12 @@ def _class_of(kind: str) -> Any:
 
 def _is_a(value: Any, expected: Any) -> bool:
     """Whether a value read from a file has the type of a field: primitives, unions of them, and dictionaries."""
-    choices = get_args(expected) if isinstance(expected, UnionType) else (expected,)
-    kinds = tuple(get_origin(each) or each for each in choices)
+    origin = get_origin(expected)
+    if origin is Literal:
+        return value in get_args(expected)
+    if origin in (Union, UnionType):
+        return any(_is_a(value, each) for each in get_args(expected))
+    kind = origin or expected
     if isinstance(value, bool):
-        return bool in kinds
-    return isinstance(value, (*kinds, int) if float in kinds else kinds)
+        return kind is bool
+    return isinstance(value, (float, int) if kind is float else kind)

@@ -150,7 +150,7 @@ class Agent(nn.Module, ABC):
         Args:
             obs: (B, *shape).
             target: by the target network, where there is one.
-            keys: of actions that an actor draws; None for torch's own generator.
+            keys: of actions that an actor draws; None for the same draws at every call.
         """
 
     @abstractmethod
@@ -258,6 +258,9 @@ class Agent(nn.Module, ABC):
     def for_cloning(self, temperature: float) -> "Agent":
         """Itself, as the likelihood alone is to train it: nothing follows its weights, its temperature is this one."""
         return self
+
+    draws: bool = False
+    """Whether an update draws numbers, see :meth:`with_noise`."""
 
     scheduled: bool = False
     """Whether a setting changes from update to update, which a compiled update cannot follow."""

@@ -1,5 +1,7 @@
 """Observations as networks want them: of mean 0 and deviation 1 over the demonstrations."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -20,13 +22,15 @@ class Standardised(nn.Module):
     mean: Tensor
     std: Tensor
     known: Tensor
+    limit: Tensor
 
     def __init__(self, shape: tuple[int, ...], limit: float = 5.0) -> None:
         super().__init__()
-        self.limit = limit
+        self._limit = limit
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
         self.register_buffer("known", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("limit", torch.tensor(math.inf))  # of what is not yet known nothing is cut
 
     @torch.no_grad()
     def fit(self, observations: Tensor) -> None:
@@ -36,6 +40,7 @@ class Standardised(nn.Module):
         self.mean.copy_(numbers.mean(0))
         self.std.copy_(torch.where(std > 1e-4, std, 1.0))
         self.known.fill_(True)
+        self.limit.fill_(self._limit)
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to the same shape."""

@@ -52,11 +52,12 @@ class SoftActorCritic(Agent):
         final_temperature: if given, the temperature falls (or rises) to it evenly in its logarithm over
             ``temperature_updates`` updates.
         temperature_updates: see ``final_temperature``.
-        target_entropy: in nats; None means -D for D numbers of an action.
+        target_entropy: in nats of actions in the environment's units; None means -D in units of half their range.
         samples: actions drawn of each state for V.
         target: how the target critics follow; None takes V(s') from the critics themselves.
         standardise: give observations mean 0 and deviation 1 over the demonstrations.
-        actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4.
+        actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4, and in cloning the
+            algorithm's own.
         actor_average: share of itself that an averaged actor keeps at each update, which then acts where nothing is
             drawn; None for no averaging.
 
@@ -110,7 +111,9 @@ class SoftActorCritic(Agent):
         self.learn_temperature, self.final_temperature = learn_temperature, final_temperature
         self.temperature_updates, self.first_temperature = temperature_updates, temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
-        self.target_entropy = float(-dim) if target_entropy is None else target_entropy
+        if target_entropy is None:
+            target_entropy = float(self.distribution.half_range.log().sum()) - dim
+        self.target_entropy = target_entropy
         self.scheduled = final_temperature is not None
         self.target = target
         self.target_critics: Any = None
@@ -121,6 +124,7 @@ class SoftActorCritic(Agent):
         self.averaged: Any = None
         if self.average_actor is not None:
             self.averaged = self.average_actor.copy(self._actor_modules())
+        self._given_optimizer = actor_optimizer
         self.actor_optimizer = actor_optimizer or (lambda weights: torch.optim.Adam(weights, lr=3e-4, fused=True))
         self._settings = {
             "hidden": list(hidden),
@@ -131,7 +135,7 @@ class SoftActorCritic(Agent):
             "standardise": standardise,
             "actor_average": actor_average,
         }
-        self._ahead = {name: NormalsAhead(samples, dim) for name in ("act", "update")}
+        self._ahead = {name: NormalsAhead(samples, dim) for name in ("act", "update", "figures")}
         self._noise: Tensor | None = None  # of the update that is being made; see _with_noise
 
     @property
@@ -195,7 +199,7 @@ class SoftActorCritic(Agent):
         given = self._policy_of(self._seen(obs), averaged=not sample)
         if not sample:
             return self.distribution.from_units(torch.tanh(given.mean))
-        noise = self._noise_for(len(obs), keys, obs)[0].to(given.mean.dtype)
+        noise = self._noise_for(len(obs), keys, obs, at_random=True)[0].to(given.mean.dtype)
         return self.distribution.from_units(torch.tanh(given.mean + torch.exp(given.log_std) * noise))
 
     def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
@@ -219,8 +223,8 @@ class SoftActorCritic(Agent):
 
     # ---- noise
 
-    def _noise_for(self, rows: int, keys: Keys | None, like: Tensor) -> Tensor:
-        """Standard normal numbers (S, rows, D): keyed, those of the present update, or torch's own."""
+    def _noise_for(self, rows: int, keys: Keys | None, like: Tensor, *, at_random: bool = False) -> Tensor:
+        """Standard normal numbers (S, rows, D): keyed, of the present update, else torch's own or always the same."""
         shape = (self.samples, rows, self.distribution.size)
         if keys is not None:
             *shared, step, row = keys
@@ -229,7 +233,11 @@ class SoftActorCritic(Agent):
         if self._noise is not None:
             noise, self._noise = self._noise.split([rows, self._noise.shape[1] - rows], dim=1)
             return noise
-        return torch.randn(shape, device=like.device)
+        if at_random:
+            return torch.randn(shape, device=like.device)
+        # figures repeat, whatever has been drawn before
+        fixed = torch.arange(rows, device=like.device)
+        return self._ahead["figures"](Stream.PROBE, step=0, rows=fixed)
 
     def noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Float[Tensor, "s rows d"]:
         """All that one update draws, keyed by seed, update and the position of each row among those of all processes.
@@ -251,6 +259,8 @@ class SoftActorCritic(Agent):
     def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
         """Adds ``noise``, see :meth:`noise`."""
         return batch | Batch(noise=self.noise(batch, seed, update, rank, world_size))
+
+    draws = True
 
     @property
     def wants_observations(self) -> bool:
@@ -347,7 +357,8 @@ class SoftActorCritic(Agent):
 
     def cloning_steps(self, objective: Callable[[Batch], Objective]) -> list[Step]:
         """The actor's."""
-        return [Step("actor", self._actor_modules(), self._with_noise(objective, lambda batch: 0))]
+        noisy = self._with_noise(objective, lambda batch: 0)
+        return [Step("actor", self._actor_modules(), noisy, self._given_optimizer)]
 
     def _critic_modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({"encoder": self.critic_encoder or nn.Identity(), "critics": self.critics})

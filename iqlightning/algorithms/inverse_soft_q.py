@@ -69,9 +69,12 @@ class InverseSoftQ:
 
     @property
     def max_value(self) -> float | None:
-        """Largest |Q| of the optimum, max reward / (1 - gamma); None where the divergence does not bound it."""
+        """Largest |Q| of the optimum, max(1, value_weight) max reward / (1 - gamma); None without a bound of rewards.
+
+        On what only the policy does, the optimum of chi2 on a mixture is -4 alpha value_weight.
+        """
         largest = self.divergence.max_reward
-        return None if largest is None else largest / (1 - self.gamma)
+        return None if largest is None else max(1.0, self.value_weight) * largest / (1 - self.gamma)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -218,8 +218,19 @@ class Learner(lightning.LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Lightning's hook: an agent that standardises observations learns how, unless a checkpoint has told it."""
         served = getattr(self.trainer.datamodule, "served_observations", None)
-        if self.agent.wants_observations and served is not None:
+        if self.agent.wants_observations:
+            if served is None:
+                raise UserError(
+                    "the agent standardises observations over the demonstrations, and this run has none; set "
+                    "model.agent.standardise to false"
+                )
             self.agent.fit_observations(served())
+        together = getattr(self.trainer.datamodule, "per_episode", 1)
+        if self.agent.draws and self.trainer.world_size > 1 and together > 1:
+            raise UserError(
+                f"data.per_episode is {together}, and what an actor draws is shared out over processes transition by "
+                "transition; set it to 1, or train with one process"
+            )
 
     @property
     def policy(self) -> AgentPolicy:

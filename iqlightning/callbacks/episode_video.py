@@ -49,6 +49,10 @@ class EpisodeVideo(Callback):
         side: int = 240,
     ) -> None:
         super().__init__()
+        counts = {"every_n_validations": every_n_validations, "most_frames": most_frames, "side": side}
+        for name, number in counts.items():
+            if number is not None and number < 1:
+                raise UserError(f"{name} of EpisodeVideo must be at least 1, not {number}")
         self.every_n_validations = every_n_validations
         self.seed = seed
         self.sample = sample

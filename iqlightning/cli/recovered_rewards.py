@@ -43,6 +43,8 @@ def require_reward_options(given: argparse.Namespace) -> None:
     Raises:
         UserError: if there is nothing to draw, or the picture would be of another kind.
     """
+    if given.rewards == 1:
+        raise UserError("--rewards 1 leaves nothing to tell an interval from: give at least 2 episodes")
     if given.figure is None:
         return
     if given.rewards is None:
@@ -60,7 +62,14 @@ def recovered_rewards(
     """
     with counting_bar("playing for rewards", given.rewards * len(SHARES)) as progress:
         pairs = reward_pairs(
-            policy, env, given.rewards, given.seed, sample=given.sample, device=device, progress=progress
+            policy,
+            env,
+            given.rewards,
+            given.seed,
+            sample=given.sample,
+            temperature=given.temperature,
+            device=device,
+            progress=progress,
         )
     if given.figure is not None:
         _draw(pairs, given.figure, env)

@@ -46,6 +46,7 @@ _DENIED = (
     "iqlightning.cli",
     "iqlightning.data.collect",
     "iqlightning.data.demonstrations",
+    "iqlightning.data.stable_baselines",
     "iqlightning.gridworld.page",
     "lightning.pytorch.callbacks.lambda_function",
     "lightning.pytorch.callbacks.LambdaCallback",

@@ -1,6 +1,7 @@
 """Demonstrations that are arrays in a NumPy archive."""
 
 import itertools
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -50,6 +51,13 @@ def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
     observations, moves, lengths = [], [], []
     for first, end in itertools.pairwise(bounds):
         own = arrays["observations"][first:end]
+        if known and not np.allclose(arrays["next_observations"][first : end - 1], own[1:], equal_nan=True):
+            raise UserError(
+                f"'{path}' has an episode at rows {first} to {end - 1} whose next_observations are not the "
+                "observations of the rows after them: transitions must follow each other"
+            )
+        if flags["terminated"][first : end - 1].any():
+            raise UserError(f"'{path}' has an episode at rows {first} to {end - 1} that terminates before its end")
         if known:
             observations += [own, arrays["next_observations"][end - 1 : end]]
         else:
@@ -110,7 +118,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise UserError(f"there is no file '{path}'") from error
-    except (OSError, ValueError, BadZipFile, AttributeError, EOFError) as error:
+    except (OSError, ValueError, BadZipFile, AttributeError, EOFError, zlib.error, RuntimeError) as error:
         raise UserError(f"'{path}' is not an archive of NumPy arrays (.npz, without Python objects)") from error
 
 

@@ -3,6 +3,7 @@
 import json
 import warnings
 import zipfile
+import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ _MARKS = {
     "target_policy_noise": "TD3",
     "gae_lambda": "A2C",
 }
+
+_DAMAGED = (zlib.error, zipfile.BadZipFile)
 
 # Bytes of the settings in a file; a policy's are some ten thousand.
 _LARGEST = 1 << 26
@@ -110,7 +113,7 @@ def algorithm_of(path: str | Path) -> str:
             policy = settings["policy_class"].get("__module__", "")
     except FileNotFoundError as error:
         raise UserError(f"there is no file '{path}'") from error
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, *_DAMAGED) as error:
         raise UserError(f"'{path}' is not a model of Stable-Baselines3: it has no settings that can be read") from error
     found = next((name for mark, name in _MARKS.items() if mark in settings), None)
     if found == "TD3" and settings.get("policy_delay") == 1 and settings.get("target_noise_clip") == 0:

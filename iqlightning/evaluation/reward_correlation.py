@@ -38,21 +38,26 @@ class PartlyRandom:
         actions: the space of one action.
         share: of random moves, in [0, 1].
         sample: draw the others from the policy instead of acting greedily.
+        temperature: of these; None means the policy's own.
     """
 
     stochastic = True
 
-    def __init__(self, policy: Policy, actions: Space, share: float, sample: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, actions: Space, share: float, sample: bool = False, temperature: float | None = None
+    ) -> None:
         self.policy = policy
         self.actions = actions
         self.share = share
         self.sample = sample
+        self.temperature = temperature
         self._calls = 0
 
     def draw(self, observations: Real[Tensor, "batch ..."], keys: tuple[Any, ...]) -> Tensor:
         """Actions from the keys of :func:`~iqlightning.evaluation.choice.choose_actions`."""
         _, seed, rows, move = keys
-        own = choose_actions(self.policy, observations, rows, move, seed=seed, sample=self.sample, temperature=None)
+        how = {"seed": seed, "sample": self.sample, "temperature": self.temperature}
+        own = choose_actions(self.policy, observations, rows, move, **how)
         drawn = random_actions(self.actions, Stream.RANDOM_POLICY, seed, rows, move).to(own.device)
         at_random = (uniform(Stream.EXPLORATION, seed, rows, move) < self.share).to(own.device)
         return torch.where(at_random.view(-1, *[1] * (own.ndim - 1)), drawn.to(own.dtype), own)
@@ -90,6 +95,7 @@ def reward_pairs(
     *,
     shares: Sequence[float] = SHARES,
     sample: bool = False,
+    temperature: float | None = None,
     device: str | torch.device = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> RewardPairs:
@@ -102,13 +108,14 @@ def reward_pairs(
         seed: of the episodes, the same ones with each share, and of all that is drawn.
         shares: of random moves.
         sample: draw the other moves from the policy instead of acting greedily.
+        temperature: of these; None means the policy's own.
         device: where the policy is.
         progress: called with the number of newly finished episodes.
     """
     rows: list[tuple[float, float, float]] = []
     moments: list[np.ndarray] = []
     for place, share in enumerate(shares):
-        acting = PartlyRandom(policy, env.spaces.action, share, sample)
+        acting = PartlyRandom(policy, env.spaces.action, share, sample, temperature)
         seen = 0
         for played in played_in_parts(acting, env, episodes, seed, device=device, progress=progress):
             recovered = []

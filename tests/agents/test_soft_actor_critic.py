@@ -209,3 +209,25 @@ def test_action_spaces_that_an_actor_cannot_fill_are_refused(space, word):
 def test_settings_of_the_other_agent_are_not_ignored(algorithm, settings, culprit):
     with pytest.raises(UserError, match=culprit):
         algorithm(agent=SoftActorCritic, **settings)
+
+
+def test_nothing_is_cut_or_shifted_before_observations_are_known():
+    far = torch.tensor([[8.0, -20.0, 0.5]])
+    own = agent(standardise=True)
+    assert torch.equal(own._seen(far), far)
+    own.fit_observations(torch.randn(64, 3, generator=torch.Generator().manual_seed(0)))
+    assert own._seen(far).abs().max() == 5.0
+
+
+def test_figures_without_keys_repeat_and_drawn_actions_do_not():
+    own, obs = agent(), transitions(5, 1).obs
+    assert torch.equal(own.v(obs), own.v(obs))
+    assert torch.equal(own.entropy(obs), own.entropy(obs))
+    assert not torch.equal(own.act(obs, sample=True), own.act(obs, sample=True))
+
+
+def test_the_entropy_aimed_at_does_not_depend_on_the_units_of_actions():
+    # half ranges of 2 and 1/2: -2 nats in their units
+    assert agent().target_entropy == pytest.approx(-2.0)
+    narrow = Spaces(SPACES.observation, spaces.Box(-0.1, 0.1, (2,)))
+    assert SoftActorCritic(narrow, hidden=(16,)).target_entropy == pytest.approx(-2 + 2 * math.log(0.1))

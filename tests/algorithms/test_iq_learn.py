@@ -204,3 +204,10 @@ def iqlightning_trainer(folder, keep: ModelCheckpoint):
         enable_model_summary=False,
         default_root_dir=str(folder),
     )
+
+
+def test_more_weight_on_the_value_term_widens_the_bound_of_q():
+    # chi2's optimum on what only the policy does is -4 alpha value_weight
+    divergence = Chi2Mixture(0.05)
+    assert built(divergence=divergence, gamma=0.9, value_weight=3.0).q_bound == pytest.approx(6.0)
+    assert built(divergence=divergence, gamma=0.9, value_weight=0.5).q_bound == pytest.approx(2.0)

@@ -75,3 +75,26 @@ def test_what_is_no_archive_is_refused_in_a_sentence(tmp_path):
         read_npz(tmp_path / "x.npz", SPACES)
     with pytest.raises(UserError, match="no file"):
         read_npz(tmp_path / "y.npz", SPACES)
+
+
+def test_transitions_that_do_not_follow_each_other_are_refused(tmp_path):
+    given = arrays()
+    given["next_observations"][2] += 1
+    np.savez(tmp_path / "x.npz", **cast(Any, given))
+    with pytest.raises(UserError, match="rows 2 to 4 whose next_observations are not the observations of the rows"):
+        read_npz(tmp_path / "x.npz", SPACES)
+
+
+def test_an_end_within_an_episode_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", **cast(Any, arrays() | {"episode_starts": np.array([0, 5])}))
+    with pytest.raises(UserError, match="rows 0 to 4 that terminates before its end"):
+        read_npz(tmp_path / "x.npz", SPACES)
+
+
+def test_a_damaged_compressed_archive_is_a_sentence(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", **cast(Any, arrays()))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[60:140] = b"\xff" * 80
+    (tmp_path / "x.npz").write_bytes(content)
+    with pytest.raises(UserError, match="is not an archive of NumPy arrays"):
+        read_npz(tmp_path / "x.npz", SPACES)

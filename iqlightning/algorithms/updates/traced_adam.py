@@ -35,11 +35,11 @@ class TracedAdam:
     def state(self) -> list[Tensor]:
         """Both moments, the number of steps and the learning rate; the graph changes all but the last.
 
-        Empty before the optimizer's first step, which makes them.
+        Empty before the optimizer's first step, which makes them, and at a rate of 0, which the graph divides by.
         """
         (group,) = self.optimizer.param_groups
         state = self.optimizer.state.get(group["params"][0])
-        if not state:
+        if not state or group["lr"] == 0:
             return []
         return [state["exp_avg"], state["exp_avg_sq"], state["step"], self._rate.fill_(group["lr"])]
 

@@ -60,7 +60,8 @@ class GradientPenalty:
         second = torch.roll(first, len(first) // 2, 0) if policy is None else policy.obs.float()
         points = interpolate(first, second).requires_grad_()
         actions = None
-        if expert.actions.is_floating_point():
+        # probabilities of numbered actions, as guessed ones are, are no place in an action space
+        if expert.actions.is_floating_point() and (policy is None or policy.actions.is_floating_point()):
             other = torch.roll(expert.actions, len(first) // 2, 0) if policy is None else policy.actions
             actions = interpolate(expert.actions, other).requires_grad_()
         inputs = [points] if actions is None else [points, actions]
