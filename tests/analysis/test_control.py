@@ -131,23 +131,23 @@ def test_a_run_is_scored_by_its_last_five_evaluations():
 
 @pytest.fixture
 def outcomes(tmp_path):
-    env = GymnasiumConfig("Hopper-v5")
+    env = GymnasiumConfig("Pendulum-v1")
     path = tmp_path / "shown.safetensors"
     shown = Trajectories(
-        observations=torch.zeros(3, 11),
-        actions=torch.zeros(2, 3),
+        observations=torch.zeros(3, 3),
+        actions=torch.zeros(2, 1),
         rewards=torch.tensor([80.0, 30.0]),
         starts=torch.tensor([0, 2]),
         terminated=torch.tensor([True]),
         truncated=torch.tensor([False]),
     )
     save_demonstrations(path, shown, {"env": env.to_dict(), "source": "test"})
-    found = [Outcome("r", "random policy", 0, {}, None, 0.0, {"Hopper-v5": {"mean_return": 10.0, "episodes": 20}})]
+    found = [Outcome("r", "random policy", 0, {}, None, 0.0, {"Pendulum-v1": {"mean_return": 10.0, "episodes": 20}})]
     for seed, height in enumerate((50.0, 70.0)):
         run = run_folder(tmp_path / f"{seed}/version_0", dict.fromkeys((10, 20, 30), height), path)
-        factors = {"task": "Hopper-v5", "algorithm": "IQ-Learn"}
-        played = {"Hopper-v5": {"mean_return": 999.0, "std_return": 1.0, "episodes": 20}}
-        found.append(Outcome(f"k{seed}", "Hopper_v5_iq_learn", seed, factors, str(run), 1.0, played))
+        factors = {"task": "Pendulum-v1", "algorithm": "IQ-Learn"}
+        played = {"Pendulum-v1": {"mean_return": 999.0, "std_return": 1.0, "episodes": 20}}
+        found.append(Outcome(f"k{seed}", "Pendulum_v1_iq_learn", seed, factors, str(run), 1.0, played))
     return found
 
 
@@ -156,27 +156,27 @@ def test_scores_are_normalised_by_the_random_policy_and_the_expert(outcomes):
     measured = control.measured(outcomes)
     assert [each.group for each in measured] == [
         "random policy",
-        "Hopper_v5_iq_learn",
-        "Hopper_v5_iq_learn",
+        "Pendulum_v1_iq_learn",
+        "Pendulum_v1_iq_learn",
         "expert, as recorded",
     ]
-    scores = [each.figures["Hopper-v5"].get("normalised") for each in measured]
+    scores = [each.figures["Pendulum-v1"].get("normalised") for each in measured]
     assert scores == [None, pytest.approx(0.4), pytest.approx(0.6), None]
     rows = rows_of(measured)
     (table,) = control.tables(rows)
     assert table.row_count == 1
     assert next(row for row in rows if row.factors).figures["last_evaluations"].mean == pytest.approx(60.0)
-    known = Outcome("e", "expert", 0, {}, None, 0.0, {"Hopper-v5": {"mean_return": 210.0, "episodes": 20}})
+    known = Outcome("e", "expert", 0, {}, None, 0.0, {"Pendulum-v1": {"mean_return": 210.0, "episodes": 20}})
     played = control.measured([*outcomes, known])
-    assert played[1].figures["Hopper-v5"]["normalised"] == pytest.approx(0.2)
+    assert played[1].figures["Pendulum-v1"]["normalised"] == pytest.approx(0.2)
     assert played[-1] == known
 
 
 def test_the_learning_curve_has_a_band_over_seeds_and_levels(outcomes):
     control = experiments(*EXPERIMENTS)["control"]
     figures = control.figures(control.measured(outcomes))
-    assert set(figures) == {"learning_Hopper-v5"}
-    (axes,) = figures["learning_Hopper-v5"].axes
+    assert set(figures) == {"learning_Pendulum-v1"}
+    (axes,) = figures["learning_Pendulum-v1"].axes
     lines: Any = axes.lines
     line, *levels = lines
     assert line.get_xydata() == pytest.approx(np.array([[120.0, 60.0], [140.0, 60.0], [160.0, 60.0]]))
