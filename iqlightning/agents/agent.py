@@ -251,8 +251,8 @@ class Agent(nn.Module, ABC):
         """Takes over how another agent of its kind scales observations."""
         return
 
-    def fit_observations(self, obs: Tensor) -> None:
-        """Told the observations (N, *shape) of the demonstrations that are trained on."""
+    def fit_observations(self, obs: Tensor | None) -> None:
+        """Told the observations (N, *shape) of the demonstrations that are trained on; None if there are none."""
         return
 
     def for_cloning(self, temperature: float) -> "Agent":

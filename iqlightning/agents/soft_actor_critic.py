@@ -55,7 +55,7 @@ class SoftActorCritic(Agent):
         target_entropy: in nats of actions in the environment's units; None means -D in units of half their range.
         samples: actions drawn of each state for V.
         target: how the target critics follow; None takes V(s') from the critics themselves.
-        standardise: give observations mean 0 and deviation 1 over the demonstrations.
+        standardise: give observations mean 0 and deviation 1 over the demonstrations; None where there are any.
         actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4, and in cloning the
             algorithm's own.
         actor_average: share of itself that an averaged actor keeps at each update, which then acts where nothing is
@@ -80,7 +80,7 @@ class SoftActorCritic(Agent):
         target_entropy: float | None = None,
         samples: int = 1,
         target: TargetUpdate | None = TargetUpdate(every=1, rate=0.005),  # noqa: B008 - it has no state
-        standardise: bool = True,
+        standardise: bool | None = None,
         actor_optimizer: OptimizerFactory | None = None,
         actor_average: float | None = None,
     ) -> None:
@@ -101,7 +101,7 @@ class SoftActorCritic(Agent):
         if len(shape) != 1 and encoder is None:
             raise UserError(f"observations of shape {shape} need an encoder: set it in model.agent.encoder")
         self._high = observation_high(spaces.observation)
-        self.scale = Standardised(shape) if standardise and len(shape) == 1 else None
+        self.scale = Standardised(shape) if standardise is not False and len(shape) == 1 else None
         self.critic_encoder = None if encoder is None else encoder(shape)
         self.actor_encoder = None if encoder is None else encoder(shape)
         features = math.prod(shape) if self.critic_encoder is None else math.prod(self.critic_encoder.feature_shape)
@@ -272,9 +272,19 @@ class SoftActorCritic(Agent):
         if self.scale is not None and isinstance(other, SoftActorCritic) and other.scale is not None:
             self.scale.load_state_dict(other.scale.state_dict())
 
-    def fit_observations(self, obs: Tensor) -> None:
-        """Takes mean and deviation from them."""
-        if self.scale is not None:
+    def fit_observations(self, obs: Tensor | None) -> None:
+        """Takes mean and deviation from them.
+
+        Raises:
+            UserError: if there are none and standardising was asked for.
+        """
+        if obs is None:
+            if self._settings["standardise"]:
+                raise UserError(
+                    "model.agent.standardise takes mean and deviation of observations from demonstrations, and this "
+                    "run has none; leave it out"
+                )
+        elif self.scale is not None:
             self.scale.fit(obs)
 
     def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:

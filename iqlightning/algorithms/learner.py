@@ -219,12 +219,7 @@ class Learner(lightning.LightningModule, ABC):
         """Lightning's hook: an agent that standardises observations learns how, unless a checkpoint has told it."""
         served = getattr(self.trainer.datamodule, "served_observations", None)
         if self.agent.wants_observations:
-            if served is None:
-                raise UserError(
-                    "the agent standardises observations over the demonstrations, and this run has none; set "
-                    "model.agent.standardise to false"
-                )
-            self.agent.fit_observations(served())
+            self.agent.fit_observations(None if served is None else served())
         together = getattr(self.trainer.datamodule, "per_episode", 1)
         if self.agent.draws and self.trainer.world_size > 1 and together > 1:
             raise UserError(

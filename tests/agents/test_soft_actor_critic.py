@@ -231,3 +231,9 @@ def test_the_entropy_aimed_at_does_not_depend_on_the_units_of_actions():
     assert agent().target_entropy == pytest.approx(-2.0)
     narrow = Spaces(SPACES.observation, spaces.Box(-0.1, 0.1, (2,)))
     assert SoftActorCritic(narrow, hidden=(16,)).target_entropy == pytest.approx(-2 + 2 * math.log(0.1))
+
+
+def test_standardising_without_demonstrations_is_refused_where_it_was_asked_for():
+    agent(standardise=None).fit_observations(None)
+    with pytest.raises(UserError, match=r"model\.agent\.standardise"):
+        agent(standardise=True).fit_observations(None)

@@ -192,9 +192,9 @@ def test_continuous_actions_are_played_as_their_mean_or_drawn(workplace):
         """,
     )
     checkpoint = workplace.fit(config="pendulum.yaml") / "checkpoints" / "last.ckpt"
-    greedy = figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "1")
+    greedy = figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "2")
     assert -1 <= greedy["reward_correlation_transitions"] <= 1
-    assert figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "1") == greedy
+    assert figures(workplace, str(checkpoint), "--episodes", "2", "--rewards", "2") == greedy
     sampled = figures(workplace, str(checkpoint), "--episodes", "2", "--sample")
     assert (greedy["policy"], sampled["policy"]) == ("greedy", "sampled")
     assert sampled["mean_return"] != greedy["mean_return"]
@@ -212,11 +212,12 @@ def test_continuous_actions_are_played_as_their_mean_or_drawn(workplace):
         ("x.ckpt --seed -1", ["--seed"]),
         ("x.ckpt --temperature cold", ["--temperature", "number above 0"]),
         ("x.ckpt --json", ["--json needs a value"]),
+        ("{checkpoint} --rewards 1", ["--rewards 1", "at least 2 episodes"]),
         ("x.ckpt --device toaster", ["there is no device 'toaster'", "cpu"]),
     ],
 )
-def test_a_mistake_is_one_sentence(workplace, arguments, parts):
-    sentence = workplace.refused("evaluate", *arguments.split())
+def test_a_mistake_is_one_sentence(workplace, checkpoint, arguments, parts):
+    sentence = workplace.refused("evaluate", *arguments.format(checkpoint=checkpoint).split())
     for part in parts:
         assert part in sentence
 
