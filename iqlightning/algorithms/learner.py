@@ -315,8 +315,9 @@ class Learner(lightning.LightningModule, ABC):
             scalars |= {"policy_reward": rest[0].mean(), "policy_v": bellman.parts[1].v.mean()}
             scalars |= {"policy_q": policy_q, "q_gap": scalars["q"] - policy_q}
         if self.q_bound is not None:
+            # a mean, so that processes agree on it
             sizes = torch.stack([part.q_a.abs().mean() for part in bellman.parts])
-            scalars["q_share"] = sizes.max() / self.q_bound
+            scalars["q_share"] = sizes.mean() / self.q_bound
         return scalars
 
     # ---- evaluation on held-out data
