@@ -101,6 +101,11 @@ class Bellman(NamedTuple):
         """The terms of each part by the first copy."""
         return self.copies[0]
 
+    def share_beyond(self, limit: float) -> Float[Tensor, ""]:
+        """Share of V(s'), over all parts, that lies outside +- a limit: of the targets that clipping changes."""
+        values = torch.cat([part.next_v for part in self.parts])
+        return (values.abs() > limit).to(values.dtype).mean()
+
     def objective(
         self, objective: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:

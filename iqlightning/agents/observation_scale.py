@@ -21,7 +21,6 @@ class Standardised(nn.Module):
 
     mean: Tensor
     std: Tensor
-    known: Tensor
     limit: Tensor
 
     def __init__(self, shape: tuple[int, ...], limit: float = 5.0) -> None:
@@ -29,8 +28,12 @@ class Standardised(nn.Module):
         self._limit = limit
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
-        self.register_buffer("known", torch.zeros((), dtype=torch.bool))
         self.register_buffer("limit", torch.tensor(math.inf))  # of what is not yet known nothing is cut
+
+    @property
+    def known(self) -> bool:
+        """Whether mean and deviation are, by demonstrations or by a checkpoint."""
+        return bool(self.limit.isfinite())
 
     @torch.no_grad()
     def fit(self, observations: Tensor) -> None:
@@ -39,7 +42,6 @@ class Standardised(nn.Module):
         std = numbers.std(0, correction=0)
         self.mean.copy_(numbers.mean(0))
         self.std.copy_(torch.where(std > 1e-4, std, 1.0))
-        self.known.fill_(True)
         self.limit.fill_(self._limit)
 
     def forward(self, observations: Tensor) -> Tensor:

@@ -1,17 +1,17 @@
 """The agent of continuous actions: critics Q(s, a), and an actor that draws what they find best."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from iqlightning.agents.actor_noise import ActorNoise, rows_before_actor, transitions_of
 from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, OptimizerFactory, Step
 from iqlightning.agents.observation_scale import Standardised
 from iqlightning.errors import UserError
-from iqlightning.keyed import NormalsAhead, Stream
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.ensemble import EnsembleMLP
@@ -25,6 +25,10 @@ from iqlightning.types import Batch, Transition
 __all__ = ["SoftActorCritic"]
 
 _AGGREGATES: dict[str, Callable[[Tensor], Tensor]] = {"min": lambda q: q.amin(0), "mean": lambda q: q.mean(0)}
+
+
+def _adam(weights: Iterable) -> torch.optim.Optimizer:
+    return torch.optim.Adam(weights, lr=3e-4, fused=True)
 
 
 class SoftActorCritic(Agent):
@@ -102,9 +106,9 @@ class SoftActorCritic(Agent):
             raise UserError(f"observations of shape {shape} need an encoder: set it in model.agent.encoder")
         self._high = observation_high(spaces.observation)
         self.scale = Standardised(shape) if standardise is not False and len(shape) == 1 else None
-        self.critic_encoder = None if encoder is None else encoder(shape)
-        self.actor_encoder = None if encoder is None else encoder(shape)
-        features = math.prod(shape) if self.critic_encoder is None else math.prod(self.critic_encoder.feature_shape)
+        encoders = (nn.Identity() if encoder is None else encoder(shape) for _ in range(2))
+        self.critic_encoder, self.actor_encoder = encoders
+        features = math.prod(shape if self.encoder is None else self.encoder.feature_shape)
         self.critics = EnsembleMLP(features + dim, hidden, 1, copies, layer_norm)
         self.actor = EnsembleMLP(features, hidden, 2 * dim)
         self.samples, self.aggregate = samples, aggregate
@@ -119,13 +123,11 @@ class SoftActorCritic(Agent):
         self.target_critics: Any = None
         if target is not None:
             self.target_critics = target.copy(self._critic_modules())
-        self.actor_average = actor_average
         self.average_actor = None if actor_average is None else TargetUpdate(rate=1 - actor_average)
         self.averaged: Any = None
         if self.average_actor is not None:
             self.averaged = self.average_actor.copy(self._actor_modules())
-        self._given_optimizer = actor_optimizer
-        self.actor_optimizer = actor_optimizer or (lambda weights: torch.optim.Adam(weights, lr=3e-4, fused=True))
+        self.actor_optimizer = actor_optimizer
         self._settings = {
             "hidden": list(hidden),
             "copies": copies,
@@ -135,8 +137,7 @@ class SoftActorCritic(Agent):
             "standardise": standardise,
             "actor_average": actor_average,
         }
-        self._ahead = {name: NormalsAhead(samples, dim) for name in ("act", "update", "figures")}
-        self._noise: Tensor | None = None  # of the update that is being made; see _with_noise
+        self.noise = ActorNoise(samples, dim)
 
     @property
     def temperature(self) -> float:
@@ -158,8 +159,6 @@ class SoftActorCritic(Agent):
 
     def _critic_features(self, seen: Tensor, target: bool = False, frozen: bool = False) -> Tensor:
         encoder = self.target_critics["encoder"] if target and self.target_critics is not None else self.critic_encoder
-        if encoder is None or isinstance(encoder, nn.Identity):
-            return seen.flatten(1)
         features = encoder(seen).flatten(1)
         return features.detach() if frozen else features
 
@@ -173,8 +172,7 @@ class SoftActorCritic(Agent):
         modules = self.averaged if averaged and self.averaged is not None else None
         encoder = self.actor_encoder if modules is None else modules["encoder"]
         actor = self.actor if modules is None else modules["actor"]
-        features = seen if encoder is None or isinstance(encoder, nn.Identity) else encoder(seen)
-        return self.distribution.parameters_of(actor(features.flatten(1))[0])
+        return self.distribution.parameters_of(actor(encoder(seen).flatten(1))[0])
 
     def q(self, obs: Tensor, actions: Tensor) -> Float[Tensor, "copies batch"]:
         """Q(s, a) of every copy, of actions in the environment's units."""
@@ -183,7 +181,7 @@ class SoftActorCritic(Agent):
     def v(self, obs: Tensor, *, target: bool = False, keys: Keys | None = None) -> Float[Tensor, " batch"]:
         """The mean over drawn actions of Q - temperature log pi."""
         seen = self._seen(obs)
-        units, log_pi = self._draw(seen, self._noise_for(len(obs), keys, obs))
+        units, log_pi = self._draw(seen, self.noise(len(obs), keys, obs.device))
         return self._v_of(seen, units, log_pi, target=target)
 
     def log_prob(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
@@ -199,7 +197,7 @@ class SoftActorCritic(Agent):
         given = self._policy_of(self._seen(obs), averaged=not sample)
         if not sample:
             return self.distribution.from_units(torch.tanh(given.mean))
-        noise = self._noise_for(len(obs), keys, obs, at_random=True)[0].to(given.mean.dtype)
+        noise = self.noise(len(obs), keys, obs.device, at_random=True)[0].to(given.mean.dtype)
         return self.distribution.from_units(torch.tanh(given.mean + torch.exp(given.log_std) * noise))
 
     def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
@@ -221,51 +219,16 @@ class SoftActorCritic(Agent):
     def _combine(self, q: Float[Tensor, "copies batch"]) -> Float[Tensor, " batch"]:
         return q[0] if len(q) == 1 else _AGGREGATES[self.aggregate](q)
 
-    # ---- noise
-
-    def _noise_for(self, rows: int, keys: Keys | None, like: Tensor, *, at_random: bool = False) -> Tensor:
-        """Standard normal numbers (S, rows, D): keyed, of the present update, else torch's own or always the same."""
-        shape = (self.samples, rows, self.distribution.size)
-        if keys is not None:
-            *shared, step, row = keys
-            assert isinstance(row, Tensor)
-            return self._ahead["act"](*map(int, shared), step=int(step), rows=row)
-        if self._noise is not None:
-            noise, self._noise = self._noise.split([rows, self._noise.shape[1] - rows], dim=1)
-            return noise
-        if at_random:
-            return torch.randn(shape, device=like.device)
-        # figures repeat, whatever has been drawn before
-        fixed = torch.arange(rows, device=like.device)
-        return self._ahead["figures"](Stream.PROBE, step=0, rows=fixed)
-
-    def noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Float[Tensor, "s rows d"]:
-        """All that one update draws, keyed by seed, update and the position of each row among those of all processes.
-
-        Rows: states, successors and initial states for V, then states again for the actor.
-        """
-        parts = [part for part in (batch.get("expert"), batch.get("policy")) if part is not None]
-        states = [len(part.obs) for part in parts]
-        initial = batch.get("initial")
-        counts = [*states, *([] if initial is None else [len(initial)]), *states, *states]
-        rows = torch.cat(
-            [
-                torch.arange(count, device=parts[0].obs.device) * world_size + rank + (place << 32)
-                for place, count in enumerate(counts)
-            ]
-        )
-        return self._ahead["update"](Stream.ACTOR, seed, step=update, rows=rows).to(torch.float32)
-
     def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
-        """Adds ``noise``, see :meth:`noise`."""
-        return batch | Batch(noise=self.noise(batch, seed, update, rank, world_size))
+        """Adds ``noise``, see :class:`~iqlightning.agents.actor_noise.ActorNoise`."""
+        return batch | Batch(noise=self.noise.of_update(batch, seed, update, rank, world_size))
 
     draws = True
 
     @property
     def wants_observations(self) -> bool:
         """Until mean and deviation are known, by the demonstrations or a checkpoint."""
-        return self.scale is not None and not bool(self.scale.known)
+        return self.scale is not None and not self.scale.known
 
     def see_as(self, other: Agent) -> None:
         """Takes over mean and deviation."""
@@ -290,20 +253,7 @@ class SoftActorCritic(Agent):
     def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:
         """By the actions that are drawn."""
         seen = self._seen(obs)
-        return -self._draw(seen, self._noise_for(len(obs), None, obs))[1].mean(0)
-
-    def _with_noise(self, objective: Callable[[Batch], Objective], skip: Callable[[Batch], int]) -> Any:
-        """An objective that draws from the update's own noise, from a row on."""
-
-        def drawing(batch: Batch) -> Objective:
-            noise = batch.get("noise")
-            self._noise = None if noise is None else noise[:, skip(batch) :]
-            try:
-                return objective(batch)
-            finally:
-                self._noise = None
-
-        return drawing
+        return -self._draw(seen, self.noise(len(obs), None, obs.device))[1].mean(0)
 
     # ---- learning
 
@@ -315,7 +265,7 @@ class SoftActorCritic(Agent):
         count, given = sum(sizes), sum(next_sizes)
         seen = self._seen(torch.cat(states + successors))
         with torch.no_grad():
-            noise = self._noise_for(len(seen), None, seen)
+            noise = self.noise(len(seen), None, seen.device)
             units, log_pi = self._draw(seen, noise)
         actions = torch.cat([self.distribution.to_units(part.actions) for part in parts]).to(seen.dtype)
         inside = len(seen) if self.target_critics is None else count
@@ -354,36 +304,35 @@ class SoftActorCritic(Agent):
     def steps(self, objective: Callable[[Batch], Objective], *others: nn.Module) -> list[Step]:
         """Critics, actor and, where it is learnt, temperature."""
         critics = nn.ModuleList([self._critic_modules(), *others])
-        actor_objective = self._with_noise(self._actor_objective, _before_actor)
+        actor_objective = self.noise.within(self._actor_objective, rows_before_actor)
         steps = [
-            Step("critic", critics, self._with_noise(objective, lambda batch: 0)),
-            Step("actor", self._actor_modules(), actor_objective, self.actor_optimizer),
+            Step("critic", critics, self.noise.within(objective, lambda batch: 0)),
+            Step("actor", self._actor_modules(), actor_objective, self.actor_optimizer or _adam),
         ]
         if self.learn_temperature:
             scalar = nn.ParameterList([self.log_temperature])
-            objective = self._with_noise(self._temperature_objective, _before_actor)
-            steps.append(Step("temperature", scalar, objective, self.actor_optimizer))
+            objective = self.noise.within(self._temperature_objective, rows_before_actor)
+            steps.append(Step("temperature", scalar, objective, self.actor_optimizer or _adam))
         return steps
 
     def cloning_steps(self, objective: Callable[[Batch], Objective]) -> list[Step]:
         """The actor's."""
-        noisy = self._with_noise(objective, lambda batch: 0)
-        return [Step("actor", self._actor_modules(), noisy, self._given_optimizer)]
+        noisy = self.noise.within(objective, lambda batch: 0)
+        return [Step("actor", self._actor_modules(), noisy, self.actor_optimizer)]
 
     def _critic_modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"encoder": self.critic_encoder or nn.Identity(), "critics": self.critics})
+        return nn.ModuleDict({"encoder": self.critic_encoder, "critics": self.critics})
 
     def _actor_modules(self) -> nn.ModuleDict:
-        return nn.ModuleDict({"encoder": self.actor_encoder or nn.Identity(), "actor": self.actor})
+        return nn.ModuleDict({"encoder": self.actor_encoder, "actor": self.actor})
 
     def _states_of(self, batch: Batch) -> Tensor:
-        parts = [part.obs for part in (batch.get("expert"), batch.get("policy")) if part is not None]
-        return self._seen(torch.cat(parts))
+        return self._seen(torch.cat([part.obs for part in transitions_of(batch)]))
 
     def _actor_objective(self, batch: Batch) -> Objective:
         """The actor's loss over all states of the batch."""
         seen = self._states_of(batch)
-        units, log_pi = self._draw(seen, self._noise_for(len(seen), None, seen)[:1])
+        units, log_pi = self._draw(seen, self.noise(len(seen), None, seen.device)[:1])
         q = self._combine(self._q_of(seen, units[0], frozen=True))
         loss = (torch.exp(self.log_temperature.detach()) * log_pi[0] - q).mean()
 
@@ -398,7 +347,7 @@ class SoftActorCritic(Agent):
         """-log(temperature) (log pi + target entropy) (Haarnoja et al. 2018, arXiv 1812.05905, eq. 18)."""
         seen = self._states_of(batch)
         with torch.no_grad():
-            _, log_pi = self._draw(seen, self._noise_for(len(seen), None, seen)[:1])
+            _, log_pi = self._draw(seen, self.noise(len(seen), None, seen.device)[:1])
         loss = -(self.log_temperature * (log_pi[0] + self.target_entropy)).mean()
         return Objective(loss, {}, dict)
 
@@ -421,7 +370,7 @@ class SoftActorCritic(Agent):
     @property
     def encoder(self) -> Encoder | None:
         """The actor's."""
-        return self.actor_encoder
+        return self.actor_encoder if isinstance(self.actor_encoder, Encoder) else None
 
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """1 - mean squared distance of the best action, in units of half the range."""
@@ -453,7 +402,7 @@ class SoftActorCritic(Agent):
     @property
     def recipe(self) -> dict[str, Any]:
         """Spaces, settings of the networks, and the temperature of this moment."""
-        encoder = None if self.critic_encoder is None else self.critic_encoder.recipe
+        encoder = None if self.encoder is None else self.encoder.recipe
         recipe = {"kind": "SoftActorCritic", "spaces": self.spaces.to_dict(), "encoder": encoder}
         return recipe | self._settings | {"temperature": self.temperature}
 
@@ -468,10 +417,3 @@ class SoftActorCritic(Agent):
     def load_weights(self, state: dict[str, Tensor]) -> None:
         """All but the target critics'."""
         self.load_state_dict({name: each for name, each in state.items() if not name.startswith("target_critics.")})
-
-
-def _before_actor(batch: Batch) -> int:
-    """Rows of noise that come before the actor's."""
-    parts = [part for part in (batch.get("expert"), batch.get("policy")) if part is not None]
-    initial = batch.get("initial")
-    return 2 * sum(len(part.obs) for part in parts) + (0 if initial is None else len(initial))

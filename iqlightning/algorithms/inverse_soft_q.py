@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from iqlightning.agents.agent import Agent, Bellman
@@ -121,8 +120,7 @@ class InverseSoftQ:
                 seen = absorbed(rewards, expert.terminated, self.gamma)[0] if self.absorbing_states else rewards
                 scalars["guarded"] = self.divergence.guarded(seen)
             if limit is not None:
-                values = torch.cat([part.next_v for part in bellman.parts]).abs()
-                scalars["clipped_targets"] = (values > limit).to(values.dtype).mean()
+                scalars["clipped_targets"] = bellman.share_beyond(limit)
             return scalars
 
         return InverseSoftQLoss(loss, terms, bellman, diagnostics)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from iqlightning.agents.agent import Objective
@@ -73,9 +72,7 @@ class LSIQ(Learner):
 
         loss, terms = bellman.objective(of_terms)
 
-        def diagnostics() -> dict[str, Tensor]:
-            next_v = torch.cat([part.next_v for part in bellman.parts])
-            beyond = (next_v.abs() > self.bounds.q).to(next_v.dtype).mean()
-            return self.diagnose(bellman) | {"clipped_targets": beyond}
-
-        return Objective(loss, terms, diagnostics)
+        beyond = self.bounds.q
+        return Objective(
+            loss, terms, lambda: self.diagnose(bellman) | {"clipped_targets": bellman.share_beyond(beyond)}
+        )

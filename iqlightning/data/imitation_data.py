@@ -304,12 +304,16 @@ class ImitationData(LightningDataModule):
 
     def served_observations(self) -> Tensor:
         """(K, *shape) states of all transitions that are served, by which an agent may standardise what it sees."""
-        kept = None if self.stride == 1 else keep_every(self.training, self.stride, self.seed)
-        return self.training.transitions(kept).obs
+        training, kept = self.training, self._kept()
+        numbers = torch.arange(training.num_transitions, device=training.starts.device) if kept is None else kept
+        return training.observations_at(training.locate(numbers)[0])
+
+    def _kept(self) -> Tensor | None:
+        """Indices of the transitions that are served; None for all of them."""
+        return None if self.stride == 1 else keep_every(self.training, self.stride, self.seed)
 
     def _serve(self, placement: Placement) -> None:
-        training = self.training
-        kept = None if self.stride == 1 else keep_every(training, self.stride, self.seed)
+        training, kept = self.training, self._kept()
         count = training.num_transitions if kept is None else len(kept)
         if _MOST_REPEATED * count < self.batch_size:
             raise UserError(

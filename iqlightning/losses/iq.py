@@ -40,6 +40,10 @@ class BellmanTerms(NamedTuple):
         """R = Q(s, a) - gamma (1 - terminated) V(s')."""
         return inverse_reward(self.q_a, self.next_v, self.terminated, gamma)
 
+    def clipped(self, limit: float) -> "BellmanTerms":
+        """With V(s') kept within +- a limit."""
+        return self._replace(next_v=self.next_v.clamp(-limit, limit))
+
     def value_drop(self, gamma: float) -> Tensor:
         """V(s) - gamma (1 - terminated) V(s')."""
         return inverse_reward(self.v, self.next_v, self.terminated, gamma)
@@ -161,9 +165,7 @@ def iq_loss(
         the scalar to minimise, value_weight x value term - E[phi(r)], and ``{"expert_term", "value_term"}``.
     """
     if max_value is not None:
-        expert = expert._replace(next_v=expert.next_v.clamp(-max_value, max_value))
-        if policy is not None:
-            policy = policy._replace(next_v=policy.next_v.clamp(-max_value, max_value))
+        expert, policy = expert.clipped(max_value), None if policy is None else policy.clipped(max_value)
     expert_rewards, expert_weights = expert.rewards(gamma), None
     policy_rewards, policy_weights = None if policy is None else policy.rewards(gamma), None
     if absorbing_states:

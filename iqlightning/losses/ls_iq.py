@@ -64,7 +64,7 @@ def ls_iq_loss(
     """
     bounds = RewardBounds.of(c, gamma)
     if clip_targets:
-        expert, policy = (terms._replace(next_v=terms.next_v.clamp(-bounds.q, bounds.q)) for terms in (expert, policy))
+        expert, policy = expert.clipped(bounds.q), policy.clipped(bounds.q)
     rewards = torch.cat([expert.rewards(gamma), policy.rewards(gamma)])
     expert_terms = -(expert.q_a - bounds.q).square() if fixed_expert_target else expert.rewards(gamma)
     expert_term = expert_terms.mean()

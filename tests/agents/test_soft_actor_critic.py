@@ -98,8 +98,8 @@ def test_the_bellman_terms_are_q_and_v_at_the_noise_of_the_update(target, sample
     options = {"target": None} if target is None else {}
     ours = agent(samples=samples, **options)
     given = batch()
-    noise = ours.noise(given, seed=3, update=5, rank=0, world_size=1)
-    ours._noise = noise
+    noise = ours.noise.of_update(given, seed=3, update=5, rank=0, world_size=1)
+    ours.noise.given = noise
     bellman = ours.bellman([given["expert"], given["policy"]], given["initial"])
     expert, policy = given["expert"], given["policy"]
     torch.testing.assert_close(
@@ -107,9 +107,9 @@ def test_the_bellman_terms_are_q_and_v_at_the_noise_of_the_update(target, sample
     )
 
     def value(obs: torch.Tensor, rows: slice, by_target: bool) -> torch.Tensor:
-        ours._noise = noise[:, rows]
+        ours.noise.given = noise[:, rows]
         found = ours.v(obs, target=by_target)
-        ours._noise = None
+        ours.noise.given = None
         return found
 
     torch.testing.assert_close(bellman.parts[0].v, value(expert.obs, slice(0, 6), False))
@@ -129,7 +129,7 @@ def test_v_is_the_mean_of_q_minus_the_temperature_times_log_pi():
 
 def test_the_noise_of_an_update_is_the_same_on_one_and_two_processes():
     ours, given = agent(samples=2), batch()
-    whole = ours.noise(given, 1, 2, 0, 1)
+    whole = ours.noise.of_update(given, 1, 2, 0, 1)
 
     def share(rank: int) -> Any:
         def part(data: Any) -> Transition:
@@ -139,14 +139,14 @@ def test_the_noise_of_an_update_is_the_same_on_one_and_two_processes():
         return Batch(expert=part(given["expert"]), policy=part(given["policy"]), initial=given["initial"][rank::2])
 
     for rank in range(2):
-        own = ours.noise(share(rank), 1, 2, rank, 2)
+        own = ours.noise.of_update(share(rank), 1, 2, rank, 2)
         assert torch.equal(own[:, :3], whole[:, rank:6:2])  # the expert's states
         assert torch.equal(own[:, 6:8], whole[:, 12 + rank : 16 : 2])  # initial states
 
 
 def test_each_step_reaches_its_own_weights_only():
     ours = agent(learn_temperature=True)
-    given = batch() | {"noise": ours.noise(batch(), 0, 0, 0, 1)}
+    given = batch() | {"noise": ours.noise.of_update(batch(), 0, 0, 0, 1)}
     from iqlightning.algorithms.sac import SAC
 
     learner = SAC(agent=lambda _: ours)

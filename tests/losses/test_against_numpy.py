@@ -1,6 +1,8 @@
 """Every loss against the same equation written in NumPy, in double precision, on batches of any size and scale."""
 
 import math
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iqlightning.losses.cloning import cloning_loss
+from iqlightning.agents.soft_q import SoftQ
 from iqlightning.losses.divergences import (
     Chi2,
     Chi2Mixture,
@@ -215,7 +217,9 @@ def test_the_divergences_that_are_no_mean_over_points(case: Case):
 @given(cases())
 def test_cloning(case: Case):
     part = case.expert
-    ours = cloning_loss(tensor(part.q), tensor(part.actions), case.temperature)
+    table: Any = SimpleNamespace(q_values=lambda obs: tensor(part.q), temperature=case.temperature)
+    table.log_probs = partial(SoftQ.log_probs, table)
+    ours = -SoftQ.log_prob(table, torch.zeros(len(part.q), 1), tensor(part.actions)).mean()
     close(ours, ((soft(part.q, case.temperature) - part.q_a) / case.temperature).mean())
 
 
