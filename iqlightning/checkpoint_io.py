@@ -6,6 +6,7 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 
 from iqlightning.checkpoint_files import read_checkpoint, write_checkpoint
+from iqlightning.files import path_of
 
 __all__ = ["VerifiedCheckpointIO"]
 
@@ -34,4 +35,4 @@ class VerifiedCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Removes the file if it is there."""
-        Path(path).unlink(missing_ok=True)
+        path_of(path).unlink(missing_ok=True)

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     ENVIRONMENT = 18
     IMAGINED = 19
     ACTOR = 20
+    SHIFT = 21
 
 
 _WORD = (1 << 64) - 1

@@ -3,10 +3,11 @@
 It also says what has taken the place of the classes whose old names stand in stored checkpoints.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from iqlightning.types import EnvConfig
 
 __all__ = [
+    "FAMILIES",
     "KINDS",
     "KIND_OF_ID",
     "MOVED_MODULES",
@@ -25,6 +27,9 @@ __all__ = [
     "current_recipe",
     "env_config_from_dict",
     "env_config_of_gymnasium",
+    "is_trusted",
+    "may_be_own",
+    "may_import",
     "module_for",
     "register_environments",
 ]
@@ -42,6 +47,13 @@ KINDS: dict[str, str] = {
 
 #: Gymnasium's id of an environment of ours to its kind, which is made by ``from_gymnasium``.
 KIND_OF_ID: dict[str, str] = {"iqlightning/GridWorld-v0": "GridWorldConfig"}
+
+
+#: By kind, where the classes are that may be called by their names alone without having been imported.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Agent": ("iqlightning.agents.soft_q", "iqlightning.agents.soft_actor_critic"),
+    "Encoder": ("iqlightning.nets.encoders", "iqlightning.gridworld.encoders"),
+}
 
 
 #: Modules by the names that older checkpoints know, to where their classes are now.
@@ -77,16 +89,37 @@ def current_recipe(class_path: str, arguments: dict[str, Any]) -> tuple[str, dic
     return class_path, arguments
 
 
+def may_import(module: str) -> bool:
+    """Whether a file may have this module imported: it is trusted, of this package, or imported already."""
+    ours = module.partition(".")[0] == __name__.partition(".")[0]
+    return ours or module in sys.modules or is_trusted(module)
+
+
+def is_trusted(module: str) -> bool:
+    """Whether the module, or a package around it, is named by ``--trust``."""
+    return any(f"{module}.".startswith(f"{package}.") for package in TRUSTED)
+
+
 def module_for(name: str) -> ModuleType | None:
     """The module that a file names: of this package, of a trusted one, or imported already; None for any other.
 
     Raises:
         ModuleNotFoundError: if a package that may be imported has no such module.
     """
-    ours = name.partition(".")[0] == __name__.partition(".")[0]
-    if ours or any(f"{name}.".startswith(f"{package}.") for package in TRUSTED):
-        return import_module(name)
-    return sys.modules.get(name)
+    return (sys.modules.get(name) or import_module(name)) if may_import(name) else None
+
+
+def may_be_own(package: str) -> bool:
+    """Whether a package can be one of the user's own, and not of Python, of this one or of what this one needs."""
+    ours = __name__.partition(".")[0]
+    if package in sys.stdlib_module_names or package == ours or not package.isidentifier():
+        return False
+    try:
+        needed = {re.split(r"[^\w.-]", each, maxsplit=1)[0].lower() for each in metadata.requires(ours) or ()}
+    except metadata.PackageNotFoundError:
+        needed = set()
+    made_by = {each.lower() for each in metadata.packages_distributions().get(package, ())}
+    return not made_by & needed
 
 
 def register_environments() -> None:
@@ -109,10 +142,11 @@ def env_config_from_dict(values: Any) -> "EnvConfig":
     config = _class_of(kind := str(values.get("kind")))
     if config is None:
         root, dot, _ = kind.partition(".")
-        if dot and root not in sys.stdlib_module_names and kind.replace(".", "").isidentifier():
+        if dot and may_be_own(root) and kind.replace(".", "").isidentifier():
             own = f"if it is your own, import its module first, or say --trust {root}"
             raise UserError(f"'{kind}' is not a known kind of environment; {own}")
         raise unknown("kind of environment", kind, KINDS)
+    values = config.of_earlier(values)
     hints = get_type_hints(config)
     for name in (field.name for field in fields(config)):
         if name in values and not _is_a(values[name], hints[name]):

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from iqlightning.frames import FrameLog, frame_stack
+
 __all__ = ["Trajectories", "Transition"]
 
 
@@ -38,10 +40,11 @@ class Trajectories:
     """E episodes of N transitions in flat arrays; an episode of T moves has T + 1 observations.
 
     Transition i of episode e goes from ``observations[i + e]`` to ``observations[i + e + 1]``, so that nothing is
-    stored twice and a successor is always the true one.
+    stored twice and a successor is always the true one. Of stacks of frames each frame is stored once as well: whoever
+    looks at observations asks :meth:`observations_at` or :meth:`observations_in_order`, and need not know.
 
     Attributes:
-        observations: (N + E, *shape).
+        observations: (N + E, *shape); the (F, *frame) frames where there are ``stacks``.
         actions: (N,) int64, or (N, *action shape) float32.
         rewards: (N,) float32, as the environment gave them; for evaluation only.
         starts: (E + 1,) int64, offset of each episode's first transition; the last entry is N.
@@ -50,6 +53,7 @@ class Trajectories:
         shared_rows: None, or (E,) int64 where ``observations`` are those of a whole file mapped into memory: the row of
             each episode's first one, instead of ``starts[e] + e``. They are then neither copied by :meth:`select` nor
             moved by :meth:`to`; what is asked for comes to the device of the rest.
+        stacks: None, or (N + E, K) int32: the frames that each observation of shape (K, *frame) is made of.
     """
 
     observations: Tensor
@@ -59,6 +63,13 @@ class Trajectories:
     terminated: Bool[Tensor, " episodes"]
     truncated: Bool[Tensor, " episodes"]
     shared_rows: Int[Tensor, " episodes"] | None = None
+    stacks: Int[Tensor, "rows frames"] | None = None
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Of one observation."""
+        shape = tuple(self.observations.shape[1:])
+        return shape if self.stacks is None else (self.stacks.shape[1], *shape)
 
     @property
     def num_episodes(self) -> int:
@@ -101,8 +112,11 @@ class Trajectories:
 
     def observations_at(self, rows: Int[Tensor, "*batch"]) -> Tensor:
         """(*batch, *shape) the observations at some rows."""
-        chosen = self.observations.index_select(0, rows.flatten().to(self.observations.device))
-        return chosen.view(*rows.shape, *self.observations.shape[1:]).to(self.starts.device)
+        where = rows.flatten().to(self.observations.device)
+        if self.stacks is not None:
+            where = self.stacks.index_select(0, where).flatten()
+        chosen = self.observations.index_select(0, where)
+        return chosen.view(*rows.shape, *self.observation_shape).to(self.starts.device)
 
     def locate(self, indices: Int[Tensor, "*batch"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of some transitions: the row of s (that of s' is the next one), the action, terminated, truncated."""
@@ -127,13 +141,35 @@ class Trajectories:
 
     def observations_in_order(self, first: int = 0, last: int | None = None) -> Tensor:
         """Numbers ``first`` to before ``last`` of the N + E observations, episode after episode, wherever they lie."""
-        if self.shared_rows is None:
+        if self.shared_rows is None and self.stacks is None:
             return self.observations[first:last]
         count = self.num_transitions + self.num_episodes
         numbers = torch.arange(first, count if last is None else min(last, count), device=self.starts.device)
+        return self.observations_at(self._rows_of(numbers))
+
+    def stacked_once(self) -> "Trajectories":
+        """The same trajectories with each frame once, if observations are stacks of frames, else themselves."""
+        if self.stacks is not None or self.shared_rows is not None or not _are_stacks(self):
+            return self
+        log, parts, seen = FrameLog(), [], None
+        before = None
+        starts = (self.starts[:-1] + self._episodes).tolist()
+        first = torch.zeros(len(self.observations), dtype=torch.bool)
+        first[starts] = True
+        for row, begins in enumerate(first.tolist()):
+            obs = self.observations[row : row + 1]
+            seen = log.refer(obs, None if begins or before is None else before)
+            before = (obs, seen)
+            parts.append(seen)
+        return replace(self, observations=log.frames, stacks=torch.cat(parts).to(torch.int32))
+
+    def _rows_of(self, numbers: Int[Tensor, " some"]) -> Int[Tensor, " some"]:
+        """The rows of some of the N + E observations, by their numbers in order."""
+        if self.shared_rows is None:
+            return numbers
         before = self.starts[:-1] + self._episodes
         episode = torch.searchsorted(before, numbers, right=True) - 1
-        return self.observations_at(self.shared_rows[episode] + numbers - before[episode])
+        return self.shared_rows[episode] + numbers - before[episode]
 
     def select(self, episodes: Int[Tensor, " chosen"]) -> "Trajectories":
         """The chosen episodes, in the order given."""
@@ -141,21 +177,26 @@ class Trajectories:
         starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         moves = _runs(self.starts[:-1][episodes], lengths)
         first_rows, shared = self.first_rows(episodes), self.shared_rows is not None
+        observations, stacks = self.observations, self.stacks
+        if not shared:
+            rows = _runs(first_rows, lengths + 1)
+            observations, stacks = _chosen(observations, stacks, rows)
         return Trajectories(
-            observations=self.observations if shared else self.observations[_runs(first_rows, lengths + 1)],
+            observations=observations,
             actions=self.actions[moves],
             rewards=self.rewards[moves],
             starts=starts,
             terminated=self.terminated[episodes],
             truncated=self.truncated[episodes],
             shared_rows=first_rows if shared else None,
+            stacks=stacks,
         )
 
     def to(self, device: str | torch.device) -> "Trajectories":
         """The same trajectories on another device."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         if self.shared_rows is not None:
-            del arrays["observations"]
+            del arrays["observations"], arrays["stacks"]
         return replace(self, **{name: array.to(device) for name, array in arrays.items() if array is not None})
 
     @staticmethod
@@ -163,14 +204,34 @@ class Trajectories:
         """One after the other."""
         counts = torch.tensor([0] + [part.num_transitions for part in parts]).cumsum(0).tolist()
         starts = [part.starts[:-1] + offset for part, offset in zip(parts, counts, strict=False)]
+        stacks = None
+        if all(part.stacks is not None for part in parts):
+            own = [part._own_frames() for part in parts]
+            offsets = torch.tensor([0] + [len(frames) for frames, _ in own]).cumsum(0).tolist()
+            observations = torch.cat([frames for frames, _ in own])
+            stacks = torch.cat([stack + offset for (_, stack), offset in zip(own, offsets, strict=False)])
+        else:
+            observations = torch.cat([part.observations_in_order() for part in parts])
         return Trajectories(
-            observations=torch.cat([part.observations_in_order() for part in parts]),
+            observations=observations,
             actions=torch.cat([part.actions for part in parts]),
             rewards=torch.cat([part.rewards for part in parts]),
             starts=torch.cat([*starts, parts[0].starts.new_tensor([counts[-1]])]),
             terminated=torch.cat([part.terminated for part in parts]),
             truncated=torch.cat([part.truncated for part in parts]),
+            stacks=stacks,
         )
+
+    def _own_frames(self) -> tuple[Tensor, Tensor]:
+        """The frames that its observations are made of, and of which ones each is, in order."""
+        assert self.stacks is not None
+        if self.shared_rows is None:
+            return self.observations, self.stacks
+        numbers = torch.arange(self.num_transitions + self.num_episodes, device=self.starts.device)
+        rows = self._rows_of(numbers).to(self.observations.device)
+        observations, stacks = _chosen(self.observations, self.stacks, rows)
+        assert stacks is not None
+        return observations, stacks
 
     @property
     def _episodes(self) -> Int[Tensor, " episodes"]:
@@ -182,3 +243,24 @@ def _runs(first: Int[Tensor, " runs"], lengths: Int[Tensor, " runs"]) -> Int[Ten
     ends = lengths.cumsum(0)
     shift = torch.repeat_interleave(first - ends + lengths, lengths)
     return torch.arange(len(shift), device=first.device) + shift
+
+
+def _chosen(observations: Tensor, stacks: Tensor | None, rows: Int[Tensor, " rows"]) -> tuple[Tensor, Tensor | None]:
+    """Some rows alone, of frames those that they are made of."""
+    if stacks is None:
+        return observations[rows], None
+    used, numbers = torch.unique(stacks[rows], return_inverse=True)
+    return observations[used.long()], numbers.to(torch.int32)
+
+
+def _are_stacks(trajectories: Trajectories) -> bool:
+    """Whether every observation but the first of an episode continues the stack of frames before it."""
+    step = 256
+    for first in range(0, trajectories.num_transitions, step):
+        numbers = torch.arange(
+            first, min(first + step, trajectories.num_transitions), device=trajectories.starts.device
+        )
+        rows = trajectories.locate(numbers)[0]
+        if frame_stack(trajectories.observations_at(rows), trajectories.observations_at(rows + 1)) == 1:
+            return False
+    return trajectories.num_transitions > 0

@@ -101,7 +101,10 @@ class StepResult(NamedTuple):
 
 @runtime_checkable
 class BatchEnv(Protocol):
-    """N environments stepped together, with autoreset on the same step."""
+    """N environments stepped together, with autoreset on the same step.
+
+    One that holds something, such as processes, has ``close()``, which is called when it is played no longer.
+    """
 
     num_envs: int
     spaces: Spaces
@@ -253,13 +256,27 @@ class EnvConfig(ABC):
         """Shape of one observation."""
         return self.spaces.observation_shape
 
+    @property
+    def first_action(self) -> int:
+        """The number that the environment itself gives its first action, where actions are numbered; here it is 0."""
+        return 0
+
     def to_dict(self) -> dict[str, Any]:
         """Primitives only; ``kind`` names the class, by its path where it is not one of this package's."""
         name, module = type(self).__name__, type(self).__module__
         kind = name if KINDS.get(name) == module else f"{module}.{name}"
         return {"kind": kind} | {field.name: getattr(self, field.name) for field in fields(self)}
 
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """The description of an environment in a file, with what files of earlier versions left unsaid."""
+        return values
+
     # ---- what a world may know of itself
+
+    def differs_from(self, recorded: "EnvConfig") -> str:
+        """Why recordings of another environment are none of this one though they look so, as a clause, else ""."""
+        return ""
 
     def describe(self, episodes: int, *, brief: bool = False) -> str:
         """What a table over ``episodes`` episodes is of; ``brief`` for the title of a narrow one."""

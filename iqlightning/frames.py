@@ -1,0 +1,89 @@
+"""Observations that are stacks of frames, kept so that each frame is there once.
+
+A stack is recognised by what it is, not by who made it: along its first axis, all frames but the newest are those of
+the observation before,
+
+    s'[:-1] == s[1:].
+
+This holds for Gymnasium's ``FrameStackObservation`` under any wrapper that treats frames alike, for environments that
+stack by themselves, and for recordings of either; no setting has to name it. It only decides what is tried: whatever
+frames turn out to be, :func:`refer` keeps each that is not in the observation before.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+__all__ = ["FrameLog", "frame_stack", "refer"]
+
+# Bytes of a frame from which on references to it are worth their place.
+_SMALLEST = 64
+
+
+def frame_stack(obs: Tensor, next_obs: Tensor) -> int:
+    """K where observations (N, K, ...) and their successors are stacks of K frames; 1 where they are anything else."""
+    if obs.ndim < 3 or obs.shape[1] < 2 or not len(obs) or obs[0, 0].nbytes < _SMALLEST:
+        return 1
+    return obs.shape[1] if torch.equal(next_obs[:, :-1], obs[:, 1:]) else 1
+
+
+def refer(
+    stack: Tensor,
+    place: Callable[[Tensor, Tensor], Tensor],
+    newest: Int[Tensor, " rows"] | None = None,
+    before: tuple[Tensor, Int[Tensor, "rows k"]] | None = None,
+) -> Int[Tensor, "rows k"]:
+    """Where the frames of some stacks are, oldest first; those that are nowhere yet are placed.
+
+    Args:
+        stack: (N, K, *frame).
+        place: keeps frames (M, *frame) of the stacks numbered (M,) and says where.
+        newest: where the newest frames are; None to place them too.
+        before: the observations (N, K, *frame) before, and where their frames are.
+    """
+    rows, k = torch.arange(len(stack), device=stack.device), stack.shape[1]
+    newest = place(stack[:, -1], rows) if newest is None else newest
+    if k == 1:
+        return newest.unsqueeze(1)
+    if before is None:
+        kept, known = torch.zeros(len(stack), k - 1, dtype=torch.bool, device=stack.device), newest.unsqueeze(1)
+        where = known.repeat(1, k)
+    else:
+        kept = (stack[:, :-1] == before[0][:, 1:]).flatten(2).all(2)
+        where = torch.cat([before[1][:, 1:], newest.unsqueeze(1)], 1)
+    if bool(kept.all()):
+        return where
+    for frame in range(k - 2, -1, -1):
+        other = ~kept[:, frame]
+        # an episode begins with copies of one frame
+        copies = other & (stack[:, frame] == stack[:, frame + 1]).flatten(1).all(1)
+        where[copies, frame] = where[copies, frame + 1]
+        new = (other & ~copies).nonzero().squeeze(1)
+        if len(new):
+            where[new, frame] = place(stack[new, frame], new)
+    return where
+
+
+class FrameLog:
+    """Frames in the order in which they came, for observations that are written down one after the other."""
+
+    def __init__(self) -> None:
+        self._parts: list[Tensor] = []
+        self._count = 0
+
+    def refer(self, stack: Tensor, before: tuple[Tensor, Int[Tensor, "rows k"]] | None = None) -> Int[Tensor, "rows k"]:
+        """As :func:`refer`; what is new is added."""
+        return refer(stack, self._place, before=before)
+
+    @property
+    def frames(self) -> Tensor:
+        """(F, *frame) all of them; the log is empty afterwards."""
+        frames, self._parts = torch.cat(self._parts), []
+        return frames
+
+    def _place(self, frames: Tensor, rows: Tensor) -> Tensor:
+        self._parts.append(frames.clone())
+        self._count += len(frames)
+        return torch.arange(self._count - len(frames), self._count, device=frames.device)
