@@ -1,69 +1,201 @@
-"""Any Gymnasium environment whose observations are a box as a batch of tensors."""
+"""Any Gymnasium environment whose observations a network can read as a batch of tensors."""
 
+import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
-from torch import Tensor
 
+from iqlightning.envs.making import errors_of, made_by_gymnasium
 from iqlightning.envs.mirrors import MIRRORS, MirrorSymmetry
+from iqlightning.envs.table_expert import TableExpert, table_policy
+from iqlightning.envs.wrappers import kwargs_of_presets, named_wrappers, wrapped
 from iqlightning.errors import UserError, unknown
-from iqlightning.keyed import Stream, hash_keys
-from iqlightning.spaces import Spaces, action_bounds, action_dtype, action_shape, num_actions, observation_dtype
-from iqlightning.types import SPLITS, Augmentation, EnvConfig, StepResult
+from iqlightning.observation_codec import LAYOUTS
+from iqlightning.registration import KIND_OF_ID
+from iqlightning.spaces import Spaces
+from iqlightning.types import Augmentation, EnvConfig, Expert, Policy
 
-__all__ = ["GymnasiumBatch", "GymnasiumConfig", "made_by_gymnasium"]
+if TYPE_CHECKING:
+    from iqlightning.envs.gymnasium_batch import GymnasiumBatch
+
+__all__ = ["LONGEST_EPISODE", "GymnasiumConfig"]
+
+#: Steps after which episodes are cut off where an environment has no time limit.
+LONGEST_EPISODE = 5_000
+
+# Names by which environments that are registered without a time limit keep one of their own: as an attribute, or as an
+# argument they are registered with (Atari's last).
+_OWN_LIMITS = ("max_episode_steps", "_max_episode_steps", "max_steps", "max_num_frames_per_episode")
+
+_VECTORIZATIONS = ("auto", "sync", "async")
+
+# Letters of a name, before it ends in a mark instead.
+_LONGEST_NAME = 100
 
 
 class _Facts(NamedTuple):
-    """What an environment's spaces say."""
+    """What an environment says of itself.
+
+    Attributes:
+        spaces: observations encoded, actions counted from 0.
+        first_action: the number that the environment gives its first.
+        limit: steps after which Gymnasium cuts episodes off.
+        limited: whether that, or the environment itself, is known to end its episodes.
+    """
 
     spaces: Spaces
     first_action: int
+    limit: int | None
+    limited: bool
 
 
 @dataclass(frozen=True)
 class GymnasiumConfig(EnvConfig):
-    """A Gymnasium environment by its id; it must be registered, its observations a box of numbers.
+    """A Gymnasium environment by its id, in wrappers or not; it must be registered.
 
-    Its actions are discrete, or a box of real numbers with bounds.
+    Observations are of any kind that is made of numbers (:mod:`iqlightning.observation_codec`), an entry
+    ``action_mask`` of a ``Dict`` tells which actions are allowed. Actions are discrete, or a box of real numbers with
+    bounds. An environment that is registered without a time limit, and keeps none of its own, is cut off after
+    :data:`LONGEST_EPISODE` steps, which a warning says.
 
     Attributes:
-        id: for example ``CartPole-v1``.
+        id: for example ``CartPole-v1``. ``module:Env-v0`` imports the module first, as in Gymnasium, where it is
+            trusted (``--trust``) or imported already.
         kwargs: arguments of the environment, primitives only.
+        wrappers: around it, the first one inside; see :mod:`iqlightning.envs.wrappers`.
+        max_episode_steps: of an episode, counted inside all wrappers; None for the limit it is registered with, -1 for
+            none. Among ``kwargs``, as ``gymnasium.make`` takes it, it means the same.
+        layout: of pictures: channels ``first`` or ``last``, ``auto`` for what their shape suggests, or ``as given``
+            to networks that know what to do with them.
+        vectorization: ``sync`` steps a batch in this process, one after the other; ``async`` has a process for each;
+            ``auto`` measures a step and takes processes where a step of the batch is long.
 
     Raises:
-        UserError: when it is used, if there is no such environment or its spaces are of another kind.
+        UserError: if a wrapper has no name that is known or a setting is out of range; when it is used, if there is no
+            such environment or its spaces are of another kind.
     """
 
     id: str
     kwargs: dict[str, Any] = field(default_factory=dict)
+    wrappers: list[str | dict[str, Any]] = field(default_factory=list)
+    max_episode_steps: int | None = None
+    # a file says nothing of it where it changes nothing, so that it tells no environments apart
+    layout: Literal["auto", "first", "last", "as given"] = field(default="auto", compare=False)
+    vectorization: Literal["auto", "sync", "async"] = "auto"
+
+    def __post_init__(self) -> None:
+        named_wrappers(self.wrappers)
+        if "max_episode_steps" in self.kwargs:  # gymnasium.make takes it among them, and so do earlier files
+            if self.max_episode_steps is not None:
+                raise UserError(
+                    "max_episode_steps is given twice, by itself and among kwargs: leave out one of the two"
+                )
+            kwargs = dict(self.kwargs)
+            object.__setattr__(self, "max_episode_steps", kwargs.pop("max_episode_steps"))
+            object.__setattr__(self, "kwargs", kwargs)
+        limit = self.max_episode_steps
+        if limit is not None and not (isinstance(limit, int) and (limit >= 1 or limit == -1)):
+            raise UserError(f"max_episode_steps must be at least 1 (or -1 for no limit), not {limit}")
+        if self.layout not in LAYOUTS:
+            raise unknown("layout of pictures", self.layout, LAYOUTS)
+        if self.vectorization not in _VECTORIZATIONS:
+            raise unknown("vectorization", self.vectorization, _VECTORIZATIONS)
 
     def __hash__(self) -> int:
-        return hash((self.id, json.dumps(self.kwargs, sort_keys=True)))
+        return hash((self.id, self._key))
+
+    @property
+    def _key(self) -> str:
+        return json.dumps([getattr(self, each.name) for each in fields(self) if each.compare], sort_keys=True)
 
     @property
     def name(self) -> str:
-        """The id, fit for a file name, with a mark of the arguments if there are any."""
-        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.id)
-        arguments = "-".join(f"{key}_{value}" for key, value in sorted(self.kwargs.items()))
-        return f"{name}-{''.join(x for x in arguments if x.isalnum() or x in '-_.')}" if arguments else name
+        """The id, fit for a file name, with a mark of arguments, wrappers and time limit if there are any."""
+        name = _plain(self.id)
+        arguments = [f"{key}_{value}" for key, value in sorted(self.kwargs.items())]
+        for entry in self.wrappers:
+            path = entry if isinstance(entry, str) else str(entry.get("class_path"))
+            settings = {} if isinstance(entry, str) else entry.get("init_args") or {}
+            words = [path.rpartition(".")[2], *(f"{key}_{value}" for key, value in sorted(settings.items()))]
+            arguments.append("_".join(words))
+        if self.max_episode_steps is not None:
+            arguments.append("endless" if self.max_episode_steps == -1 else f"{self.max_episode_steps}_steps")
+        mark = "".join(x for x in "-".join(arguments) if x.isalnum() or x in "-_.")
+        whole = f"{name}-{mark}" if arguments else name
+        if len(whole) > _LONGEST_NAME:
+            whole = f"{whole[:_LONGEST_NAME]}-{hashlib.sha256(self._key.encode()).hexdigest()[:8]}"
+        return whole
+
+    def to_dict(self) -> dict[str, Any]:
+        """Primitives only. What stands at its default is left out, and the layout where it changes nothing."""
+        described = {"kind": super().to_dict()["kind"], "id": self.id, "kwargs": self.kwargs}
+        for each in fields(self)[2:]:
+            value = getattr(self, each.name)
+            usual = each.default if each.default is not MISSING else []
+            if each.name == "layout" and (value == "as given" or self.spaces.codec is None):
+                continue  # as files are read that say nothing
+            if each.name == "layout" or value != usual:
+                described[each.name] = value
+        return described
+
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Files without a layout are of a time when pictures stayed as they were given."""
+        return {"layout": "as given"} | values
 
     @property
     def spaces(self) -> Spaces:
-        """As the environment says; discrete actions are counted from 0."""
+        """As the environment says, observations encoded; discrete actions are counted from 0."""
         return self._facts.spaces
 
     @property
+    def first_action(self) -> int:
+        """As the environment says."""
+        return self._facts.first_action
+
+    @property
     def _facts(self) -> _Facts:
-        return _facts(self.id, json.dumps(self.kwargs, sort_keys=True))
+        return _facts(self, self.layout)
+
+    def make_env(self, render_mode: str | None = None) -> gymnasium.Env:
+        """One of these environments, in its wrappers.
+
+        Where nothing else ends its episodes they are cut off after :data:`LONGEST_EPISODE` steps; that there is no
+        limit is said.
+
+        Raises:
+            UserError: if it or a wrapper cannot be made.
+        """
+        return self._made(self.limit_to_play_with(), render_mode)
+
+    def limit_to_play_with(self) -> int | None:
+        """Steps after which episodes are cut off here; where nothing else ends them that is said, once."""
+        if self.limited:
+            return self.max_episode_steps
+        _warn_of_no_limit(self.id, self.max_episode_steps is None)
+        return self.max_episode_steps or LONGEST_EPISODE
+
+    def _made(self, limit: int | None, render_mode: str | None = None) -> gymnasium.Env:
+        given = {"max_episode_steps": limit, "render_mode": render_mode}
+        arguments = kwargs_of_presets(self.wrappers) | self.kwargs
+        arguments |= {name: value for name, value in given.items() if value is not None}
+        return wrapped(made_by_gymnasium(self.id, lambda: gymnasium.make(self.id, **arguments)), self.wrappers)
+
+    @property
+    def limited(self) -> bool:
+        """Whether something is known to end its episodes, at the latest."""
+        return self._facts.limited
+
+    @property
+    def time_limit(self) -> int | None:
+        """Steps after which Gymnasium cuts its episodes off, by its registration, a wrapper or the setting."""
+        return self._facts.limit
 
     def make_batch(
         self,
@@ -76,194 +208,104 @@ class GymnasiumConfig(EnvConfig):
         every: int = 1,
     ) -> "GymnasiumBatch":
         """``num_envs`` environments, numbers ``first``, ``first + every``, ...; splits differ in their seeds."""
+        from iqlightning.envs.gymnasium_batch import GymnasiumBatch  # which needs this module
+
         return GymnasiumBatch(self, num_envs, seed=seed, split=split, device=device, first=first, every=every)
 
     def gymnasium_spec(self) -> tuple[str, dict[str, Any]]:
-        """The id and the arguments."""
-        return self.id, self.kwargs
+        """The id and the arguments.
+
+        Raises:
+            UserError: if wrappers or a time limit of its own come on top, which no id speaks of.
+        """
+        if self.wrappers:
+            raise UserError(
+                f"'{self.name}' has wrappers, and Gymnasium's id '{self.id}' stands for what is inside them"
+            )
+        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        return self.id, self.kwargs | limit
+
+    def differs_from(self, recorded: EnvConfig) -> str:
+        """What wrappers those of a recording had, if they were others."""
+        if not isinstance(recorded, GymnasiumConfig) or recorded.id != self.id:
+            return ""
+        ours, theirs = (named_wrappers(each.wrappers) for each in (self, recorded))
+        if ours == theirs:
+            return ""
+        words = [", ".join(_short(entry) for entry in each) or "no wrapper" for each in (theirs, ours)]
+        return f"they were recorded under {words[0]}, and this environment has {words[1]}"
+
+    @property
+    def expert(self) -> Expert | None:
+        """Value iteration, where the environment tells its dynamics in a table (FrozenLake, Taxi, CliffWalking)."""
+        policy = table_policy(self)
+        return None if policy is None else TableExpert(self, policy)
+
+    def references(self, seed: int = 0) -> dict[str, Policy]:
+        """The expert, where there is one."""
+        policy = table_policy(self)
+        return {} if policy is None else {"expert": policy}
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
         """Left and right exchanged, where :data:`~iqlightning.envs.mirrors.MIRRORS` knows how."""
-        # arguments may change the dynamics (wind), and then nothing is promised
-        known = self.id in MIRRORS and not self.kwargs
+        # arguments may change the dynamics (wind), wrappers the observations, and then nothing is promised
+        known = self.id in MIRRORS and not self.kwargs and not self.wrappers
         return MirrorSymmetry(MIRRORS[self.id], device=device) if known else None
 
 
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in text)
+
+
+def _short(entry: dict[str, Any]) -> str:
+    """A wrapper in few words."""
+    arguments = ", ".join(f"{name}={value}" for name, value in sorted(entry["init_args"].items()))
+    return f"{entry['class_path'].rpartition('.')[2]}({arguments})"
+
+
 @lru_cache(maxsize=64)
-def _facts(env_id: str, kwargs: str) -> _Facts:
-    """Makes the environment once to look at its spaces."""
-    env = made_by_gymnasium(env_id, lambda: gymnasium.make(env_id, **json.loads(kwargs)))
+def _facts(config: GymnasiumConfig, layout: str) -> _Facts:
+    """Makes the environment once to look at its spaces, of which pictures are in this layout."""
+    env = config._made(config.max_episode_steps)
     actions, observations = env.action_space, env.observation_space
-    env.close()
-    if not isinstance(observations, spaces.Box):
-        raise UserError(f"'{env_id}' has observations of the kind {type(observations).__name__}; only Box is supported")
+    limit, limited = None if env.spec is None else env.spec.max_episode_steps, _is_limited(env)
+    env_id = config.id
+    with errors_of(env_id, "close"):
+        env.close()
     if isinstance(actions, spaces.Discrete):
-        return _Facts(Spaces(observations, spaces.Discrete(int(actions.n))), int(actions.start))
-    if isinstance(actions, spaces.Box) and actions.is_bounded() and actions.dtype.kind == "f":
-        return _Facts(Spaces(observations, actions), 0)
-    kind = type(actions).__name__
-    if isinstance(actions, spaces.Box):
-        kind += " of whole numbers" if actions.is_bounded() else " without bounds"
-    raise UserError(
-        f"'{env_id}' has actions of the kind {kind}; only Discrete and a Box of real numbers with bounds are supported"
-    )
-
-
-def made_by_gymnasium(env_id: str, make: Callable[[], Any]) -> Any:
-    """What ``make`` returns, an environment of this id or a batch of them.
-
-    Raises:
-        UserError: if the id names a module, is not registered, or the environment cannot be made.
-    """
-    if ":" in env_id:
-        # Gymnasium would import the module before the colon, and the id may come from a file.
-        raise UserError(f"the environment id '{env_id}' names a module to import; import it first and leave it out")
+        taken, first = spaces.Discrete(int(actions.n)), int(actions.start)
+    elif isinstance(actions, spaces.Box) and actions.is_bounded() and actions.dtype.kind == "f":
+        taken, first = actions, 0
+    else:
+        kind = type(actions).__name__
+        if isinstance(actions, spaces.Box):
+            kind += " of whole numbers" if actions.is_bounded() else " without bounds"
+        raise UserError(
+            f"'{env_id}' has actions of the kind {kind}; only Discrete and a Box of real numbers with bounds are "
+            "supported"
+        )
     try:
-        return make()
-    except gymnasium.error.UnregisteredEnv as error:
-        raise unknown("registered Gymnasium environment", env_id, sorted(gymnasium.registry)) from error
-    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
-        raise UserError(f"the Gymnasium environment '{env_id}' cannot be made: {error}") from error
+        return _Facts(Spaces.of(observations, taken, layout), first, limit, limited)
+    except UserError as error:
+        raise UserError(f"'{env_id}' cannot be read: {error}") from error
 
 
-class GymnasiumBatch:
-    """N copies of a Gymnasium environment; where an episode ends, the next one begins on the same step.
+def _is_limited(env: gymnasium.Env) -> bool:
+    """Whether something is known to end its episodes: Gymnasium's time limit, or one of the environment's own."""
+    spec = env.spec
+    if spec is not None and (spec.max_episode_steps is not None or spec.id in KIND_OF_ID):
+        return True
+    arguments = {} if spec is None else spec.kwargs
+    own = (arguments.get(name, getattr(env.unwrapped, name, None)) for name in _OWN_LIMITS)
+    return any(isinstance(limit, int) for limit in own)
 
-    Environment i has seed ``seed + i`` on split ``any``; other splits use seeds hashed from seed, split and i. The
-    copies are numbers ``first``, ``first + every``, ...; ``every`` is more than 1 where others play those between.
-    Observations keep uint8 and become float32 otherwise. ``next_obs`` is the true successor, Gymnasium's ``final_obs``.
 
-    The inner state of an environment cannot be saved in general: after :meth:`load_state_dict` new episodes begin, with
-    seeds that follow from those saved and the number of steps made, so that a resumed run repeats.
-
-    Raises:
-        UserError: if there is no such split or environment, or its spaces are not supported.
-    """
-
-    def __init__(
-        self,
-        config: GymnasiumConfig,
-        num_envs: int,
-        *,
-        seed: int = 0,
-        split: str = "any",
-        device: str | torch.device = "cpu",
-        first: int = 0,
-        every: int = 1,
-    ) -> None:
-        if num_envs < 1:
-            raise UserError(f"num_envs must be at least 1, not {num_envs}")
-        if split not in SPLITS:
-            raise unknown("split", split, SPLITS)
-        facts = config._facts
-        self.config, self.num_envs, self.seed, self.split = config, num_envs, seed, split
-        self.device = torch.device(device)
-        self._numbers = torch.arange(num_envs) * every + first
-        self._everywhere = num_envs * every
-        self.spaces = facts.spaces
-        self._first_action = facts.first_action
-        self._action_bounds = action_bounds(facts.spaces.action)
-        self._dtype = np.uint8 if observation_dtype(facts.spaces.observation) == torch.uint8 else np.float32
-        mode = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        self.envs = made_by_gymnasium(
-            config.id,
-            lambda: gymnasium.make_vec(config.id, num_envs, "sync", vector_kwargs=mode, **config.kwargs),
-        )
-        self._steps, self._seeded = 0, False
-        self._observations = torch.empty(0)
-
-    @property
-    def observations(self) -> Tensor:
-        """What to act on now."""
-        return self._observations
-
-    def reset(self) -> Tensor:
-        """Begins new episodes everywhere and returns their first observations (N, *shape)."""
-        seeds = None if self._seeded else self._seeds()
-        self._seeded = True
-        self._observations = self._tensor(self.envs.reset(seed=seeds)[0])
-        return self._observations
-
-    def step(self, actions: Tensor) -> StepResult:
-        """One action in each environment: (N,) from 0, whatever number the environment gives its first, or (N, *shape).
-
-        Raises:
-            RuntimeError: before the first :meth:`reset`.
-            UserError: if an action is out of the space (none is clipped) or of another kind, or the environment gives
-                an observation or a reward that is not finite.
-        """
-        if not self._seeded:
-            raise RuntimeError("call reset() before the first step")
-        chosen = self._require_valid(actions) + self._first_action
-        observations, rewards, terminated, truncated, infos = self.envs.step(chosen)
-        self._steps += 1
-        self._require_finite("a reward", rewards)
-        successors = observations
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
-            successors = observations.copy()
-            successors[ended] = np.stack(infos["final_obs"][ended])
-            self._require_finite("an observation", successors[ended])
-        self._observations = self._tensor(observations)
-        return StepResult(
-            obs=self._observations,
-            next_obs=self._tensor(successors) if len(ended) else self._observations,
-            rewards=torch.from_numpy(rewards.astype(np.float32)).to(self.device),
-            terminated=torch.from_numpy(terminated).to(self.device),
-            # An environment may say both at once; bootstrapping then stops, as it would for termination alone.
-            truncated=torch.from_numpy(truncated & ~terminated).to(self.device),
-        )
-
-    def close(self) -> None:
-        """Frees what the environments hold."""
-        self.envs.close()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Seed and number of steps; not the inner state of the environments."""
-        return {"seed": self.seed, "split": self.split, "steps": self._steps, "num_envs": self._everywhere}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Begins new episodes whose seeds follow from the saved state; ``observations`` holds their first ones.
-
-        Raises:
-            UserError: if the state is of another number of environments.
-        """
-        if state["num_envs"] != self._everywhere:
-            raise UserError(f"the saved state is of {state['num_envs']} environments, not of {self._everywhere}")
-        self.seed, self.split, self._steps = state["seed"], state["split"], state["steps"]
-        self._seeded = False
-        self.reset()
-
-    def _seeds(self) -> list[int]:
-        if self.split == "any" and self._steps == 0:
-            return [self.seed + i for i in self._numbers.tolist()]
-        keys = (self.seed, SPLITS.index(self.split), self._numbers, self._steps)
-        return [value % (1 << 31) for value in hash_keys(Stream.ENVIRONMENT, *keys).tolist()]
-
-    def _require_valid(self, actions: Tensor) -> np.ndarray:
-        space = self.spaces.action
-        shape, dtype = (self.num_envs, *action_shape(space)), action_dtype(space)
-        if tuple(actions.shape) != shape or actions.is_floating_point() != dtype.is_floating_point:
-            raise UserError(
-                f"'{self.config.id}' needs actions of shape {shape} and type {dtype}, not {tuple(actions.shape)} and "
-                f"{actions.dtype}"
-            )
-        numbers, (low, high) = actions.cpu().numpy(), self._action_bounds
-        outside = ~((numbers >= low) & (numbers <= high))  # true of a NaN
-        if outside.any():
-            wrong = numbers[outside.reshape(self.num_envs, -1).any(1)][0]
-            valid = f"from {space.low.tolist()} to {space.high.tolist()}" if isinstance(space, spaces.Box) else ""
-            valid = valid or f"from 0 to {num_actions(space) - 1}"
-            raise UserError(f"actions of '{self.config.id}' must be {valid}, but one is {wrong.tolist()}")
-        return numbers
-
-    def _require_finite(self, what: str, values: np.ndarray) -> None:
-        """Said where it happens: once learnt from, it would be everywhere."""
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            wrong = values[~np.isfinite(values)][0]
-            raise UserError(f"the environment '{self.config.id}' gave {what} of {wrong} at step {self._steps}")
-
-    def _tensor(self, observations: np.ndarray) -> Tensor:
-        """A copy: Gymnasium's arrays may be reused."""
-        self._require_finite("an observation", observations)
-        return torch.from_numpy(observations.astype(self._dtype)).to(self.device)
+@lru_cache(maxsize=64)
+def _warn_of_no_limit(env_id: str, cut_off: bool) -> None:
+    """Says it once."""
+    after = f"is cut off after {LONGEST_EPISODE:,} steps" if cut_off else "never ends"
+    warnings.warn(
+        f"'{env_id}' has no time limit: an episode that does not end by itself {after}; set one with "
+        "--max_episode_steps N, or with max_episode_steps of the environment",
+        stacklevel=1,
+    )

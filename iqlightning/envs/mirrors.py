@@ -40,10 +40,6 @@ class MirrorSymmetry:
     """Exchanges left and right in half of the samples, the one that the lowest bit of a sample's key chooses.
 
     With g the mirror, the environment commutes with it: if a leads from s to s', then g(a) leads from g(s) to g(s').
-
-    Args:
-        mirror: what is exchanged.
-        device: of the observations.
     """
 
     def __init__(self, mirror: Mirror, *, device: str | torch.device = "cpu") -> None:

@@ -25,16 +25,7 @@ class ImaginedBatch:
 
     They also end where they leave the box of the demonstrations' states, widened by its own width on each side: there
     nothing is known. Both ends are truncations; that an episode terminates is not modelled. There are no rewards (0).
-
-    Args:
-        model: fitted.
-        starts: (K, F) states to begin at.
-        spaces: of the environment; actions are discrete.
-        num_envs: N.
-        episode_length: mean number of moves.
-        seed: of beginnings and ends, with which step and which episode it is.
-        first: number of the first of them among those of all processes.
-        every: distance of their numbers.
+    ``first`` and ``every`` are those of :meth:`~iqlightning.types.EnvConfig.make_batch`.
     """
 
     def __init__(
