@@ -9,7 +9,7 @@ The soft value of a state and the policy that goes with it are two sides of one 
 An algorithm asks for the terms of its Bellman equation and never which of the two it got.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -19,9 +19,13 @@ from gymnasium.spaces import Discrete
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from iqlightning.agents.observation_scale import ObservationScale
 from iqlightning.errors import UserError, unknown
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.joined import joined
+from iqlightning.nets.q_network import EncoderFactory
+from iqlightning.recorded import Recorded
 from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
@@ -35,6 +39,7 @@ __all__ = [
     "OptimizerFactory",
     "Step",
     "agent_from_recipe",
+    "encoder_for",
     "require_discrete",
 ]
 
@@ -122,7 +127,7 @@ class Bellman(NamedTuple):
         return loss, scalars
 
 
-class Agent(nn.Module, ABC):
+class Agent(nn.Module, Recorded):
     """Q(s, a), V(s) and pi(a | s) over one pair of spaces, their target and their temperature.
 
     Shapes: observations (B, *observation shape) of any real dtype, as the environment gives them; actions (B,) int64 or
@@ -130,9 +135,13 @@ class Agent(nn.Module, ABC):
 
     Attributes:
         spaces: of observations and actions.
+        sees: how networks see observations.
     """
 
     spaces: Spaces
+    sees: ObservationScale
+
+    built_later = True
 
     @property
     @abstractmethod
@@ -243,6 +252,10 @@ class Agent(nn.Module, ABC):
     def agreement(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """How well the policy's best action agrees with a given one; 1 where they are the same, at most 1."""
 
+    def value_after(self, next_obs: Tensor, terminated: Tensor, *, keys: Keys | None = None) -> Float[Tensor, " batch"]:
+        """V(s') where the episode goes on, and what an ended one is worth (0) elsewhere."""
+        return self.v(next_obs, keys=keys).masked_fill(terminated, 0.0)
+
     def with_noise(self, batch: Batch, seed: int, update: int, rank: int, world_size: int) -> Batch:
         """The batch with all that the update is going to draw, keyed by seed, update and position; here nothing."""
         return batch
@@ -317,6 +330,14 @@ def agent_from_recipe(recipe: dict[str, Any]) -> Agent:
     if kind not in AGENTS:
         raise unknown("kind of agent", kind, AGENTS)
     return getattr(import_module(AGENTS[kind]), kind).from_recipe(recipe)
+
+
+def encoder_for(spaces: Spaces, encoder: EncoderFactory) -> EncoderFactory:
+    """The encoder of a run; where observations hold pictures beside other numbers, it is the pictures' alone."""
+    if spaces.codec is None or not spaces.codec.pictures:
+        return encoder
+    pictures = [(part.start, *part.shape) for part in spaces.codec.pictures]
+    return lambda shape: joined(shape, pictures, encoder)
 
 
 def require_discrete(what: str, spaces: Spaces, instead: str) -> None:

@@ -1,21 +1,69 @@
-"""Observations as networks want them: of mean 0 and deviation 1 over the demonstrations."""
+"""Observations as networks want them: numbers of a size that they can learn from.
+
+| scale | what a network sees of x |
+|---|---|
+| ``none`` | x |
+| ``space`` | (x - low) / (high - low) by the bounds of the space; what has no bounds as it is |
+| ``standardise`` | (x - mean) / deviation over the demonstrations, of pictures for each channel, at most 5 |
+| ``one-hot`` | for each value v between low and high max(0, 1 - abs(x - v)): 1 where x is v, of whole numbers |
+| ``auto`` | bytes divided by 255; whole numbers of 3 to 32 values, likely symbols, one-hot; else as they are |
+
+What an agent chose is part of its recipe, and so of the checkpoint; what ``auto`` does with bytes is ``bytes`` there.
+"""
 
 import math
+from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
+from gymnasium import spaces as kinds
 from torch import Tensor, nn
 
-__all__ = ["Standardised"]
+from iqlightning.errors import UserError, unknown
+from iqlightning.spaces import Spaces, observation_high
+
+__all__ = ["SCALES", "ObservationScale", "Scale", "Standardised", "divided_by", "observation_scale", "scale_warning"]
+
+Scale = Literal["auto", "none", "space", "standardise", "one-hot", "bytes"]
+
+SCALES = get_args(Scale)
+
+# Values of a whole number that is taken for a symbol, and the most that are told apart on request.
+_SYMBOLS, _MOST_VALUES = 32, 256
+
+# Numbers of one observation once it is one-hot.
+_LARGEST = 1 << 20
+
+# Less than this of its range is a sliver; more than this is a large number.
+_SLIVER, _HUGE = 0.1, 100.0
+
+
+class ObservationScale(NamedTuple):
+    """How networks see observations.
+
+    Attributes:
+        name: ``none``, ``bytes`` (divided by 255), ``space``, ``standardise`` or ``one-hot``.
+        divisor: what the network itself divides by.
+        module: what comes before the network; None for nothing.
+        shape: of an observation as the network sees it.
+        words: the same, to be read.
+    """
+
+    name: str
+    divisor: float
+    module: nn.Module | None
+    shape: tuple[int, ...]
+    words: str
 
 
 class Standardised(nn.Module):
     """x -> clip((x - mean) / std, +-limit), mean and std those of demonstrations; the identity until they are known.
 
     Part of an agent and of its checkpoint, so that whoever plays a policy sees what training saw. Numbers that do not
-    vary in the demonstrations are only centred.
+    vary in the demonstrations are only centred. Of pictures (C, H, W) there is one mean for each channel.
 
     Args:
-        shape: of one observation, a vector.
+        shape: of one observation.
         limit: largest absolute value, in standard deviations.
     """
 
@@ -26,8 +74,10 @@ class Standardised(nn.Module):
     def __init__(self, shape: tuple[int, ...], limit: float = 5.0) -> None:
         super().__init__()
         self._limit = limit
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("std", torch.ones(shape))
+        self._over = (0, 2, 3) if len(shape) == 3 else (0,)
+        kept = (shape[0], 1, 1) if len(shape) == 3 else shape
+        self.register_buffer("mean", torch.zeros(kept))
+        self.register_buffer("std", torch.ones(kept))
         self.register_buffer("limit", torch.tensor(math.inf))  # of what is not yet known nothing is cut
 
     @property
@@ -39,8 +89,8 @@ class Standardised(nn.Module):
     def fit(self, observations: Tensor) -> None:
         """Takes mean and standard deviation from observations (N, *shape)."""
         numbers = observations.double()
-        std = numbers.std(0, correction=0)
-        self.mean.copy_(numbers.mean(0))
+        std = numbers.std(self._over, correction=0).view(self.std.shape)
+        self.mean.copy_(numbers.mean(self._over).view(self.mean.shape))
         self.std.copy_(torch.where(std > 1e-4, std, 1.0))
         self.limit.fill_(self._limit)
 
@@ -48,3 +98,177 @@ class Standardised(nn.Module):
         """(B, *shape) to the same shape."""
         dtype = self.mean.dtype
         return ((observations.to(dtype) - self.mean) / self.std).clamp(-self.limit, self.limit)
+
+
+class _Ranged(nn.Module):
+    """x -> (x - low) / width, of each number or the same of all."""
+
+    low: Tensor
+    width: Tensor
+
+    def __init__(self, low: np.ndarray, width: np.ndarray) -> None:
+        super().__init__()
+        # they follow from the space, and are no part of the state
+        for name, each in (("low", low), ("width", width)):
+            same = each.flat[0] if (each == each.flat[0]).all() else each
+            self.register_buffer(name, torch.tensor(same, dtype=torch.float32), persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return (observations.to(self.low.dtype) - self.low) / self.width
+
+
+class _OneHot(nn.Module):
+    """x -> max(0, 1 - abs(x - v)) for each value v.
+
+    Between two values, where noise or interpolation may lead, both are seen in part.
+
+    Args:
+        low: lowest value of each number, or of each channel of a picture.
+        values: how many there are.
+    """
+
+    source: Tensor
+    value: Tensor
+
+    def __init__(self, low: np.ndarray, values: np.ndarray, picture: bool) -> None:
+        super().__init__()
+        value = np.concatenate([first + np.arange(count) for first, count in zip(low, values, strict=True)])
+        shape = (-1, 1, 1) if picture else (-1,)
+        self.register_buffer("source", torch.from_numpy(np.repeat(np.arange(len(low)), values)), persistent=False)
+        self.register_buffer("value", torch.tensor(value, dtype=torch.float32).view(shape), persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        seen = observations.to(self.value.dtype).index_select(1, self.source)
+        return (1 - (seen - self.value).abs()).clamp(min=0)
+
+
+def observation_scale(spaces: Spaces, scale: str = "auto", *, standardise: bool = False) -> ObservationScale:
+    """What a setting means for an environment; see the module.
+
+    Args:
+        spaces: of the environment.
+        scale: one of :data:`SCALES`.
+        standardise: whether ``auto`` standardises vectors.
+
+    Raises:
+        UserError: if there is no such scale, or it is none for these observations.
+    """
+    if scale not in SCALES:
+        raise unknown("scale of observations", scale, SCALES)
+    space, shape = spaces.observation, spaces.observation_shape
+    assert isinstance(space, kinds.Box)
+    high = observation_high(space)
+    if scale == "auto" and standardise and len(shape) == 1:
+        scale = "standardise"
+    if scale == "standardise":
+        return ObservationScale(scale, 1.0, Standardised(shape), shape, "standardised over the demonstrations")
+    as_they_are = ObservationScale("none", 1.0, None, shape, "as they are")
+    if scale == "none":
+        return as_they_are
+    if scale == "one-hot" or (scale == "auto" and _are_symbols(space)):
+        return as_they_are if _are_bits(space) else _one_hot(space, shape)
+    if scale == "space":
+        return _by_bounds(space, shape) or as_they_are
+    return _bytes_of_parts(spaces) or divided_by(spaces, high)
+
+
+def divided_by(spaces: Spaces, divisor: float) -> ObservationScale:
+    """All numbers divided by one, which networks do by themselves."""
+    name, words = ("none", "as they are") if divisor == 1.0 else ("bytes", f"divided by {divisor:g}")
+    return ObservationScale(name, divisor, None, spaces.observation_shape, words)
+
+
+def scale_warning(scale: ObservationScale, observations: Tensor) -> str | None:
+    """What is wrong with how networks see some observations (N, *shape); None if nothing seems to be.
+
+    ``space`` and bytes are wrong where most numbers that vary use less than a tenth of their range, as symbols
+    stored as bytes do; ``none`` where numbers are large.
+    """
+    raw = observations.float()
+    low, high = float(raw.min()), float(raw.max())
+    seen = raw / scale.divisor if scale.module is None else scale.module(raw)
+    if scale.name == "none" and float(seen.abs().max()) > _HUGE:
+        return (
+            f"observations run from {low:g} to {high:g} and networks see them as they are, and learn best from numbers "
+            "around 1: set scale to standardise, or to space where the bounds of the environment are right"
+        )
+    if scale.name in ("bytes", "space"):
+        by_entry = seen.transpose(0, 1).flatten(1) if seen.ndim == 4 else seen.flatten(1).T
+        spread = by_entry.amax(1) - by_entry.amin(1)
+        varying = spread[spread > 0]
+        if len(varying) and float((varying < _SLIVER).float().mean()) > 0.5:
+            return (
+                f"observations run from {low:g} to {high:g} and are {scale.words}, so that most numbers that networks "
+                f"see vary by less than {_SLIVER:g}: set scale to one-hot if they are symbols, to standardise or none "
+                "if they are sizes"
+            )
+    return None
+
+
+def _whole(space: kinds.Box) -> bool:
+    return space.dtype is not None and space.dtype.kind in "iu" and space.is_bounded()
+
+
+def _are_bits(space: kinds.Box) -> bool:
+    return _whole(space) and bool((space.low >= 0).all() and (space.high <= 1).all())
+
+
+def _values(space: kinds.Box, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest value of each number (of each channel of a picture), and how many there are."""
+    low, high = space.low.astype(np.int64), space.high.astype(np.int64)
+    if len(shape) == 3:
+        low, high = low.min((1, 2)), high.max((1, 2))
+    return low.ravel(), (high - low).ravel() + 1
+
+
+def _are_symbols(space: kinds.Box) -> bool:
+    if not _whole(space) or len(space.shape) not in (1, 3):
+        return False
+    return 2 < int(_values(space, space.shape)[1].max()) <= _SYMBOLS
+
+
+def _one_hot(space: kinds.Box, shape: tuple[int, ...]) -> ObservationScale:
+    if not _whole(space) or len(shape) not in (1, 3):
+        raise UserError(
+            "scale one-hot is for whole numbers with bounds, and these observations are "
+            f"{space.dtype} of shape {shape}; valid: auto, none, space, standardise"
+        )
+    low, values = _values(space, shape)
+    numbers = int(values.sum()) * math.prod(shape[1:])
+    if int(values.max()) > _MOST_VALUES or numbers > _LARGEST:
+        raise UserError(
+            f"scale one-hot would make {numbers:,} numbers of an observation, up to {values.max():,} of each of its "
+            f"own: at most {_MOST_VALUES} and {_LARGEST:,} are possible; where the space is wider than what occurs, "
+            "narrow it with the wrapper Bounds"
+        )
+    words = f"one-hot, {values.min()}{'' if values.min() == values.max() else f' to {values.max()}'} values of each"
+    seen = (int(values.sum()), *shape[1:])
+    return ObservationScale("one-hot", 1.0, _OneHot(low, values, len(shape) == 3), seen, words)
+
+
+def _by_bounds(space: kinds.Box, shape: tuple[int, ...]) -> ObservationScale | None:
+    bounded = np.isfinite(space.low) & np.isfinite(space.high)
+    if not bounded.any():
+        return None
+    low, high = (np.where(bounded, end, other).astype(np.float64) for end, other in ((space.low, 0), (space.high, 1)))
+    if (low == 0).all() and (high == high.flat[0]).all():
+        divisor = float(high.flat[0])
+        return ObservationScale("space", divisor, None, shape, f"divided by {divisor:g}") if divisor > 1 else None
+    words = "scaled to 0 to 1 by their bounds" + ("" if bounded.all() else ", where they have some")
+    return ObservationScale("space", 1.0, _Ranged(low, np.where(high > low, high - low, 1)), shape, words)
+
+
+def _bytes_of_parts(spaces: Spaces) -> ObservationScale | None:
+    """Where a row holds pictures of bytes beside other numbers."""
+    codec = spaces.codec
+    if codec is None or len(codec.parts) < 2:
+        return None
+    # a number that all are divided by would shrink what is one-hot
+    width = np.ones(spaces.observation_shape)
+    for part in codec.parts:
+        if isinstance(part.space, kinds.Box):
+            width[part.start : part.stop] = observation_high(part.space)
+    if (width == width[0]).all():
+        return None
+    scaled = _Ranged(np.zeros_like(width), width)
+    return ObservationScale("bytes", 1.0, scaled, spaces.observation_shape, "bytes divided by 255, the rest as it is")

@@ -5,21 +5,22 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from iqlightning.agents.actor_noise import ActorNoise, rows_before_actor, transitions_of
-from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, OptimizerFactory, Step
-from iqlightning.agents.observation_scale import Standardised
+from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, OptimizerFactory, Step, encoder_for
+from iqlightning.agents.observation_scale import Scale, Standardised, observation_scale
 from iqlightning.errors import UserError
 from iqlightning.losses.iq import BellmanTerms
-from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.encoder import Encoder, require_planes
 from iqlightning.nets.ensemble import EnsembleMLP
 from iqlightning.nets.q_network import EncoderFactory
 from iqlightning.nets.recipe import build
 from iqlightning.nets.squashed_gaussian import SquashedGaussian
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.spaces import Spaces, observation_high
+from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
 __all__ = ["SoftActorCritic"]
@@ -55,11 +56,15 @@ class SoftActorCritic(Agent):
             break the convergence of IQ-Learn.
         final_temperature: if given, the temperature falls (or rises) to it evenly in its logarithm over
             ``temperature_updates`` updates.
-        temperature_updates: see ``final_temperature``.
+        temperature_updates: gradient updates until the temperature has reached ``final_temperature``.
         target_entropy: in nats of actions in the environment's units; None means -D in units of half their range.
         samples: actions drawn of each state for V.
+        absorbing_state: an ended episode goes on for ever in a state of its own, which critics know by a flag, instead
+            of being worth 0 (Kostrikov et al. 2019, arXiv 1809.02925, section 4.2). Of each end that a batch holds it
+            also holds one step of that state. ``absorbing_states`` of the algorithm then meets no end.
         target: how the target critics follow; None takes V(s') from the critics themselves.
-        standardise: give observations mean 0 and deviation 1 over the demonstrations; None where there are any.
+        scale: how observations are scaled, see :mod:`iqlightning.agents.observation_scale`; ``auto`` standardises
+            vectors where there are demonstrations.
         actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4, and in cloning the
             algorithm's own.
         actor_average: share of itself that an averaged actor keeps at each update, which then acts where nothing is
@@ -83,8 +88,9 @@ class SoftActorCritic(Agent):
         temperature_updates: int = 10_000,
         target_entropy: float | None = None,
         samples: int = 1,
+        absorbing_state: bool = False,
         target: TargetUpdate | None = TargetUpdate(every=1, rate=0.005),  # noqa: B008 - it has no state
-        standardise: bool | None = None,
+        scale: Scale = "auto",
         actor_optimizer: OptimizerFactory | None = None,
         actor_average: float | None = None,
     ) -> None:
@@ -104,12 +110,18 @@ class SoftActorCritic(Agent):
         shape, dim = spaces.observation_shape, self.distribution.size
         if len(shape) != 1 and encoder is None:
             raise UserError(f"observations of shape {shape} need an encoder: set it in model.agent.encoder")
-        self._high = observation_high(spaces.observation)
-        self.scale = Standardised(shape) if standardise is not False and len(shape) == 1 else None
+        self._standardise = scale == "standardise"  # and not only where there are demonstrations
+        self.sees = observation_scale(spaces, scale, standardise=True)
+        self.scale, shape = self.sees.module, self.sees.shape
+        if encoder is not None:
+            encoder = encoder_for(spaces, encoder)
         encoders = (nn.Identity() if encoder is None else encoder(shape) for _ in range(2))
         self.critic_encoder, self.actor_encoder = encoders
+        if self.encoder is not None:
+            require_planes(self.encoder, self.sees.divisor)
         features = math.prod(shape if self.encoder is None else self.encoder.feature_shape)
-        self.critics = EnsembleMLP(features + dim, hidden, 1, copies, layer_norm)
+        self.absorbing_state = absorbing_state
+        self.critics = EnsembleMLP(features + dim + absorbing_state, hidden, 1, copies, layer_norm)
         self.actor = EnsembleMLP(features, hidden, 2 * dim)
         self.samples, self.aggregate = samples, aggregate
         self.learn_temperature, self.final_temperature = learn_temperature, final_temperature
@@ -134,7 +146,8 @@ class SoftActorCritic(Agent):
             "aggregate": aggregate,
             "layer_norm": layer_norm,
             "samples": samples,
-            "standardise": standardise,
+            "absorbing_state": absorbing_state,
+            "scale": self.sees.name,
             "actor_average": actor_average,
         }
         self.noise = ActorNoise(samples, dim)
@@ -155,7 +168,7 @@ class SoftActorCritic(Agent):
         if self.scale is not None:
             return self.scale(obs)
         x = obs.to(self.log_temperature.dtype)
-        return x if self._high == 1.0 else x / self._high
+        return x if self.sees.divisor == 1.0 else x / self.sees.divisor
 
     def _critic_features(self, seen: Tensor, target: bool = False, frozen: bool = False) -> Tensor:
         encoder = self.target_critics["encoder"] if target and self.target_critics is not None else self.critic_encoder
@@ -164,9 +177,20 @@ class SoftActorCritic(Agent):
 
     def _q_of(self, seen: Tensor, units: Tensor, *, target: bool = False, frozen: bool = False) -> Tensor:
         """Q of every copy (copies, B) for observations as networks see them and actions in [-1, 1]."""
-        critics = self.target_critics["critics"] if target and self.target_critics is not None else self.critics
         inputs = torch.cat([self._critic_features(seen, target, frozen), units], 1)
-        return critics(inputs, frozen=frozen).squeeze(-1)
+        return self._critics(target)(self._flagged(inputs, 0.0), frozen=frozen).squeeze(-1)
+
+    def _critics(self, target: bool) -> Any:
+        return self.target_critics["critics"] if target and self.target_critics is not None else self.critics
+
+    def _flagged(self, inputs: Tensor, flag: float) -> Tensor:
+        return F.pad(inputs, (0, 1), value=flag) if self.absorbing_state else inputs
+
+    def _q_absorbed(self, *, target: bool = False) -> Float[Tensor, "copies 1"]:
+        """Q of the absorbing state, of every copy: zeros, the flag, and no action."""
+        critics = self._critics(target)
+        zeros = self.log_temperature.new_zeros(1, critics.weights[0].shape[1] - 1)
+        return critics(self._flagged(zeros, 1.0)).squeeze(-1)
 
     def _policy_of(self, seen: Tensor, averaged: bool = False) -> Any:
         modules = self.averaged if averaged and self.averaged is not None else None
@@ -183,6 +207,12 @@ class SoftActorCritic(Agent):
         seen = self._seen(obs)
         units, log_pi = self._draw(seen, self.noise(len(obs), keys, obs.device))
         return self._v_of(seen, units, log_pi, target=target)
+
+    def value_after(self, next_obs: Tensor, terminated: Tensor, *, keys: Keys | None = None) -> Float[Tensor, " batch"]:
+        """V(s'), or what the end of an episode is worth: Q of the absorbing state, where there is one."""
+        if not self.absorbing_state:
+            return super().value_after(next_obs, terminated, keys=keys)
+        return torch.where(terminated, self._combine(self._q_absorbed()), self.v(next_obs, keys=keys))
 
     def log_prob(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """Log-density of an action, squashing included."""
@@ -228,7 +258,7 @@ class SoftActorCritic(Agent):
     @property
     def wants_observations(self) -> bool:
         """Until mean and deviation are known, by the demonstrations or a checkpoint."""
-        return self.scale is not None and not self.scale.known
+        return isinstance(self.scale, Standardised) and not self.scale.known
 
     def see_as(self, other: Agent) -> None:
         """Takes over mean and deviation."""
@@ -242,12 +272,12 @@ class SoftActorCritic(Agent):
             UserError: if there are none and standardising was asked for.
         """
         if obs is None:
-            if self._settings["standardise"]:
+            if self._standardise:
                 raise UserError(
-                    "model.agent.standardise takes mean and deviation of observations from demonstrations, and this "
-                    "run has none; leave it out"
+                    "model.agent.scale standardise takes mean and deviation of observations from demonstrations, and "
+                    "this run has none; leave it out"
                 )
-        elif self.scale is not None:
+        elif isinstance(self.scale, Standardised):
             self.scale.fit(obs)
 
     def entropy(self, obs: Tensor) -> Float[Tensor, " batch"]:
@@ -288,8 +318,33 @@ class SoftActorCritic(Agent):
             ]
             for copy in each
         ]
+        if self.absorbing_state:
+            terms = self._going_on(terms)
         drawn = units[0].split([*sizes, *next_sizes]), log_pi.mean(0).split([*sizes, *next_sizes])
         return Bellman(terms, None if initial is None else v_parts[len(parts)], drawn)
+
+    def _going_on(self, terms: list[list[BellmanTerms]]) -> list[list[BellmanTerms]]:
+        """Ended episodes led to the absorbing state, and a step of that one, for each of them, as a last row."""
+        q = self._q_absorbed()
+        v = self._combine(q)
+        next_v = v
+        if self.target_critics is not None:
+            with torch.no_grad():
+                next_v = self._combine(self._q_absorbed(target=True))
+
+        def extended(part: BellmanTerms, q_absorbed: Tensor) -> BellmanTerms:
+            rows = len(part.q_a)
+            ends = part.terminated.to(q.dtype).sum()[None]
+            return BellmanTerms(
+                torch.cat([part.q_a, q_absorbed]),
+                torch.cat([part.v, v]),
+                torch.cat([torch.where(part.terminated, next_v, part.next_v), next_v]),
+                torch.zeros_like(part.terminated[:1]).expand(rows + 1),
+                # a mean over all rows is then one over the batch's own
+                torch.cat([torch.ones_like(part.q_a), ends]) * ((rows + 1) / rows),
+            )
+
+        return [[extended(part, own[None]) for part in copy] for copy, own in zip(terms, q.squeeze(1), strict=True)]
 
     def q_for_penalty(self, obs: Tensor, actions: Tensor | None) -> Float[Tensor, "batch copies"]:
         """Q(s, a) of every copy."""
@@ -299,7 +354,7 @@ class SoftActorCritic(Agent):
     @property
     def observation_scale(self) -> float:
         """Distances are measured in the environment's units, or in shares of 255."""
-        return self._high
+        return self.sees.divisor
 
     def steps(self, objective: Callable[[Batch], Objective], *others: nn.Module) -> list[Step]:
         """Critics, actor and, where it is learnt, temperature."""
@@ -344,7 +399,11 @@ class SoftActorCritic(Agent):
         return Objective(loss, {}, diagnostics)
 
     def _temperature_objective(self, batch: Batch) -> Objective:
-        """-log(temperature) (log pi + target entropy) (Haarnoja et al. 2018, arXiv 1812.05905, eq. 18)."""
+        """-log(temperature) (log pi + target entropy), as the authors' program has it.
+
+        In their paper (Haarnoja et al. 2018, arXiv 1812.05905, eq. 18) the temperature itself stands for its logarithm:
+        the gradient by the logarithm is then that of this one times the temperature.
+        """
         seen = self._states_of(batch)
         with torch.no_grad():
             _, log_pi = self._draw(seen, self.noise(len(seen), None, seen.device)[:1])
@@ -410,9 +469,13 @@ class SoftActorCritic(Agent):
     def from_recipe(cls, recipe: dict[str, Any]) -> "SoftActorCritic":
         """Actor, critics and scale, without targets."""
         settings = {name: each for name, each in recipe.items() if name not in ("kind", "spaces", "encoder")}
+        spaces = Spaces.from_dict(recipe["spaces"])
+        if "standardise" in settings:  # the setting when there was no other scale
+            wanted = settings.pop("standardise") is not False and len(spaces.observation_shape) == 1
+            settings["scale"] = "standardise" if wanted else "bytes"
         stored = recipe["encoder"]
         encoder = None if stored is None else lambda shape: build(stored, Encoder, observation_shape=shape)
-        return cls(Spaces.from_dict(recipe["spaces"]), encoder=encoder, target=None, **settings)
+        return cls(spaces, encoder=encoder, target=None, **settings)
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
         """All but the target critics'."""

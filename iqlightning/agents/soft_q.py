@@ -8,7 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from iqlightning import keyed
-from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, Step, require_discrete
+from iqlightning.agents.agent import Agent, Bellman, Keys, Objective, Step, encoder_for, require_discrete
+from iqlightning.agents.observation_scale import (
+    ObservationScale,
+    Scale,
+    Standardised,
+    divided_by,
+    observation_scale,
+)
 from iqlightning.errors import UserError
 from iqlightning.losses.iq import BellmanTerms
 from iqlightning.losses.values import SoftValue, ValueFunction, value_from_dict
@@ -16,10 +23,13 @@ from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.spaces import Spaces, num_actions, observation_high
+from iqlightning.spaces import Spaces, num_actions
 from iqlightning.types import Batch, Transition
 
 __all__ = ["SoftQ"]
+
+# Q of an action that is not allowed.
+_FORBIDDEN = -1e6
 
 
 class SoftQ(Agent):
@@ -28,6 +38,9 @@ class SoftQ(Agent):
     With :class:`~iqlightning.losses.values.MaxValue` V is the maximum, and the policy drawn from softmax(Q /
     temperature) all the same. Haarnoja et al. 2017, arXiv 1702.08165; Garg et al. 2021, arXiv 2106.12142, section 3.
 
+    Where observations tell which actions are allowed (``Spaces.mask``), Q of the others is so low that no sum, maximum
+    or draw takes them in; where none is allowed, as at the end of an episode, all count.
+
     Args:
         spaces: of the environment; actions are discrete.
         encoder: builds the encoder from an observation's shape.
@@ -35,9 +48,10 @@ class SoftQ(Agent):
         value: V from Q; by default soft at temperature 0.01.
         target: V(s') from a target network that follows so; None takes it from the network itself.
         copies: networks of their own weights, of which the smallest Q counts; 2 for twin Q.
+        scale: how observations are scaled, see :mod:`iqlightning.agents.observation_scale`.
 
     Raises:
-        UserError: if actions are not discrete, or a network does not fit the spaces.
+        UserError: if actions are not discrete, or a network or the scale does not fit the spaces.
     """
 
     def __init__(
@@ -48,25 +62,40 @@ class SoftQ(Agent):
         value: ValueFunction | None = None,
         target: TargetUpdate | None = None,
         copies: int = 1,
+        scale: Scale = "auto",
     ) -> None:
         require_discrete("SoftQ", spaces, "set model.agent: SoftActorCritic, or take SAC instead of DQN")
-        actions, high = num_actions(spaces.action), observation_high(spaces.observation)
-        self._begin(spaces, QNetwork(spaces.observation_shape, actions, high, encoder, head, copies), value, target)
+        seen = observation_scale(spaces, scale)
+        reads = encoder_for(spaces, encoder)
+        network = QNetwork(seen.shape, num_actions(spaces.action), seen.divisor, reads, head, copies)
+        self._begin(spaces, network, value, target, seen)
 
     @classmethod
     def of(
-        cls, spaces: Spaces, network: QNetwork, value: ValueFunction | None = None, target: TargetUpdate | None = None
+        cls,
+        spaces: Spaces,
+        network: QNetwork,
+        value: ValueFunction | None = None,
+        target: TargetUpdate | None = None,
+        seen: ObservationScale | None = None,
     ) -> "SoftQ":
-        """The agent of a network that there is already."""
+        """The agent of a network that there is already; without a scale, the network has all that is scaled."""
         agent = cls.__new__(cls)
-        agent._begin(spaces, network, value, target)
+        agent._begin(spaces, network, value, target, seen)
         return agent
 
     def _begin(
-        self, spaces: Spaces, network: QNetwork, value: ValueFunction | None, target: TargetUpdate | None
+        self,
+        spaces: Spaces,
+        network: QNetwork,
+        value: ValueFunction | None,
+        target: TargetUpdate | None,
+        seen: ObservationScale | None,
     ) -> None:
         super().__init__()
         self.spaces, self.network = spaces, network
+        self.sees = seen or divided_by(spaces, network.observation_high)
+        self.scale = self.sees.module
         self.value = value or SoftValue()
         self.scheduled = type(self.value).at is not ValueFunction.at
         self.target = target
@@ -84,24 +113,41 @@ class SoftQ(Agent):
 
     # ---- Q, V and the policy
 
+    def _seen(self, obs: Tensor) -> Tensor:
+        """Observations as networks see them, but for a number that all are divided by, which is the network's own."""
+        return obs if self.scale is None else self.scale(obs).to(self._dtype)
+
+    def _asked(self, network: Callable[[Tensor], Tensor], obs: Tensor) -> Float[Tensor, "... batch actions"]:
+        """What a network says of observations; next to nothing of actions that are not allowed."""
+        q = network(self._seen(obs))
+        allowed = self.spaces.allowed(obs)
+        if allowed is None:
+            return q
+        allowed = allowed | ~allowed.any(1, keepdim=True)
+        return q.masked_fill(~allowed, max(_FORBIDDEN, torch.finfo(q.dtype).min / 2))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.network.head.parameters()).dtype
+
     def q_values(self, obs: Tensor, *, target: bool = False) -> Float[Tensor, "batch actions"]:
         """Q(s, .), the smallest of all copies; of the target network on request, where there is one."""
-        return (self.target_network if target and self.target_network is not None else self.network)(obs)
+        return self._asked(self.target_network if target and self.target_network is not None else self.network, obs)
 
     def q_values_of_both(
         self, obs: Tensor, next_obs: Tensor
     ) -> tuple[Float[Tensor, "batch actions"], Float[Tensor, "batch actions"]]:
         """Q(s, .) with a gradient and Q(s', .) without, in one pass where the encoder gains by it."""
         if self.network.encoder.shares_work:
-            q, next_q = self.network(torch.cat([obs, next_obs])).chunk(2)
+            q, next_q = self._asked(self.network, torch.cat([obs, next_obs])).chunk(2)
             return q, next_q.detach()
-        q = self.network(obs)
+        q = self._asked(self.network, obs)
         with torch.no_grad():  # no gradient goes this way: not to compute it is a third less work
-            return q, self.network(next_obs)
+            return q, self._asked(self.network, next_obs)
 
     def q(self, obs: Tensor, actions: Tensor) -> Float[Tensor, "copies batch"]:
         """Q(s, a) of every copy."""
-        return _chosen(self.network.each(obs), actions)
+        return _chosen(self._asked(self.network.each, obs), actions)
 
     def v(self, obs: Tensor, *, target: bool = False, keys: Keys | None = None) -> Float[Tensor, " batch"]:
         """V(s); nothing is drawn."""
@@ -156,7 +202,8 @@ class SoftQ(Agent):
             smallest = _smallest(copies)
             v = self.value(smallest).split(sizes)
             with torch.no_grad():
-                next_v = self.value(self.target_network(torch.cat(successors))).split([len(obs) for obs in successors])
+                next_q = self._asked(self.target_network, torch.cat(successors))
+                next_v = self.value(next_q).split([len(obs) for obs in successors])
         q = smallest.split(sizes)
         terms = [
             [
@@ -170,16 +217,42 @@ class SoftQ(Agent):
 
     def _each(self, obs: Tensor) -> Sequence[Tensor]:
         """Q(s, .) of every copy."""
-        return [self.network(obs)] if self.num_copies == 1 else self.network.each(obs).unbind(0)
+        if self.num_copies == 1:
+            return [self._asked(self.network, obs)]
+        return self._asked(self.network.each, obs).unbind(0)
 
     def q_for_penalty(self, obs: Tensor, actions: Tensor | None) -> Float[Tensor, "batch actions"]:
-        """Q(s, .)."""
-        return self.network(obs)
+        """Q(s, .), of actions that are not allowed as well."""
+        return self.network(self._seen(obs))
 
     @property
     def observation_scale(self) -> float:
         """The value that the network scales to 1."""
         return self.network.observation_high
+
+    @property
+    def wants_observations(self) -> bool:
+        """Until mean and deviation are known, where they are asked for."""
+        return isinstance(self.scale, Standardised) and not self.scale.known
+
+    def see_as(self, other: Agent) -> None:
+        """Takes over mean and deviation."""
+        if self.scale is not None and isinstance(other, SoftQ) and other.scale is not None:
+            self.scale.load_state_dict(other.scale.state_dict())
+
+    def fit_observations(self, obs: Tensor | None) -> None:
+        """Takes mean and deviation from them.
+
+        Raises:
+            UserError: if there are none.
+        """
+        assert isinstance(self.scale, Standardised)
+        if obs is None:
+            raise UserError(
+                "model.scale standardise takes mean and deviation of observations from demonstrations, and this run "
+                "has none; valid: auto, none, space, one-hot"
+            )
+        self.scale.fit(obs)
 
     def steps(self, objective: Callable[[Batch], Objective], *others: nn.Module) -> list[Step]:
         """One: the network's."""
@@ -191,7 +264,7 @@ class SoftQ(Agent):
 
     def for_cloning(self, temperature: float) -> "SoftQ":
         """Its network with a soft value, without a target."""
-        return SoftQ.of(self.spaces, self.network, SoftValue(temperature))
+        return SoftQ.of(self.spaces, self.network, SoftValue(temperature), seen=self.sees)
 
     @torch.no_grad()
     def diagnose(self, bellman: Bellman, part: int = 0) -> dict[str, Tensor]:
@@ -249,29 +322,32 @@ class SoftQ(Agent):
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The network's recipe."""
-        return self.network.recipe
+        """The network's recipe, and what comes before it."""
+        return self.network.recipe | ({} if self.scale is None else {"scale": self.sees.name})
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Network and value."""
-        return {"kind": "SoftQ", "spaces": self.spaces.to_dict()} | {
-            "network": self.network.recipe,
-            "value": self.value.to_dict(),
-        }
+        """Network, value, and the scale of observations where it is more than the network's own."""
+        recipe = {"kind": "SoftQ", "spaces": self.spaces.to_dict(), "network": self.network.recipe}
+        scale = {} if self.scale is None else {"scale": self.sees.name}
+        return recipe | {"value": self.value.to_dict()} | scale
 
     @classmethod
     def from_recipe(cls, recipe: dict[str, Any]) -> "SoftQ":
         """Network and value, without a target."""
         network, value = QNetwork.from_recipe(recipe["network"]), value_from_dict(recipe["value"])
-        return cls.of(Spaces.from_dict(recipe["spaces"]), network, value)
+        spaces = Spaces.from_dict(recipe["spaces"])
+        return cls.of(
+            spaces, network, value, seen=observation_scale(spaces, recipe["scale"]) if "scale" in recipe else None
+        )
 
     def load_weights(self, state: dict[str, Tensor]) -> None:
-        """The network's."""
-        own = "network."
-        self.network.load_state_dict(
-            {name.removeprefix(own): each for name, each in state.items() if name.startswith(own)}
-        )
+        """The network's, and what standardises."""
+        for own, module in (("network.", self.network), ("scale.", self.scale)):
+            if module is not None:
+                module.load_state_dict(
+                    {name.removeprefix(own): each for name, each in state.items() if name.startswith(own)}
+                )
 
 
 def _chosen(q: Float[Tensor, "... batch actions"], actions: Tensor) -> Float[Tensor, "... batch"]:

@@ -16,7 +16,6 @@ from iqlightning.losses.munchausen import Munchausen
 from iqlightning.losses.td import td_loss, td_target
 from iqlightning.losses.values import MaxValue
 from iqlightning.nets.target import TargetUpdate
-from iqlightning.spaces import num_actions
 from iqlightning.types import Batch
 
 __all__ = ["DQN"]
@@ -25,10 +24,14 @@ __all__ = ["DQN"]
 class DQN(Learner):
     r"""min_Q E[huber(Q(s, a) - R_n - gamma^n (1 - terminated) Q'(s_n, a*))].
 
-    a* maximises the target network Q' or, with ``double_q``, the online network (van Hasselt et al. 2016, arXiv
-    1509.06461, eq. 4). It explores with probability epsilon, which falls linearly. With ``munchausen`` the target is
-    that of :class:`~iqlightning.losses.munchausen.Munchausen`; it explores in the same way, and only the trained
-    policy, where it is sampled, draws from softmax(Q / temperature) at that temperature.
+    The loss of Mnih et al., "Human-level control through deep reinforcement learning", Nature 518, 2015, doi
+    10.1038/nature14236. a* maximises the target network Q' or, with ``double_q``, the online network: the Double DQN of
+    van Hasselt, Guez and Silver, "Deep Reinforcement Learning with Double Q-learning", AAAI 2016, arXiv 1509.06461, its
+    equation 4 with the target network for the second set of weights. It explores with probability epsilon, which falls
+    linearly. With ``munchausen`` the target is that of
+    :class:`~iqlightning.losses.munchausen.Munchausen`; it explores in the same way, and only the trained policy, where
+    it is sampled, draws from softmax(Q / temperature) at that temperature. ``head: DuelingHead`` makes a dueling
+    network.
 
     Args:
         encoder: builds the agent's encoder from an observation's shape.
@@ -40,9 +43,10 @@ class DQN(Learner):
         reward_scale: rewards are multiplied by it in the target, so that Q has the scale networks begin at.
         munchausen: adds the policy's log-probability to the reward; None for plain DQN.
         max_grad_norm: gradients are scaled down to this Euclidean norm; None for no clipping.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`, ``head: DuelingHead`` for a dueling
-            network among them.
+        settings: those of Learner.
     """
+
+    fixed = ("value", "copies", "agent")
 
     def __init__(
         self,
@@ -130,7 +134,7 @@ class DQN(Learner):
         self._env_steps = env_steps
         greedy = self.agent.act(observations)
         keys = (Stream.EXPLORATION, self.seed, env_steps, envs)
-        random = keyed.integers(*keys, 1, bound=num_actions(self.agent.spaces.action))
+        random = self.agent.spaces.random_actions(observations, *keys, 1)
         return torch.where(keyed.uniform(*keys, 0) < self.epsilon(env_steps), random, greedy)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """How well a policy explains demonstrations that it was not trained on."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +17,8 @@ class HeldOutScores(nn.Module):
 
     Means weigh by transitions, over batches and over processes.
     """
+
+    FIGURES: ClassVar = ("val/log_likelihood", "val/expert_agreement")
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,5 +40,5 @@ class HeldOutScores(nn.Module):
 
     def log(self, module: Any, batch_size: int) -> None:
         """Logs both by a LightningModule that they are part of; a process with an empty batch has to call as well."""
-        module.log("val/log_likelihood", self.log_likelihood, on_epoch=True, batch_size=batch_size)
-        module.log("val/expert_agreement", self.expert_agreement, on_epoch=True, batch_size=batch_size)
+        for figure, mean in zip(self.FIGURES, (self.log_likelihood, self.expert_agreement), strict=True):
+            module.log(figure, mean, on_epoch=True, batch_size=batch_size)

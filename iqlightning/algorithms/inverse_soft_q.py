@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -75,7 +76,7 @@ class InverseSoftQ:
         largest = self.divergence.max_reward
         return None if largest is None else max(1.0, self.value_weight) * largest / (1 - self.gamma)
 
-    @property
+    @cached_property
     def needs(self) -> frozenset[str]:
         """The parts of a batch that divergence and value term read."""
         policy = self.divergence.needs_policy_data or self.value_term.needs_policy_data

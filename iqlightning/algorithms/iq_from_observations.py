@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from iqlightning.agents.agent import Objective, Step
+from iqlightning.agents.agent import Agent, Objective, Step
 from iqlightning.algorithms.inverse_soft_q import InverseSoftQ
 from iqlightning.algorithms.learner import EncoderFactory, Learner
 from iqlightning.errors import UserError
@@ -14,7 +14,8 @@ from iqlightning.nets.encoders.encoder import Encoder
 from iqlightning.nets.encoders.local_cnn import LocalCNN
 from iqlightning.nets.encoders.mlp import MLP
 from iqlightning.nets.inverse_dynamics import InverseDynamics
-from iqlightning.types import Batch, EnvConfig
+from iqlightning.recorded import Recorded
+from iqlightning.types import Batch
 
 __all__ = ["IQFromObservations"]
 
@@ -23,8 +24,10 @@ class IQFromObservations(Learner):
     r"""max_Q E_E[phi(sum_a p(a | s, s') Q(s, a) - gamma V(s'))] - value term, p learnt from the policy's own moves.
 
     The inverse dynamics p(a | s, s') depends on the environment alone, so the policy's experience, whose actions are
-    known, teaches it (Torabi et al. 2018, arXiv 1805.01954; with IQ-Learn: Al-Hafez et al. 2023, arXiv 2303.00599,
-    section 4). Where p is sure the objective is IQ-Learn's; where several actions lead to the same s', it takes their
+    known, teaches it: Torabi, Warnell and Stone, "Behavioral Cloning from Observation", IJCAI 2018, arXiv 1805.01954;
+    with IQ-Learn in section 4 of Al-Hafez et al., "LS-IQ: Implicit Reward Regularization for Inverse Reinforcement
+    Learning", ICLR 2023, arXiv 2303.00599. ``max_grad_norm`` is that of all gradients, those of the inverse dynamics
+    among them. Where p is sure the objective is IQ-Learn's; where several actions lead to the same s', it takes their
     mean Q (of continuous actions, Q of their mean). The expert's recorded actions, if there are any, never reach the
     loss; only held-out figures use them.
 
@@ -34,13 +37,15 @@ class IQFromObservations(Learner):
             for images and grids, an MLP of two layers of 128 for vectors.
         divergence: phi; by default Chi2Mixture with alpha 0.5.
         value_term: by default ExpertAndPolicyStates.
-        absorbing_states: see ``IQLearn``.
-        value_weight: see ``IQLearn``.
-        clip_targets: see ``IQLearn``.
+        absorbing_states: an ended episode goes on in its last state for ever: what it ends with counts as a reward of
+            1 - gamma times its size, 1 / (1 - gamma) times over.
+        value_weight: factor of the value term. With a target network no gradient flows through V(s') of the rewards,
+            so that more than 1 may be needed to hold V down at the expert's states.
+        clip_targets: keep V(s') within what the penalty allows, +- max reward / (1 - gamma): 4 alpha / (1 - gamma) for
+            Chi2Mixture, 200 at alpha 0.5 and gamma 0.99.
         unsure: Q waits as long as the entropy of p over the expert's moves is above this share of log A; what it would
             learn from guesses takes longer to forget than p takes to learn. 1 waits for nothing.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`; ``max_grad_norm`` is that of all
-            gradients, those of the inverse dynamics among them.
+        settings: those of Learner.
     """
 
     def __init__(
@@ -79,12 +84,15 @@ class IQFromObservations(Learner):
         """That of the divergence, where it bounds rewards on all data."""
         return self.inverse_soft_q.max_value
 
-    def build(self, env: EnvConfig) -> None:
-        """The agent and the inverse dynamics."""
-        super().build(env)
+    def after_build(self, agent: Agent) -> None:
+        """Makes the inverse dynamics."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.inverse = InverseDynamics(env.spaces, self.inverse_encoder)
+            self.inverse = InverseDynamics(agent.spaces, self.inverse_encoder)
+
+    def factories_made(self) -> dict[str, Recorded]:
+        """That of the inverse dynamics' encoder as well."""
+        return super().factories_made() | {"inverse_encoder": self.inverse.encoder}
 
     def steps(self) -> list[Step]:
         """Those of the agent; the inverse dynamics is trained along."""

@@ -13,17 +13,25 @@ __all__ = ["IQLearn"]
 
 
 class IQLearn(Learner):
-    r"""max_Q E_expert[phi(Q(s, a) - gamma V(s'))] - value term, offline or online (eq. 9, 10 and 12 of the paper).
+    r"""max_Q E_expert[phi(Q(s, a) - gamma V(s'))] - value term, offline or online.
+
+    Equations 9, 10 and 12 of Garg, Chakraborty, Cundy, Song and Ermon, "IQ-Learn: Inverse soft-Q Learning for
+    Imitation", NeurIPS 2021, arXiv 2106.12142. Which states the value term runs over is what they differ in.
 
     Args:
         encoder: builds the agent's encoder from an observation's shape.
         divergence: phi; by default Chi2 with alpha 0.5.
         value_term: InitialStates (``v0``), ExpertStatesAsInitial, ExpertStates (the default) or ExpertAndPolicyStates.
-        absorbing_states: ended episodes go on in their last state for ever, see ``losses.iq.absorbed``.
-        value_weight: factor of the value term, see ``losses.iq.iq_loss``.
+        absorbing_states: an ended episode goes on in its last state for ever: what it ends with counts as a reward of
+            1 - gamma times its size, 1 / (1 - gamma) times over.
+        value_weight: factor of the value term. With a target network no gradient flows through V(s') of the rewards,
+            so that more than 1 may be needed to hold V down at the expert's states.
         clip_targets: keep V(s') within what the penalty allows, +- max reward / (1 - gamma): 4 alpha / (1 - gamma) for
             Chi2Mixture, 200 at alpha 0.5 and gamma 0.99.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
+        settings: those of Learner.
+
+    >>> import iqlightning as iq
+    >>> model = iq.IQLearn(encoder="MLP", divergence="Chi2", value=iq.SoftValue(0.1), optimizer="AdamW")
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
@@ -21,7 +21,9 @@ __all__ = [
     "count_batches",
     "count_update",
     "has_begun",
+    "is_attached",
     "is_last_batch",
+    "leave_hyperparameters_to_others",
     "publish_metrics",
     "saves_by_the_clock",
     "saving_interval",
@@ -64,6 +66,16 @@ def is_last_batch(trainer: Trainer) -> bool:
 def has_begun(trainer: Trainer) -> bool:
     """Whether a first batch has been asked for."""
     return trainer.fit_loop.epoch_loop.batch_progress.total.ready > 0
+
+
+def is_attached(module: LightningModule) -> bool:
+    """Whether a module has a trainer; the public property raises where there is none."""
+    return module._trainer is not None
+
+
+def leave_hyperparameters_to_others(module: LightningModule) -> None:
+    """Keeps Lightning from telling the loggers a module's ``hparams``, where they have been told already."""
+    module._log_hyperparams = False
 
 
 def publish_metrics(trainer: Trainer, metrics: Mapping[str, Tensor], shown: str) -> None:

@@ -16,14 +16,19 @@ __all__ = ["LSIQ"]
 class LSIQ(Learner):
     r"""max_Q E_E[r] - E_mix[V(s) - gamma V(s')] - c E_mix[r^2], r = Q(s, a) - gamma V(s'), online.
 
+    Sections 3 (the objective) and 4 (bounded targets, absorbing states) of Al-Hafez, Tateo, Arenz, Zhao and Peters,
+    "LS-IQ: Implicit Reward Regularization for Inverse Reinforcement Learning", ICLR 2023, arXiv 2303.00599.
+
     Args:
         encoder: builds the agent's encoder from an observation's shape.
         c: weight of the squared reward; rewards of the optimum lie in [-1 / c, 1 / c].
         clip_targets: keep V(s') within +-1 / (c (1 - gamma)).
-        fixed_expert_target: see ``losses.ls_iq.ls_iq_loss``.
-        absorbing_states: see ``losses.ls_iq.ls_iq_loss``.
+        fixed_expert_target: the expert term is -(Q(s, a) - Q_max)^2 instead of r: every expert move is worth the most
+            that anything can be worth, and no error is bootstrapped along demonstrations.
+        absorbing_states: a terminal transition's reward is what its absorbing state pays for ever, so that its square
+            counts 1 - gamma times.
         target: how the target network follows; by default by a hundredth at every update.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
+        settings: those of Learner.
     """
 
     def __init__(

@@ -15,26 +15,23 @@ __all__ = ["policy_record", "require_same_policy"]
 
 
 def policy_record(
-    algorithm: str, agent: Agent, gamma: float, env: EnvConfig, seed: int, updates: int, metrics: Mapping[str, Tensor]
+    algorithm: str,
+    agent: Agent,
+    gamma: float,
+    env: EnvConfig | None,
+    seed: int,
+    updates: int,
+    metrics: Mapping[str, Tensor],
 ) -> dict[str, Any]:
-    """Plain data for the key ``iqlightning`` of a checkpoint.
-
-    Args:
-        algorithm: name of its class.
-        agent: whose weights the checkpoint holds.
-        gamma: discount.
-        env: that it was trained for.
-        seed: of the run.
-        updates: made so far.
-        metrics: last figures by name.
-    """
+    """Plain data for the key ``iqlightning`` of a checkpoint."""
     return {
         "schema": POLICY_SCHEMA,
         "algorithm": algorithm,
         "agent": agent.recipe,
-        "gamma": gamma,
-        "env": env.to_dict(),
-        "seed": seed,
+        "gamma": float(gamma),
+        "env": None if env is None else env.to_dict(),
+        "first_action": 0 if env is None else env.first_action,
+        "seed": int(seed),
         "updates": updates,
         "metrics": {name: float(value) for name, value in metrics.items()},
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from iqlightning.agents.agent import AgentFactory, Objective
+from iqlightning.agents.agent import Agent, AgentFactory, Objective
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
 from iqlightning.algorithms.learner import Learner
 from iqlightning.errors import UserError
@@ -18,19 +18,31 @@ __all__ = ["SAC"]
 class SAC(Learner):
     r"""min_Q E[(Q(s, a) - (reward_scale r + gamma (1 - terminated) V'(s')))^2], V' of the target critics.
 
-    The way to an expert where there is none. Actor and temperature are the agent's.
+    Equation 5 of Haarnoja et al., "Soft Actor-Critic Algorithms and Applications", 2018, arXiv 1812.05905, but for its
+    factor 1/2, after "Soft Actor-Critic: Off-Policy Maximum Entropy Deep Reinforcement Learning with a Stochastic
+    Actor", ICML 2018, arXiv 1801.01290. The way to an expert where there is none. V' (equation 3), actor (7) and
+    temperature (18) are the agent's.
 
     Args:
         agent: builds the agent; by default SoftActorCritic with a learnt temperature.
         reward_scale: rewards are multiplied by it in the target.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
+        settings: those of Learner.
     """
+
+    fixed = ("encoder", "head", "value", "target", "copies")
 
     def __init__(self, agent: AgentFactory | None = None, reward_scale: float = 1.0, **settings: Any) -> None:
         super().__init__(encoder=None, agent=agent or _default_agent, **settings)
         if not reward_scale > 0:
             raise UserError(f"reward_scale must be positive, not {reward_scale}")
         self.reward_scale = reward_scale
+
+    def after_build(self, agent: Agent) -> None:
+        """Episodes end with their rewards."""
+        if getattr(agent, "absorbing_state", False):
+            raise UserError(
+                "absorbing_state is for rewards that are recovered; SAC's end with the episode: leave it out"
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -54,4 +66,4 @@ class SAC(Learner):
 
 
 def _default_agent(spaces: Any) -> SoftActorCritic:
-    return SoftActorCritic(spaces, temperature=1.0, learn_temperature=True, standardise=False)
+    return SoftActorCritic(spaces, temperature=1.0, learn_temperature=True, scale="none")

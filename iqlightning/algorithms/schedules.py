@@ -1,15 +1,16 @@
 """Learning-rate schedules as factors of the optimizer's rate, by update."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from iqlightning.errors import UserError
+from iqlightning.recorded import Recorded
 
 __all__ = ["Constant", "Cosine", "Schedule", "Steps"]
 
 
-class Schedule(ABC):
+class Schedule(Recorded):
     """Learning rate = optimizer's rate * warm-up(update) * decay(update).
 
     Args:
@@ -43,7 +44,7 @@ class Cosine(Schedule):
     """final + (1 - final) (1 + cos(pi t)) / 2 with t = update / total (Loshchilov and Hutter 2017, eq. 5).
 
     Args:
-        warmup: see ``Schedule``.
+        warmup: updates over which the rate rises linearly from 1 / warmup to 1; 0 for none.
         final: the factor at the end.
     """
 
@@ -61,7 +62,7 @@ class Steps(Schedule):
     """The rate is multiplied by ``rate`` at each milestone.
 
     Args:
-        warmup: see ``Schedule``.
+        warmup: updates over which the rate rises linearly from 1 / warmup to 1; 0 for none.
         milestones: updates at which the rate drops.
         rate: the multiplier.
     """

@@ -18,15 +18,19 @@ __all__ = ["SQIL"]
 class SQIL(Learner):
     """min_Q delta^2(D_E, 1) + policy_weight * delta^2(D_pi, 0), delta^2 the squared soft Bellman error; online.
 
+    Algorithm 1 and equation 3 of Reddy, Dragan and Levine, "SQIL: Imitation Learning via Reinforcement Learning with
+    Sparse Rewards", ICLR 2020, arXiv 1905.11108.
+
     Args:
         encoder: builds the agent's encoder from an observation's shape.
         policy_weight: of the error on its own experience.
-        absorbing_states: demonstrations that end go on being rewarded, see ``losses.sqil.sqil_loss``; the paper has no
-            such thing, and its policy avoids a goal that ends the episode (on a 4x4 grid it never got there).
+        absorbing_states: a demonstration that ends goes on being rewarded for ever, with 1 / (1 - gamma) times
+            ``expert_reward``; the paper has no such thing, and its policy avoids a goal that ends the episode (on a 4x4
+            grid it never got there).
         expert_reward: reward of demonstrations instead of 1, so that Q has the scale networks begin at.
         value: V from Q; by default soft at temperature 0.1.
         target: how the target network follows; by default by a hundredth at every update.
-        settings: the others of :class:`~iqlightning.algorithms.learner.Learner`.
+        settings: those of Learner.
     """
 
     def __init__(

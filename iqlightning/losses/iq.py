@@ -6,7 +6,7 @@ The value term is (1 - gamma) E_{s0}[V(s0)] or, by telescoping along trajectorie
 E_{s, s'}[V(s) - gamma (1 - terminated) V(s')] over states of the expert, or of expert and policy.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from iqlightning.losses.divergences import Divergence
+from iqlightning.recorded import Recorded
 
 __all__ = [
     "BellmanTerms",
@@ -29,12 +30,20 @@ __all__ = [
 
 
 class BellmanTerms(NamedTuple):
-    """What the objective reads of a batch of transitions, each (B,)."""
+    """What the objective reads of a batch of transitions, each (B,).
+
+    ``weights`` says how many transitions each stands for; None for one each.
+    """
 
     q_a: Tensor
     v: Tensor
     next_v: Tensor
     terminated: Tensor
+    weights: Tensor | None = None
+
+    def weighted(self, values: Tensor) -> Tensor:
+        """Numbers (B,), each times the transitions it stands for."""
+        return values if self.weights is None else self.weights * values
 
     def rewards(self, gamma: float) -> Tensor:
         """R = Q(s, a) - gamma (1 - terminated) V(s')."""
@@ -72,7 +81,7 @@ def inverse_reward(
     return q_a - gamma * next_v.masked_fill(terminated, 0.0)
 
 
-class ValueTerm(ABC):
+class ValueTerm(Recorded):
     """The term that is subtracted; see the module's equation."""
 
     needs_policy_data: bool = False
@@ -110,7 +119,7 @@ class ExpertStatesAsInitial(ValueTerm):
         self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
     ) -> Float[Tensor, ""]:
         """(1 - gamma) mean V(s)."""
-        return (1 - gamma) * expert.v.mean()
+        return (1 - gamma) * expert.weighted(expert.v).mean()
 
 
 class ExpertStates(ValueTerm):
@@ -120,7 +129,7 @@ class ExpertStates(ValueTerm):
         self, expert: BellmanTerms, policy: BellmanTerms | None, initial_v: Tensor | None, gamma: float
     ) -> Float[Tensor, ""]:
         """Mean over expert transitions."""
-        return expert.value_drop(gamma).mean()
+        return expert.weighted(expert.value_drop(gamma)).mean()
 
 
 class ExpertAndPolicyStates(ValueTerm):
@@ -133,7 +142,7 @@ class ExpertAndPolicyStates(ValueTerm):
     ) -> Float[Tensor, ""]:
         """Mean over both."""
         assert policy is not None
-        return torch.cat([expert.value_drop(gamma), policy.value_drop(gamma)]).mean()
+        return torch.cat([each.weighted(each.value_drop(gamma)) for each in (expert, policy)]).mean()
 
 
 def iq_loss(
@@ -166,8 +175,9 @@ def iq_loss(
     """
     if max_value is not None:
         expert, policy = expert.clipped(max_value), None if policy is None else policy.clipped(max_value)
-    expert_rewards, expert_weights = expert.rewards(gamma), None
-    policy_rewards, policy_weights = None if policy is None else policy.rewards(gamma), None
+    expert_rewards, expert_weights = expert.rewards(gamma), expert.weights
+    policy_rewards = None if policy is None else policy.rewards(gamma)
+    policy_weights = None if policy is None else policy.weights
     if absorbing_states:
         expert_rewards, expert_weights = absorbed(expert_rewards, expert.terminated, gamma)
         if policy is not None and policy_rewards is not None:

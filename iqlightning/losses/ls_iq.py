@@ -65,14 +65,18 @@ def ls_iq_loss(
     bounds = RewardBounds.of(c, gamma)
     if clip_targets:
         expert, policy = expert.clipped(bounds.q), policy.clipped(bounds.q)
-    rewards = torch.cat([expert.rewards(gamma), policy.rewards(gamma)])
     expert_terms = -(expert.q_a - bounds.q).square() if fixed_expert_target else expert.rewards(gamma)
-    expert_term = expert_terms.mean()
-    value_term = torch.cat([expert.value_drop(gamma), policy.value_drop(gamma)]).mean()
-    squares = rewards.square()
-    if absorbing_states:
-        each, weights = absorbed(rewards, torch.cat([expert.terminated, policy.terminated]), gamma)
-        squares = weights * each.square()
-    penalty = c * squares.mean()
+    expert_term = expert.weighted(expert_terms).mean()
+    parts = (expert, policy)
+    value_term = torch.cat([each.weighted(each.value_drop(gamma)) for each in parts]).mean()
+
+    def squares(part: BellmanTerms) -> Tensor:
+        rewards = part.rewards(gamma)
+        if not absorbing_states:
+            return part.weighted(rewards.square())
+        rewards, steps = absorbed(rewards, part.terminated, gamma)
+        return part.weighted(steps * rewards.square())
+
+    penalty = c * torch.cat([squares(part) for part in parts]).mean()
     loss = value_term - expert_term + penalty
     return loss, {"expert_term": expert_term, "value_term": value_term, "reward_penalty": penalty}

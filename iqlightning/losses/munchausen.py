@@ -8,11 +8,12 @@ from torch import Tensor
 
 from iqlightning.errors import UserError
 from iqlightning.losses.values import SoftValue
+from iqlightning.recorded import Recorded
 
 __all__ = ["Munchausen"]
 
 
-class Munchausen:
+class Munchausen(Recorded):
     r"""R + weight [temperature log pi(a|s)]_floor^0 + gamma^n (1 - terminated) V(s_n), pi = softmax(Q' / temperature).
 
     V is the soft value of the target network Q' at the same temperature (M-DQN of Vieillard, Pietquin and Geist 2020,

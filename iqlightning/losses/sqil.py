@@ -41,6 +41,6 @@ def sqil_loss(
         rewards = torch.where(expert.terminated, rewards / (1 - gamma), rewards)
     expert_target = td_target(rewards, expert.next_v.detach(), expert.terminated, gamma)
     policy_target = td_target(torch.zeros_like(policy.q_a), policy.next_v.detach(), policy.terminated, gamma)
-    expert_error = (expert.q_a - expert_target).square().mean()
-    policy_error = (policy.q_a - policy_target).square().mean()
+    expert_error = expert.weighted((expert.q_a - expert_target).square()).mean()
+    policy_error = policy.weighted((policy.q_a - policy_target).square()).mean()
     return expert_error + policy_weight * policy_error, {"expert_error": expert_error, "policy_error": policy_error}

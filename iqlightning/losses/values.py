@@ -1,6 +1,6 @@
 """The value of a state from its Q-values, as strategies: soft (maximum entropy) or hard maximum."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -8,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from iqlightning.errors import UserError
+from iqlightning.recorded import Recorded
 
 __all__ = ["AnnealedSoftValue", "MaxValue", "SoftValue", "ValueFunction", "value_from_dict"]
 
 
-class ValueFunction(ABC):
+class ValueFunction(Recorded):
     """V(s) as a function of Q(s, .), and the policy that goes with it."""
 
     temperature: float

@@ -19,10 +19,6 @@ class InverseDynamics(nn.Module):
 
     Of discrete actions the outputs are logits (B, A); of continuous ones means (B, D) in units of half the action's
     range, with a standard deviation of 1 in them.
-
-    Args:
-        spaces: of the environment.
-        encoder: builds the encoder for observations of twice as many channels (or numbers, where they are vectors).
     """
 
     middle: Tensor

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from iqlightning.errors import UserError
-from iqlightning.nets.encoders.encoder import Encoder, require_actions
+from iqlightning.nets.encoders.encoder import Encoder, require_actions, require_planes
 from iqlightning.nets.heads import Head, PlainHead
 from iqlightning.nets.recipe import build
 
@@ -50,6 +50,7 @@ class QNetwork(nn.Module):
         self.observation_high = float(observation_high)
         self.encoder = encoder(self.observation_shape)
         require_actions(self.encoder, num_actions)
+        require_planes(self.encoder, self.observation_high)
         self.head = head(self.encoder.feature_shape, num_actions)
         if copies < 1:
             raise UserError(f"a Q-network needs at least one copy, not {copies}")

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from iqlightning.errors import UserError
+from iqlightning.recorded import Recorded
 
 __all__ = ["TargetUpdate"]
 
 
-class TargetUpdate:
+class TargetUpdate(Recorded):
     """theta' <- (1 - rate) theta' + rate theta, every ``every`` updates.
 
     ``rate=1`` with a large ``every`` is the hard update of Mnih et al. 2015; a small ``rate`` with ``every=1`` the soft

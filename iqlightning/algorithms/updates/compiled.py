@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from iqlightning.agents.agent import Objective
-from iqlightning.algorithms.updates.eager import EagerUpdate, Updated
+from iqlightning.algorithms.updates.eager import EagerUpdate, Updated, has_hooks
 from iqlightning.algorithms.updates.traced_adam import TracedAdam
 from iqlightning.types import Batch, Transition
 
@@ -58,7 +59,9 @@ class CompiledUpdate:
         others = [*self._module.named_parameters(), *self._module.named_buffers()]
         self._other_names = [name for name, _ in others if name not in trained]
         self._others = [each.detach() for name, each in others if name not in trained]
-        self._adam = TracedAdam(eager.optimizer) if TracedAdam.supports(eager.optimizer) else None
+        # hooks are called by the optimizer's own step only
+        traced = TracedAdam.supports(eager.optimizer) and not has_hooks(eager.optimizer)
+        self._adam = TracedAdam(eager.optimizer) if traced else None
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._scalar_names: list[str] = []
         self._failed = False
@@ -91,7 +94,7 @@ class CompiledUpdate:
             if compiled is None:
                 compiled = self._compile(batch, tensors, state)
             with torch.no_grad():
-                (scalars,) = compiled(*self._inputs(state, tensors))
+                scalars, *_ = compiled(*self._inputs(state, tensors))
         except Exception as error:
             if not first:
                 raise
@@ -137,11 +140,28 @@ class CompiledUpdate:
             return (torch.stack([loss.detach(), *(term.detach() for term in terms.values()), norm]),)
 
         graph = make_fx(update, tracing_mode="fake")(*inputs)
+        _return_scalars(graph)
         # Dynamo has nothing to do with a graph; to be called through it would cost a tenth of an update's time.
         import torch._inductor as inductor  # takes a second, and most runs do not compile
 
         compiled: Any = inductor.compile(graph, inputs)
         return compiled
+
+
+def _return_scalars(graph: GraphModule) -> None:
+    """Returns the scalars that vectors are computed with, too.
+
+    The compiler works out what it returns once, and other scalars (Adam's powers of beta) anew for every few elements.
+    """
+
+    def is_scalar(node: Any) -> bool:
+        return isinstance(node.meta.get("val"), Tensor) and node.meta["val"].ndim == 0
+
+    (output,) = graph.graph.find_nodes(op="output")
+    computed = [node for node in graph.graph.nodes if node.op == "call_function" and is_scalar(node)]
+    used = [node for node in computed if not all(is_scalar(user) for user in node.users if user is not output)]
+    output.args = ((*output.args[0], *used),)
+    graph.recompile()
 
 
 def _like(batch: Batch, tensors: list[Tensor]) -> Batch:

@@ -1,6 +1,7 @@
 """One gradient step, operation by operation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from iqlightning.agents.agent import Objective
 from iqlightning.algorithms.updates.flat_weights import FlatWeights
 
-__all__ = ["EagerUpdate", "Updated"]
+__all__ = ["EagerUpdate", "Updated", "has_hooks", "step_without_label"]
 
 
 class Updated(NamedTuple):
@@ -24,6 +25,22 @@ class Updated(NamedTuple):
     names: list[str]
     scalars: tuple[Tensor, ...] | Tensor
     diagnostics: Callable[[], dict[str, Tensor]]
+
+
+def has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether something wants to be called before or after its step."""
+    return bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+
+
+def step_without_label(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
+    """The optimizer's step without the label for a profiler, which costs a small network as much as Adam itself.
+
+    With it where hooks wait for the step, or a profiler for the label.
+    """
+    step = type(optimizer).step
+    if not getattr(step, "hooked", False) or has_hooks(optimizer) or torch.autograd.profiler._is_profiler_enabled:
+        return optimizer.step
+    return partial(step.__wrapped__, optimizer)  # type: ignore[attr-defined]
 
 
 class EagerUpdate:
@@ -49,11 +66,13 @@ class EagerUpdate:
     ) -> None:
         self.objective, self.backward, self.optimizer = objective, backward, optimizer
         self.parameters, self.flat, self.max_grad_norm = parameters, flat, max_grad_norm
+        self._step: Callable[[], Any] = optimizer.step
 
     def begin(self) -> None:
         """Called before the first of several updates in a row."""
         if self.flat is not None:
             self.flat.attach()
+        self._step = step_without_label(self.optimizer)
 
     def __call__(self, batch: Any, diagnose: bool) -> Updated:
         """Updates the weights; ``diagnose`` says whether diagnostics are going to be asked for."""
@@ -64,7 +83,7 @@ class EagerUpdate:
             self.optimizer.zero_grad()
         self.backward(objective.loss)
         grad_norm = self._clip()
-        self.optimizer.step()
+        self._step()
         scalars = (objective.loss.detach(), *(term.detach() for term in objective.terms.values()), grad_norm)
         return Updated(["loss", *objective.terms, "grad_norm"], scalars, objective.diagnostics)
 

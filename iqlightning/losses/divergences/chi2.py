@@ -47,7 +47,7 @@ class Chi2Mixture(Divergence):
     2023, arXiv 2303.00599, section 3, where 1 / (4 alpha) is called c).
 
     Args:
-        alpha: as of :class:`Chi2`.
+        alpha: weight of the divergence against the penalty, > 0, in units of reward.
     """
 
     needs_policy_data = True

@@ -16,19 +16,20 @@ A divergence is a map from batches of rewards to a scalar, not always a mean ove
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from iqlightning.errors import UserError
+from iqlightning.recorded import Recorded
 from iqlightning.types import Transition
 
 __all__ = ["Divergence", "PointwiseDivergence"]
 
 
-class Divergence(ABC):
+class Divergence(Recorded):
     """The expert term of the objective, to be maximised. Add one by one subclass and one line of YAML."""
 
     needs_policy_data: bool = False

@@ -7,7 +7,7 @@ from torch import Tensor
 from iqlightning.errors import UserError
 from iqlightning.nets.recipe import RecordedModule
 
-__all__ = ["Encoder", "require_actions"]
+__all__ = ["Encoder", "require_actions", "require_planes"]
 
 
 class Encoder(RecordedModule):
@@ -28,9 +28,25 @@ class Encoder(RecordedModule):
     sides: tuple[int, int] | None = None
     """Smallest and largest height and width of what it reads; None where it reads the size that it was built for."""
 
+    reads_planes: bool = False
+    """Whether it reads planes of 0 and 1 and nothing else."""
+
     @abstractmethod
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to (B, *feature_shape)."""
+
+
+def require_planes(encoder: Encoder, observation_high: float) -> None:
+    """For networks, once their encoder is built.
+
+    Raises:
+        UserError: if the encoder reads planes of 0 and 1, and observations are bytes that reach further.
+    """
+    if encoder.reads_planes and observation_high != 1.0:
+        raise UserError(
+            f"{type(encoder).__name__} reads planes of 0 and 1, and the environment's observations reach "
+            f"{observation_high:g}; take NatureCNN, SmallCNN or another encoder of pictures"
+        )
 
 
 def require_actions(encoder: Encoder, num_actions: int) -> None:
@@ -42,5 +58,5 @@ def require_actions(encoder: Encoder, num_actions: int) -> None:
     if len(encoder.feature_shape) == 2 and encoder.feature_shape[0] != num_actions:
         raise UserError(
             f"{type(encoder).__name__} has features for each of {encoder.feature_shape[0]} actions, but the "
-            f"environment has {num_actions}; take MLP or another encoder of the whole state"
+            f"environment has {num_actions}; take MLP, SmallCNN or another encoder of the whole state"
         )

@@ -1,4 +1,4 @@
-"""Any classification backbone of torchvision, on RGB pictures."""
+"""Any classification backbone of torchvision, on pictures of any number of channels."""
 
 from typing import Any, ClassVar
 
@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from iqlightning.errors import UserError, unknown
 from iqlightning.nets.encoders.encoder import Encoder
+from iqlightning.nets.encoders.picture_planes import PicturePlanes
+from iqlightning.pictures import Channels
 
 __all__ = ["TorchvisionBackbone", "without_classifier"]
 
@@ -16,29 +18,57 @@ _FAMILIES = ("resnet", "resnext", "wide_resnet", "regnet", "shufflenet", "mobile
 class TorchvisionBackbone(Encoder):
     """A torchvision network without its classifier, for observations that are pictures.
 
+    One channel is shown three times. More than three, as of stacked frames, are read by a first layer made for them,
+    which no pretrained weights fit.
+
     Args:
-        observation_shape: (3, H, W), red, green and blue; these networks halve the resolution up to five times.
+        observation_shape: pictures in any layout; these networks halve the resolution up to five times.
         name: ``resnet18`` or a relative (any resnet, resnext, regnet, mobilenet, efficientnet, ... of torchvision).
         weights: name of pretrained weights that torchvision knows, such as ``DEFAULT``; None starts at random.
+        channels: where they are, ``first``, ``last`` or, where the shape tells, ``auto``.
 
     Shapes:
-        observations (B, 3, H, W) to features (B, F), F the backbone's (512 for resnet18).
+        observations (B, *shape) to features (B, F), F the backbone's (512 for resnet18).
+
+    Raises:
+        UserError: if observations are no pictures, pretrained weights do not fit, or there is no such network.
     """
 
     when_rebuilt: ClassVar[dict[str, Any]] = {"weights": None}
 
-    def __init__(self, observation_shape: tuple[int, ...], name: str = "resnet18", weights: str | None = None) -> None:
+    def __init__(
+        self,
+        observation_shape: tuple[int, ...],
+        name: str = "resnet18",
+        weights: str | None = None,
+        channels: Channels = "auto",
+    ) -> None:
         super().__init__()
-        if len(observation_shape) != 3 or observation_shape[0] != 3:
+        self.planes = PicturePlanes("TorchvisionBackbone", observation_shape, channels)
+        planes = self.planes.picture.channels
+        if weights is not None and planes not in (1, 3):
             raise UserError(
-                f"TorchvisionBackbone needs observations of shape (3, height, width), not {tuple(observation_shape)}"
+                f"pretrained weights of TorchvisionBackbone read pictures of 1 or 3 channels, not {planes}; leave out "
+                "weights"
             )
         self.backbone, width = without_classifier(name, weights)
+        if planes not in (1, 3):
+            _read_channels(self.backbone, planes)
         self.feature_shape = (width,)
 
-    def forward(self, observations: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch features"]:
+    def forward(self, observations: Tensor) -> Float[Tensor, "batch features"]:
         """Features before the classifier."""
-        return self.backbone(observations)
+        planes = self.planes(observations)
+        return self.backbone(planes.expand(-1, 3, -1, -1) if planes.shape[1] == 1 else planes)
+
+
+def _read_channels(backbone: nn.Module, channels: int) -> None:
+    """Replaces the first convolution by one of as many channels, its weights fresh."""
+    path, first = next((path, each) for path, each in backbone.named_modules() if isinstance(each, nn.Conv2d))
+    owner, _, name = path.rpartition(".")
+    kind = {"stride": first.stride, "padding": first.padding, "bias": first.bias is not None}
+    new = nn.Conv2d(channels, first.out_channels, first.kernel_size, **kind)  # type: ignore[arg-type]
+    setattr(backbone.get_submodule(owner), name, new)
 
 
 def without_classifier(name: str, weights: str | None) -> tuple[nn.Module, int]:
