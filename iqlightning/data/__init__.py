@@ -6,3 +6,7 @@ file -> :mod:`~iqlightning.data.demonstrations` -> :mod:`~iqlightning.data.imita
 transitions come from :mod:`~iqlightning.data.experience` by way of :mod:`~iqlightning.data.replay`; several processes
 share environments and memory out as :mod:`~iqlightning.data.shards` says.
 """
+
+from iqlightning.data.arrays import from_arrays
+
+__all__ = ["from_arrays"]

@@ -1,137 +1,113 @@
-"""Demonstrations that are arrays in a NumPy archive."""
+"""Demonstrations from arrays in memory."""
 
-import itertools
-import zlib
+import warnings
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
-import numpy as np
-import torch
-from gymnasium.spaces import Discrete
-
+from iqlightning.data.demonstrations import save_demonstrations
+from iqlightning.data.fitting import fitted, guessed_spaces
+from iqlightning.data.recording import are_whole_episodes, recording_of_episodes, recording_of_rows
 from iqlightning.errors import UserError
-from iqlightning.spaces import Spaces, action_dtype, observation_dtype
-from iqlightning.types import Trajectories
+from iqlightning.files import path_of
+from iqlightning.registration import env_config_of_gymnasium
+from iqlightning.spaces import Spaces
+from iqlightning.types import EnvConfig, Trajectories
 
-__all__ = ["read_npz"]
-
-_NEEDED = ("observations", "actions")
-_OF_ANY_SHAPE = (*_NEEDED, "next_observations")
-_READ = (*_OF_ANY_SHAPE, "rewards", "terminated", "truncated", "episode_starts")
+__all__ = ["from_arrays"]
 
 
-def read_npz(path: str | Path, spaces: Spaces) -> Trajectories:
-    """Episodes from the arrays of an ``.npz`` file; nothing in it is unpickled.
+def from_arrays(
+    observations: Any,
+    actions: Any,
+    rewards: Any = None,
+    terminated: Any = None,
+    truncated: Any = None,
+    next_observations: Any = None,
+    *,
+    episode_starts: Any = None,
+    episode_ends: Any = None,
+    episode: Any = None,
+    env: EnvConfig | str | None = None,
+    spaces: Spaces | None = None,
+    first_action: int | None = None,
+    observation_scale: float | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    source: str = "arrays",
+) -> Trajectories:
+    """Demonstrations from arrays, and a file of them in the same step.
 
-    Arrays: ``observations`` (N, *shape), ``actions`` (N, *action shape) in the environment's units, both needed;
-    ``episode_starts`` (E + 1,) or (E,) first rows of episodes, or ends of episodes by ``terminated`` and ``truncated``
-    (N,) bool; ``next_observations`` (N, *shape) and ``rewards`` (N,), both optional. Without successors the last
-    transition of each episode is left out, since where it led is not known.
+    A list or a tuple is one of episodes; an array or a tensor has a row for each transition, episode after episode, and
+    says where episodes end: by ``terminated`` and ``truncated``, ``episode_starts``, ``episode_ends`` or ``episode``.
+    All may be of NumPy or torch and of any real dtype. Where it is not recorded what an episode's last action led to
+    (T observations for T actions and no ``next_observations``), that transition is left out. Whatever is left out or
+    supposed is told as a warning.
 
     Args:
-        path: the file.
-        spaces: of the environment.
+        observations: (N, *shape) states that were acted on; or of each episode (T + 1, *shape), with the one after the
+            last action, or (T, *shape).
+        actions: (N, *action shape), or of each episode (T, *action shape), in the environment's units.
+        rewards: (N,), or (T,) of each episode; for evaluation only. None writes 0.
+        terminated: (N,) whether a row led to a terminal state; or for each episode a truth, or (T,).
+        truncated: the same, of being cut off; None means wherever an episode ends otherwise.
+        next_observations: (N, *shape), or (T, *shape) of each episode: what each row led to.
+        episode_starts: (E,) or (E + 1,) first rows of episodes; with this or one of the next two a list is one of rows.
+        episode_ends: (E,) rows after the last ones of episodes.
+        episode: (N,) a number for each row, the same within an episode and another in the next one.
+        env: the environment they are of, by Gymnasium's id or as a configuration; the file says it to ``fit``.
+        spaces: of observations and actions, where there is no ``env``; None guesses them.
+        first_action: number of the first action, where actions are numbered; None means as the environment counts.
+        observation_scale: what observations are multiplied by to be in the environment's units; None means they are.
+        output: the demonstrations file to write, ``.safetensors``; None writes none.
+        force: replaces ``output`` if it exists.
+        source: who acted, as the file says it.
+
+    Returns:
+        The episodes on the CPU: observations as uint8 where the environment gives bytes and float32 otherwise, actions
+        as int64 from 0 on or float32.
 
     Raises:
-        UserError: if the file is missing or no such archive, its arrays do not make episodes, or they are of another
-            kind than the environment's.
+        UserError: if the arrays do not make episodes, or not of this environment; if the file exists.
+
+    >>> import numpy as np
+    >>> from iqlightning.data import from_arrays
+    >>> states, moves = np.zeros((5, 4)), np.array([0, 1, 1, 0])
+    >>> from_arrays([states], [moves], [np.ones(4)], terminated=[True], env="CartPole-v1").lengths
+    tensor([4])
     """
-    arrays = _arrays(Path(path))
-    missing = [name for name in _NEEDED if name not in arrays]
-    if missing:
-        raise UserError(
-            f"'{path}' has no array '{missing[0]}'; it has {', '.join(sorted(arrays)) or 'none'}, and needs "
-            f"{' and '.join(_NEEDED)}"
-        )
-    _require_usable(path, arrays, spaces)
-    count = len(arrays["observations"])
-    flags = {name: arrays.get(name, np.zeros(count, dtype=bool)).astype(bool) for name in ("terminated", "truncated")}
-    bounds = _bounds(path, arrays, flags["terminated"] | flags["truncated"])
-    known = "next_observations" in arrays
-    observations, moves, lengths = [], [], []
-    for first, end in itertools.pairwise(bounds):
-        own = arrays["observations"][first:end]
-        if known and not np.allclose(arrays["next_observations"][first : end - 1], own[1:], equal_nan=True):
-            raise UserError(
-                f"'{path}' has an episode at rows {first} to {end - 1} whose next_observations are not the "
-                "observations of the rows after them: transitions must follow each other"
-            )
-        if flags["terminated"][first : end - 1].any():
-            raise UserError(f"'{path}' has an episode at rows {first} to {end - 1} that terminates before its end")
-        if known:
-            observations += [own, arrays["next_observations"][end - 1 : end]]
-        else:
-            observations.append(own)
-        last = end if known else end - 1
-        if last == first:
-            raise UserError(f"'{path}' has an episode of one observation at row {first}, which holds no transition")
-        moves.append(np.arange(first, last))
-        lengths.append(last - first)
-    rows, ends = np.concatenate(moves), np.array(bounds[1:]) - 1
-    rewards = arrays.get("rewards", np.zeros(count, dtype=np.float32))
-    terminated = flags["terminated"][ends] if known else np.zeros(len(ends), dtype=bool)
-    return Trajectories(
-        observations=torch.from_numpy(np.concatenate(observations)).to(observation_dtype(spaces.observation)),
-        actions=torch.from_numpy(arrays["actions"][rows]).to(action_dtype(spaces.action)),
-        rewards=torch.from_numpy(rewards[rows].astype(np.float32)),
-        starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(torch.int64),
-        terminated=torch.from_numpy(terminated.copy()),
-        truncated=torch.from_numpy(~terminated),
-    )
+    if output is not None and path_of(output).exists() and not force:
+        raise UserError(f"'{output}' exists already; name another file, or replace it with force=True")
+    parts = (observations, actions, rewards, terminated, truncated, next_observations)
+    ends = {"episode_starts": episode_starts, "episode_ends": episode_ends, "episode": episode}
+    rows = any(end is not None for end in ends.values())
+    if not rows and isinstance(observations, list | tuple):
+        recording = recording_of_episodes(source, observations, _items(actions), *map(_items, parts[2:]))
+    else:
+        recording = recording_of_rows(source, *parts, **ends)
+    if isinstance(env, str):
+        env = env_config_of_gymnasium(env, {})
+    wanted = spaces if env is None else env.spaces
+    if wanted is None:
+        wanted = guessed_spaces(recording, first_action)
+    trajectories = fitted(recording, wanted, env=env, first_action=first_action, observation_scale=observation_scale)
+    for note in recording.notes:
+        warnings.warn(f"demonstrations from {source}: {note}", stacklevel=2)
+    if output is not None:
+        metadata: dict[str, Any] = {"source": source} | ({} if env is None else {"env": env.to_dict()})
+        if not are_whole_episodes(trajectories):
+            metadata["whole_episodes"] = False
+        save_demonstrations(output, trajectories, metadata, wanted)
+    return trajectories
 
 
-def _require_usable(path: str | Path, arrays: dict[str, np.ndarray], spaces: Spaces) -> None:
-    """What converting them to the environment's types would hide, or fail at."""
-    count = len(arrays["observations"]) if arrays["observations"].ndim else 0
-    for name, array in arrays.items():
-        if name not in _READ:
-            continue  # whatever else somebody keeps beside them
-        if array.dtype.kind not in "biuf" or array.ndim == 0:
-            raise UserError(f"{name} of '{path}' are no rows of numbers, but {array.dtype} of shape {array.shape}")
-        if array.ndim > 1 and name not in _OF_ANY_SHAPE:
-            raise UserError(f"{name} of '{path}' have shape {array.shape}, not one dimension")
-        if name != "episode_starts" and len(array) != count:
-            raise UserError(f"'{path}' has {count} observations, but {len(array)} {name}")
-    if count == 0:
-        raise UserError(f"'{path}' holds no transition")
-    seen = {name: arrays[name] for name in ("observations", "next_observations") if name in arrays}
-    if len({array.shape for array in seen.values()}) > 1:
-        shapes = " and ".join(f"{name} {array.shape}" for name, array in seen.items())
-        raise UserError(f"'{path}' has {shapes}, which must be of one shape")
-    highest = {"episode_starts": count}  # of arrays of whole numbers
-    if isinstance(spaces.action, Discrete):
-        highest["actions"] = int(spaces.action.n) - 1
-    if observation_dtype(spaces.observation) == torch.uint8:
-        highest |= {name: 255 for name, array in seen.items() if array.dtype != np.uint8}
-    for name in highest.keys() & arrays.keys():
-        array = arrays[name]
-        wrong = array[(array != np.floor(array)) | (array < 0) | (array > highest[name])]
-        if wrong.size:
-            raise UserError(
-                f"{name} of '{path}' must be whole numbers from 0 to {highest[name]}, but one is {wrong.flat[0]:g}"
-            )
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _items(part: Any) -> Any:
+    """Whatever has one item for each episode, as a sequence."""
+    if part is None or isinstance(part, list | tuple):
+        return part
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file '{path}'") from error
-    except (OSError, ValueError, BadZipFile, AttributeError, EOFError, zlib.error, RuntimeError) as error:
-        raise UserError(f"'{path}' is not an archive of NumPy arrays (.npz, without Python objects)") from error
-
-
-def _bounds(path: str | Path, arrays: dict[str, np.ndarray], ended: np.ndarray) -> list[int]:
-    count = len(ended)
-    if "episode_starts" in arrays:
-        starts = [int(each) for each in arrays["episode_starts"]]
-        bounds = starts if starts and starts[-1] == count else [*starts, count]
-        if bounds[0] != 0 or any(after <= before for before, after in itertools.pairwise(bounds)):
-            raise UserError(f"episode_starts of '{path}' must begin at 0 and increase to at most {count}")
-        return bounds
-    if not ended.any():
-        raise UserError(f"'{path}' does not say where episodes end: give episode_starts, or terminated and truncated")
-    ends = [int(each) + 1 for each in np.flatnonzero(ended)]
-    # what comes after the last end is an episode that was cut off
-    return [0, *ends] if ends[-1] == count else [0, *ends, count]
+        return list(part)
+    except TypeError as error:
+        raise UserError(
+            f"observations are a list, which is one of episodes, and so must the others be, not {type(part).__name__}; "
+            "make an array of a list of rows with numpy.stack"
+        ) from error

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from rich.console import Console
 
 from iqlightning.data.demonstrations import load_demonstrations
 from iqlightning.data.write_in_pieces import write_in_pieces
+from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
-from iqlightning.rollout import rollout
+from iqlightning.files import path_of
+from iqlightning.rollout import closing, rollout
 from iqlightning.types import EnvConfig, Expert, Policy, Trajectories
 
 __all__ = ["collect", "demonstrations_path", "ensure_demonstrations"]
@@ -29,44 +32,30 @@ def collect(
     episodes: int,
     seed: int,
     *,
-    split: str = "train",
     num_envs: int = 64,
     sample: bool = False,
     device: str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> Trajectories:
-    """Plays ``episodes`` whole episodes of an environment with a policy.
-
-    Args:
-        policy: acts, greedily or (``sample``) by drawing.
-        env: the environment.
-        episodes: how many.
-        seed: of the environments and of drawn actions.
-        split: which episodes, where the environment has splits.
-        num_envs: environments stepped together, at most.
-        sample: whether actions are drawn.
-        device: where to play.
-        progress: called with the number of newly finished episodes.
+    """Plays whole episodes of an environment with a policy, greedily or (``sample``) by drawing.
 
     Raises:
         UserError: if there is nothing to play.
     """
     if episodes < 1:
         raise UserError(f"episodes must be at least 1, but is {episodes}")
-    batch = env.make_batch(min(num_envs, episodes), seed=seed, split=split, device=device)
+    if hasattr(policy, "begin") and isinstance(env, GymnasiumConfig) and env.vectorization == "auto":
+        env = replace(env, vectorization="sync")  # it looks inside the environments
     # Policies draw from torch's generator; seeded here and given back after, so that a file can be made again.
-    with torch.random.fork_rng(devices=[] if torch.device(device).type == "cpu" else None):
+    with (
+        closing(env.make_batch(min(num_envs, episodes), seed=seed, split="train", device=device)) as batch,
+        torch.random.fork_rng(devices=[] if torch.device(device).type == "cpu" else None),
+    ):
         torch.manual_seed(seed)
         return rollout(policy, batch, episodes, sample=sample, progress=progress)
 
 
-def ensure_demonstrations(
-    env: EnvConfig,
-    episodes: int,
-    seed: int,
-    directory: str | Path = "data",
-    progress: Callable[[int], None] | None = None,
-) -> Path:
+def ensure_demonstrations(env: EnvConfig, episodes: int, seed: int, directory: str | Path = "data") -> Path:
     """The file of demonstrations by the environment's own expert, made if it is not there yet.
 
     Its name ends in a hash of the recipe, so that another recipe is another file and none is ever overwritten. Of
@@ -79,16 +68,20 @@ def ensure_demonstrations(
     path = demonstrations_path(env, episodes, seed, directory)
     with contextlib.nullcontext() if path.exists() else _alone(path):
         if path.exists():
-            load_demonstrations(path, in_memory=False)  # looks at every byte, whatever the size
+            try:
+                load_demonstrations(path, in_memory=False)  # looks at every byte, whatever the size
+            except UserError as error:
+                # the name ends in the hash of a recipe: nobody but this function has made it
+                raise UserError(f"{error}; delete '{path}', and it is made anew") from error
         else:
-            _make(path, env, episodes, seed, progress)
+            _make(path, env, episodes, seed)
     return path
 
 
-def _make(path: Path, env: EnvConfig, episodes: int, seed: int, progress: Callable[[int], None] | None) -> None:
+def _make(path: Path, env: EnvConfig, episodes: int, seed: int) -> None:
     expert = _expert_of(env)
     metadata = {"env": env.to_dict(), "seed": seed, "source": expert.label, "recipe": _recipe(env, episodes, seed)}
-    write_in_pieces(path, expert.parts(episodes, seed, progress), metadata)
+    write_in_pieces(path, expert.parts(episodes, seed), metadata)
 
 
 @contextlib.contextmanager
@@ -127,7 +120,7 @@ def demonstrations_path(env: EnvConfig, episodes: int, seed: int, directory: str
     if episodes < 1:
         raise UserError(f"data.episodes must be at least 1, but is {episodes}")
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:8]
-    return Path(directory) / f"{env.name}-e{episodes}-s{seed}-{digest}.safetensors"
+    return path_of(directory) / f"{env.name}-e{episodes}-s{seed}-{digest}.safetensors"
 
 
 def _expert_of(env: EnvConfig) -> Expert:

@@ -1,7 +1,7 @@
 """Transitions of the policy that is being trained: played in step with the updates, kept in a replay buffer."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,10 +13,10 @@ from torch import Tensor
 from iqlightning.data.index_stream import IndexStream
 from iqlightning.data.placement import Placement
 from iqlightning.data.replay import ReplayBuffer
-from iqlightning.data.shards import check_num_envs, gathered, share_of
+from iqlightning.data.shards import check_num_envs, everywhere, gathered, share_of
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
-from iqlightning.spaces import random_actions
+from iqlightning.rollout import closing
 from iqlightning.types import Augmentation, BatchEnv, EnvConfig, Transition
 
 __all__ = ["Experience", "OnlineReplay", "check_same_spaces", "explore", "own_environments", "own_share"]
@@ -83,7 +83,8 @@ class Experience:
         n_step: of :class:`ReplayBuffer`.
         gamma: of :class:`ReplayBuffer`.
         rewards: whether transitions come with their rewards.
-        symmetry: a symmetry of the environment that is applied to what is served; keyed by (seed, update, position).
+        augmentations: applied in order to what is served, each with the purpose its keys are drawn for; keyed by
+            (seed, update, position).
     """
 
     def __init__(
@@ -96,9 +97,9 @@ class Experience:
         n_step: int = 1,
         gamma: float = 0.99,
         rewards: bool,
-        symmetry: Augmentation | None = None,
+        augmentations: Sequence[tuple[Stream, Augmentation]] = (),
     ) -> None:
-        self.env, self.config, self.stream, self._symmetry = env, config, stream, symmetry
+        self.env, self.config, self.stream, self._augmentations = env, config, stream, list(augmentations)
         self._act = act
         self._rewards = rewards
         self._ratio = Fraction(str(config.steps_per_update))
@@ -115,6 +116,7 @@ class Experience:
             n_step=n_step,
             gamma=gamma,
             device=self._obs.device,
+            agree=lambda seen: everywhere(seen, stream.world_size, self._obs.device),
         )
         self._first, self._draws = 0, []
 
@@ -129,11 +131,10 @@ class Experience:
         steps_due = max(math.ceil(due / self.config.num_envs), self.buffer.n_step)
         while self._steps_played < steps_due:
             self._play()
-        fractions, envs, *keys = self._draw_of(update)
-        steps = (fractions * self.buffer.num_steps).to(torch.int64)
-        sampled = self.buffer.sample(torch.add(envs, steps, alpha=self.env.num_envs))
-        if self._symmetry is not None:  # rewards, discounts and ends are the same in the image
-            sampled = self._symmetry(sampled, keys[0])
+        indices, fractions, envs, *keys = self._draw_of(update)
+        sampled = self.buffer.sample(self._indices(fractions, envs) if indices is None else indices)
+        for (_, augmentation), key in zip(self._augmentations, keys, strict=True):
+            sampled = augmentation(sampled, key)  # rewards, discounts and ends stay as they are
         return sampled if self._rewards else sampled._replace(rewards=None)
 
     def change_env(self, env: BatchEnv) -> None:
@@ -141,7 +142,8 @@ class Experience:
 
         What has been played stays in the buffer until it is overwritten; unfinished episodes count as truncated.
         """
-        self.env, self._obs = env, env.reset()
+        with closing(self.env):
+            self.env, self._obs = env, env.reset()
         self.buffer.cut()
 
     @torch.no_grad()
@@ -149,7 +151,7 @@ class Experience:
         obs = self._obs
         if self.transitions_played < self.config.warmup_steps:
             keys = (Stream.REPLAY, Stream.RANDOM_POLICY, self.stream.seed, self._steps_played, self._envs)
-            actions = random_actions(self.env.spaces.action, *keys)
+            actions = self.env.spaces.random_actions(obs, *keys)
         else:
             actions = self._act(obs, self.transitions_played, self._envs)
         result = self.env.step(actions)
@@ -157,8 +159,8 @@ class Experience:
         self._obs = result.obs
         self._steps_played += 1
 
-    def _draw_of(self, update: int) -> tuple[Tensor, ...]:
-        """Of each sample: a fraction of the remembered steps, which of its own environments, and a symmetry's key."""
+    def _draw_of(self, update: int) -> tuple[Any, ...]:
+        """Of each sample: its index if it is known, a fraction of the steps, the environment, keys of augmentations."""
         if not 0 <= update - self._first < len(self._draws):
             self._first = update // _BLOCK * _BLOCK
             stream, classes = self.stream, math.gcd(self.config.num_envs, self.stream.batch_size)
@@ -168,10 +170,14 @@ class Experience:
             envs = stream.positions % classes + classes * within.to(torch.int64)
             own = torch.div(envs - stream.rank, stream.world_size, rounding_mode="floor")
             columns = [numbers - within, own]
-            if self._symmetry is not None:
-                columns.append(stream.keys_of(Stream.SYMMETRY, self._first, _BLOCK))
-            self._draws = list(zip(*(column.unbind(0) for column in columns), strict=True))
+            # the number of steps stays as it is once the buffer is full
+            indices = self._indices(*columns[:2]) if self.buffer.full else [None] * _BLOCK
+            columns += [stream.keys_of(purpose, self._first, _BLOCK) for purpose, _ in self._augmentations]
+            self._draws = list(zip(indices, *columns, strict=True))
         return self._draws[update - self._first]
+
+    def _indices(self, fractions: Tensor, envs: Tensor) -> Tensor:
+        return torch.add(envs, (fractions * self.buffer.num_steps).to(torch.int64), alpha=self.env.num_envs)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything from which playing and sampling continue exactly, where the environment can be restored.
@@ -201,6 +207,7 @@ class Experience:
         state = share_of(state, self.stream.rank, self.stream.world_size)
         self.buffer.load_state_dict(state["buffer"] | {"num_envs": self.env.num_envs})
         self.env.load_state_dict(state["env"])
+        self._first, self._draws = 0, []
         self._steps_played = state["steps_played"]
         saved = state["obs"].to(self._obs.device)
         self._obs = getattr(self.env, "observations", saved)

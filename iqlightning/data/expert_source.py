@@ -55,7 +55,7 @@ class ExpertSource:
         self._experience = experience
         self._blocks: dict[int, list[tuple[Any, ...]]] = {}  # by their first update; the last two
         rows = _BLOCK * (2 + initial) * len(stream.positions)
-        self._gathers_blocks = rows * trajectories.observations[:1].nbytes <= _GATHERED
+        self._gathers_blocks = rows * trajectories.observations_at(trajectories.starts[:1]).nbytes <= _GATHERED
 
     def batch(self, update: int) -> Batch:
         """The batch of update ``update``, from 0."""

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from iqlightning.data.augment import GaussianNoise, symmetry_of
+from iqlightning.data.augment import GaussianNoise, RandomShift, symmetry_of
 from iqlightning.data.collect import demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import digest_of, environment_of, load_demonstrations, read_metadata
 from iqlightning.data.experience import (
@@ -23,10 +23,11 @@ from iqlightning.data.held_out import HeldOutLoader, split_episodes
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
 from iqlightning.data.unchanged_file import UnchangedFile, checking_bar
-from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
+from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader, require_trainer
 from iqlightning.data.validation import check_fits
 from iqlightning.envs.dynamics.imagination import Imagination
 from iqlightning.errors import UserError
+from iqlightning.files import path_of
 from iqlightning.keyed import Stream
 from iqlightning.registration import env_config_from_dict
 from iqlightning.spaces import observation_high
@@ -42,6 +43,9 @@ _MOST_REPEATED = 32
 
 # Bytes of a file from which on observations are not loaded unless asked for.
 _LARGE = 1 << 30
+
+# Transitions that are looked at to see what numbers observations hold.
+_LOOKED_AT = 2048
 
 
 class ImitationData(LightningDataModule):
@@ -70,6 +74,8 @@ class ImitationData(LightningDataModule):
         symmetries: whether training states are replaced by their images under a random symmetry of the environment,
             actions with them: on grids turned and mirrored, on CartPole, Acrobot and LunarLander left and right
             exchanged.
+        random_shift: pixels by which pictures are shifted at most, 4 for pictures of 84 x 84; see
+            :class:`~iqlightning.data.augment.RandomShift`.
         out_of_core: whether observations stay in the file, which is mapped into memory, so that demonstrations may be
             larger than memory; the batches are the same. ``auto``: from a file of 1 GB on.
         online: collects the policy's own transitions as well; None is offline learning.
@@ -100,6 +106,7 @@ class ImitationData(LightningDataModule):
         validation_fraction: float = 0.1,
         noise_std: float = 0.0,
         symmetries: bool = False,
+        random_shift: int = 0,
         out_of_core: Literal["auto"] | bool = "auto",
         online: OnlineReplay | None = None,
         imagined: Imagination | None = None,
@@ -124,8 +131,8 @@ class ImitationData(LightningDataModule):
         split_episodes(2, min(validation_fraction, 0.5), seed)  # the range; whether it fits is seen with the file
         self.env: EnvConfig = env
         self.training_env: EnvConfig = env
-        self.path = path
-        self.directory = directory
+        self.path = None if path is None else str(path_of(path))
+        self.directory = str(path_of(directory))
         self.episodes = episodes
         self.demonstrations_seed = demonstrations_seed
         self.batch_size = batch_size
@@ -134,6 +141,7 @@ class ImitationData(LightningDataModule):
         self.validation_fraction = validation_fraction
         self.noise_std = noise_std
         self.symmetries = symmetries
+        self.random_shift = random_shift
         self.out_of_core = out_of_core
         self.online = online
         self.imagined = imagined
@@ -155,20 +163,27 @@ class ImitationData(LightningDataModule):
     def source(self) -> ExpertSource:
         """Serves the batch of any update; there is one once ``setup("fit")`` has been called."""
         if self._source is None:
-            raise RuntimeError("call setup('fit') before asking for batches")
+            raise UserError("ImitationData has no batches yet: call prepare_data() and setup('fit') first")
         return self._source
 
     @property
     def training(self) -> Trajectories:
         """The episodes that are trained on, all their transitions and rewards, on the training device."""
         if self._training is None:
-            raise RuntimeError("call setup() before asking for demonstrations")
+            raise UserError("ImitationData has no demonstrations yet: call prepare_data() and setup('fit') first")
         return self._training
 
     @property
     def held_out(self) -> Trajectories | None:
         """The episodes that are held out; None if there are none."""
         return self._held_out
+
+    @property
+    def in_brief(self) -> str:
+        """What is learnt from, in a few words."""
+        number = sum(each.num_episodes for each in (self.training, self.held_out) if each is not None)
+        played = "" if self.online is None else " and moves of its own"
+        return f"{number:,} demonstration{'' if number == 1 else 's'} of {self.training_env.name}{played}"
 
     @property
     def demonstrations_file(self) -> str:
@@ -230,8 +245,8 @@ class ImitationData(LightningDataModule):
 
     def train_dataloader(self) -> UpdateLoader:
         """Chunks of updates."""
-        assert self.trainer is not None
-        return UpdateLoader(self, self.trainer, self.updates_per_epoch, self.updates_per_step)
+        trainer = require_trainer(self)
+        return UpdateLoader(self, trainer, self.updates_per_epoch, self.updates_per_step)
 
     def val_dataloader(self) -> HeldOutLoader | EmptyBatchLoader:
         """The held-out transitions; one empty batch if there are none, so that callbacks get their turn."""
@@ -283,6 +298,13 @@ class ImitationData(LightningDataModule):
             with checking_bar(path) as progress:
                 trajectories, metadata = load_demonstrations(path, in_memory=False, progress=progress)
         self._whole_episodes = bool(metadata.get("whole_episodes", True))
+        recorded = environment_of(path, metadata)
+        difference = "" if recorded is None else self.training_env.differs_from(recorded)
+        if difference:
+            raise UserError(
+                f"the demonstrations in '{path}' are of another environment: {difference}; leave out data.env, which "
+                "is then the file's, or set data.env.wrappers"
+            )
         check_fits(path, trajectories, self.training_env)
         if self.episodes is not None:
             if trajectories.num_episodes < self.episodes:
@@ -307,6 +329,12 @@ class ImitationData(LightningDataModule):
         training, kept = self.training, self._kept()
         numbers = torch.arange(training.num_transitions, device=training.starts.device) if kept is None else kept
         return training.observations_at(training.locate(numbers)[0])
+
+    def some_observations(self) -> Tensor:
+        """(K, *shape) states of at most some thousand transitions, spread evenly: what numbers they hold."""
+        count = self.training.num_transitions
+        numbers = torch.arange(0, count, max(1, count // _LOOKED_AT), device=self.training.starts.device)
+        return self.training.observations_at(self.training.locate(numbers)[0])
 
     def _kept(self) -> Tensor | None:
         """Indices of the transitions that are served; None for all of them."""
@@ -375,6 +403,8 @@ class ImitationData(LightningDataModule):
         augmentations: list[tuple[Stream, Augmentation]] = []
         if self.symmetries:
             augmentations.append((Stream.SYMMETRY, symmetry_of(self.env, device)))
+        if self.random_shift:
+            augmentations.append((Stream.SHIFT, RandomShift(self.env.observation_shape, self.random_shift)))
         if self.noise_std != 0.0:
             augmentations.append(
                 (Stream.NOISE, GaussianNoise(self.noise_std, observation_high(self.env.spaces.observation)))

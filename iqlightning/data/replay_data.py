@@ -1,19 +1,25 @@
 """The datamodule of reinforcement learning: the policy's own transitions, with rewards."""
 
+import contextlib
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from iqlightning.data.augment import symmetry_of
+from iqlightning.data.augment import RandomShift, symmetry_of
 from iqlightning.data.experience import Experience, OnlineReplay, check_same_spaces, explore, own_environments
 from iqlightning.data.index_stream import IndexStream, check_batch_size
 from iqlightning.data.placement import Placement
-from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader
+from iqlightning.data.updates import EmptyBatchLoader, UpdateLoader, require_trainer
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
 from iqlightning.registration import env_config_from_dict
-from iqlightning.types import Batch, BatchEnv, EnvConfig
+from iqlightning.rollout import closing
+from iqlightning.types import Augmentation, Batch, BatchEnv, EnvConfig
+
+# Moves that are looked at to see what numbers observations hold.
+_LOOKED_AT = 100
 
 __all__ = ["ReplayData"]
 
@@ -34,8 +40,9 @@ class ReplayData(LightningDataModule):
         steps_per_update: transitions played for each update; may be fractional.
         n_step: rewards that are summed before the value of the state after them is bootstrapped.
         gamma: discount; the learner's.
-        symmetries: as in :class:`~iqlightning.data.imitation_data.ImitationData`, on the transitions of a batch, so
-            that Q becomes (nearly) symmetric.
+        symmetries: whether the transitions of a batch are replaced by their images under a random symmetry of the
+            environment, actions with them, so that Q becomes (nearly) symmetric.
+        random_shift: pixels by which pictures are shifted at most, see :class:`~iqlightning.data.augment.RandomShift`.
         updates_per_epoch: updates of an epoch, after which Lightning validates.
         updates_per_step: updates of one ``training_step``; does not change results.
         seed: of environments, warm-up and batches.
@@ -55,6 +62,7 @@ class ReplayData(LightningDataModule):
         n_step: int = 1,
         gamma: float = 0.99,
         symmetries: bool = False,
+        random_shift: int = 0,
         updates_per_epoch: int = 100,
         updates_per_step: int = 8,
         seed: int = 0,
@@ -76,8 +84,8 @@ class ReplayData(LightningDataModule):
         self.n_step = n_step
         self.gamma = gamma
         self.symmetries = symmetries
-        if symmetries:
-            symmetry_of(self.env)  # complains early
+        self.random_shift = random_shift
+        self._augmentations("cpu")  # complains early
         self.updates_per_epoch = updates_per_epoch
         self.updates_per_step = updates_per_step
         self.seed = seed
@@ -87,8 +95,14 @@ class ReplayData(LightningDataModule):
     def experience(self) -> Experience:
         """What has been played; there is one once ``setup("fit")`` has been called."""
         if self._experience is None:
-            raise RuntimeError("call setup('fit') before asking for batches")
+            raise UserError("ReplayData has played nothing yet: call setup('fit') first")
         return self._experience
+
+    @property
+    def in_brief(self) -> str:
+        """What is learnt from, in a few words."""
+        number = self.replay.num_envs
+        return f"moves of its own in {number:,} environment{'' if number == 1 else 's'} {self.training_env.name}"
 
     def batch(self, update: int) -> Batch:
         """Plays what is due and serves the batch of update ``update``, from 0."""
@@ -105,6 +119,16 @@ class ReplayData(LightningDataModule):
             return
         self.training_env = env
         self.experience.change_env(self._make_env(Placement.of(self.trainer)))
+
+    def some_observations(self) -> Tensor:
+        """(K, *shape) observations of random moves in one environment: what numbers they hold."""
+        with closing(self.training_env.make_batch(1, seed=self.seed, split="train")) as env:
+            seen = [env.reset()]
+            with contextlib.suppress(UserError):  # what is wrong with it is told by the run, when it meets it
+                for move in range(_LOOKED_AT):
+                    actions = env.spaces.random_actions(seen[-1], Stream.PROBE, move, torch.zeros(1).long())
+                    seen.append(env.step(actions).obs)
+        return torch.cat(seen)
 
     # Lightning's hooks
 
@@ -126,13 +150,13 @@ class ReplayData(LightningDataModule):
             n_step=self.n_step,
             gamma=self.gamma,
             rewards=True,
-            symmetry=symmetry_of(self.env, device) if self.symmetries else None,
+            augmentations=self._augmentations(device),
         )
 
     def train_dataloader(self) -> UpdateLoader:
         """Chunks of updates."""
-        assert self.trainer is not None
-        return UpdateLoader(self, self.trainer, self.updates_per_epoch, self.updates_per_step)
+        trainer = require_trainer(self)
+        return UpdateLoader(self, trainer, self.updates_per_epoch, self.updates_per_step)
 
     def val_dataloader(self) -> EmptyBatchLoader:
         """One empty batch: nothing is held out, but callbacks play the environment."""
@@ -158,6 +182,14 @@ class ReplayData(LightningDataModule):
             self.change_training_env(env_config_from_dict(state_dict["training_env"]))
         if self._experience is not None and "experience" in state_dict:
             self._experience.load_state_dict(state_dict["experience"])
+
+    def _augmentations(self, device: str | torch.device) -> list[tuple[Stream, Augmentation]]:
+        augmentations: list[tuple[Stream, Augmentation]] = []
+        if self.symmetries:
+            augmentations.append((Stream.SYMMETRY, symmetry_of(self.env, device)))
+        if self.random_shift:
+            augmentations.append((Stream.SHIFT, RandomShift(self.env.observation_shape, self.random_shift)))
+        return augmentations
 
     def _make_env(self, placement: Placement) -> BatchEnv:
         return own_environments(self.training_env, self.replay.num_envs, self.seed, placement)

@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 from iqlightning.errors import UserError, nearest_multiples
 
-__all__ = ["check_num_envs", "gathered", "share_of"]
+__all__ = ["check_num_envs", "everywhere", "gathered", "share_of"]
 
 
 def check_num_envs(num_envs: int, world_size: int) -> None:
@@ -26,6 +26,15 @@ def check_num_envs(num_envs: int, world_size: int) -> None:
             f"num_envs {num_envs} is not a multiple of {world_size}, the number of processes that share them out; the "
             f"nearest valid: {nearest_multiples(num_envs, world_size)}"
         )
+
+
+def everywhere(truth: bool, world_size: int, device: torch.device) -> bool:
+    """Whether a truth holds on all processes, which have to ask together."""
+    if world_size == 1 or not distributed.is_initialized():
+        return truth
+    number = torch.tensor(int(truth), device=device)
+    distributed.all_reduce(number, distributed.ReduceOp.MIN)
+    return bool(number)
 
 
 def share_of(state: dict[str, Any], rank: int, world_size: int) -> dict[str, Any]:
@@ -42,7 +51,8 @@ def _share_of(value: Any, rank: int, world_size: int) -> Any:
 def gathered(state: dict[str, Any], rank: int, world_size: int) -> dict[str, Any]:
     """The whole state on process 0, from the shares of all processes, which have to call this together.
 
-    Elsewhere the share is returned as it is: process 0 writes checkpoints. Shares are of equal sizes.
+    Elsewhere the share is returned as it is: process 0 writes checkpoints. Where one process has more of something for
+    each of its environments than another, zeros make up for it.
     """
     if world_size == 1:
         return state
@@ -57,6 +67,9 @@ def _gathered(value: Any, rank: int, world_size: int) -> Any:
     # backends do not all know booleans
     own = value.contiguous()
     own = own.view(torch.uint8) if own.dtype == torch.bool else own
+    longest = torch.tensor(len(own), device=own.device)
+    distributed.all_reduce(longest, distributed.ReduceOp.MAX)
+    own = torch.cat([own, own.new_zeros((int(longest) - len(own), *own.shape[1:]))]) if len(own) < longest else own
     shares = [torch.empty_like(own) for _ in range(world_size)] if rank == 0 else None
     distributed.gather(own, shares, dst=0)
     return value if shares is None else torch.stack(shares, 1).flatten(0, 1).view(value.dtype)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 from iqlightning.errors import UserError
@@ -79,10 +80,15 @@ class StableBaselinesPolicy:
                 f"Stable-Baselines3 cannot read '{path}' as a model of {self.algorithm} ({type(error).__name__}: "
                 f"{detail:.160}); say with --sb3 which algorithm it is of"
             ) from error
-        self._actions = env.spaces.action
+        self._actions, self._codec = env.spaces.action, env.spaces.codec
         theirs, shape = self._model.observation_space.shape, env.spaces.observation_shape
-        # pictures may have been turned round for the model, which then turns them itself
-        if (len(shape) == 1 and theirs != shape) or self._model.action_space != self._actions:
+        others = len(shape) == 1 and theirs != shape
+        if self._codec is not None:
+            shape = self._codec.native.shape
+            own, model = self._codec.native, self._model.observation_space
+            # pictures may have been turned round for the model, which then turns them itself
+            others = own != model if not isinstance(own, Box) else len(own.shape) != 3 and theirs != shape
+        if others or self._model.action_space != self._actions:
             raise UserError(
                 f"'{path}' is a model for observations of shape {theirs} and actions {self._model.action_space}, "
                 f"and '{env.name}' has {shape} and {self._actions}"
@@ -95,7 +101,8 @@ class StableBaselinesPolicy:
 
     def act(self, observations: Tensor, *, sample: bool = False) -> Tensor:
         """The model's deterministic actions; none are drawn."""
-        actions, _ = self._model.predict(observations.cpu().numpy(), deterministic=True)
+        seen = observations.cpu().numpy() if self._codec is None else self._codec.decode(observations)
+        actions, _ = self._model.predict(seen, deterministic=True)
         return torch.as_tensor(np.asarray(actions), device=observations.device).to(action_dtype(self._actions))
 
 

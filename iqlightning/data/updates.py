@@ -8,7 +8,7 @@ from lightning.pytorch import Trainer
 from iqlightning.errors import UserError
 from iqlightning.types import Batch, BatchSource
 
-__all__ = ["EmptyBatchLoader", "UpdateChunk", "UpdateLoader", "limited_epoch"]
+__all__ = ["EmptyBatchLoader", "UpdateChunk", "UpdateLoader", "limited_epoch", "require_trainer"]
 
 
 class UpdateChunk:
@@ -47,12 +47,6 @@ class UpdateLoader:
 
     It is no :class:`torch.utils.data.DataLoader`: there is nothing to sample, to copy or to do in workers, and
     Lightning leaves it alone. It has a state only so that Lightning knows it to be resumable.
-
-    Args:
-        source: of the batches.
-        trainer: whose ``global_step`` counts the updates.
-        updates_per_epoch: updates between two epoch ends.
-        updates_per_step: updates of one ``training_step``.
 
     Raises:
         UserError: if a number is below 1.
@@ -108,6 +102,21 @@ class UpdateLoader:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Nothing: see the class."""
+
+
+def require_trainer(data: Any) -> Any:
+    """The trainer of a data module that is asked for its training batches.
+
+    Raises:
+        UserError: if it has no trainer, whose count of updates says which batch comes next.
+    """
+    if data.trainer is None:
+        name = type(data).__name__
+        raise UserError(
+            f"{name} serves training batches to a trainer, which counts the updates: trainer.fit(model, data); without "
+            "one, data.batch(u) is the batch of update u, after prepare_data() and setup('fit')"
+        )
+    return data.trainer
 
 
 def limited_epoch(trainer: Trainer, updates_per_epoch: int) -> int:

@@ -14,7 +14,8 @@ from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = ["ARRAYS", "check_arrays", "check_fits", "check_spaces", "pieces_of", "rows_at_once"]
 
-#: Names of the arrays of :class:`~iqlightning.types.Trajectories`, and of a file's tensors.
+#: Names of the arrays of :class:`~iqlightning.types.Trajectories`, and of a file's tensors; ``stacks`` is another one
+#: where there are any.
 ARRAYS = ("observations", "actions", "rewards", "starts", "terminated", "truncated")
 
 _DTYPES = {"rewards": torch.float32, "starts": torch.int64, "terminated": torch.bool, "truncated": torch.bool}
@@ -45,10 +46,18 @@ def check_arrays(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     )
     transitions, episodes = actions.shape[0], starts.shape[0] - 1
     require(transitions > 0 and episodes > 0, "they hold no transition")
+    stacks = tensors.get("stacks")
+    if stacks is not None:
+        require(stacks.dtype == torch.int32 and stacks.ndim == 2, "stacks are no rows of numbers of frames")
+        low, high = (int(stacks.min()), int(stacks.max())) if stacks.numel() else (0, 0)
+        require(
+            stacks.numel() == 0 or (low >= 0 and high < len(observations)), "a stack is of frames that are not there"
+        )
+    shown = observations if stacks is None else stacks
+    count = shown.shape[0] if shown.ndim else 0
     require(
-        observations.ndim > 0 and observations.shape[0] == transitions + episodes,
-        f"{transitions} transitions in {episodes} episodes need {transitions + episodes} observations, not "
-        f"{observations.shape[0] if observations.ndim else 0}",
+        count == transitions + episodes,
+        f"{transitions} transitions in {episodes} episodes need {transitions + episodes} observations, not {count}",
     )
     require(observations.dtype in _OBSERVATION_DTYPES, f"observations are {observations.dtype}")
     require(not observations.is_floating_point() or _finite(observations), "an observation is not finite")
@@ -82,7 +91,7 @@ def check_spaces(path: str | Path, trajectories: Trajectories, spaces: Spaces, w
     """
     misfit, owner = f"the demonstrations in '{path}' do not fit the {whose}: ", whose.partition(" ")[0]
     observations, actions = trajectories.observations, trajectories.actions
-    shape, wanted = tuple(observations.shape[1:]), spaces.observation_shape
+    shape, wanted = trajectories.observation_shape, spaces.observation_shape
     advice = "; choose a file or an environment that match"
     if shape != wanted:
         raise UserError(f"{misfit}their observations have shape {shape}, the {owner}'s {wanted}{advice}")
@@ -104,6 +113,25 @@ def check_spaces(path: str | Path, trajectories: Trajectories, spaces: Spaces, w
         raise UserError(
             f"{misfit}they contain the action {action}, but valid ones are from {_short(low)} to {_short(high)}"
         )
+    _check_allowed(misfit, trajectories, spaces)
+
+
+def _check_allowed(misfit: str, trajectories: Trajectories, spaces: Spaces) -> None:
+    """Where observations say which actions are allowed, the actions of the demonstrations have to be."""
+    if spaces.mask is None:
+        return
+    numbers = torch.arange(trajectories.num_transitions, device=trajectories.starts.device)
+    for part in numbers.split(rows_at_once(trajectories.observations)):
+        rows, actions, _, _ = trajectories.locate(part)
+        allowed = spaces.allowed(trajectories.observations_at(rows))
+        assert allowed is not None
+        wrong = ~allowed.gather(1, actions[:, None])[:, 0]
+        if bool(wrong.any()):
+            first = int(wrong.int().argmax())
+            raise UserError(
+                f"{misfit}at transition {int(part[first])} they take action {int(actions[first])}, which the mask of "
+                "that observation forbids"
+            )
 
 
 def pieces_of(tensor: Tensor) -> Sequence[Tensor]:
