@@ -1,6 +1,5 @@
-"""Arranges TensorBoard: a page of the scalars that matter first, and a table of settings with final figures."""
+"""Arranges TensorBoard: what matters first, with descriptions, and a table of settings with final figures."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from iqlightning.callbacks.event_logger import EventLogger, tag_of
+from iqlightning.documents import read_json
+from iqlightning.errors import UserError
 from iqlightning.types import EnvConfig
 
 __all__ = ["BoardLayout"]
 
-#: Page of "Custom scalars": heading to chart to its curves; a band is mean, lowest and highest. The first page shows
-#: the environment's own figures as well, and any callback adds what it has as its attribute ``charts``.
+# bytes of a final table that are read
+_LARGEST_SUMMARY = 16 << 20
+
+#: Page of "Custom scalars", and group of "Time series", to chart to its curves; a band is mean, lowest and highest.
+#: The first page shows the environment's own figures as well, and any callback adds what it has as its attribute
+#: ``charts``, what it draws, with descriptions, as ``board_pictures``, and what is said of its figures as
+#: ``board_descriptions``.
 LAYOUT: dict[str, dict[str, list[Any]]] = {
     "1 how good": {"agreement with the expert": ["Multiline", ["val/expert_agreement"]]},
     "2 how it learns": {
@@ -27,7 +34,32 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "Q and V": ["Multiline", ["train/q", "train/v"]],
         "recovered reward": ["Margin", ["train/reward", "train/reward_min", "train/reward_max"]],
     },
-    "4 is it learning": {"share of rewards outside phi's domain": ["Multiline", ["train/guarded"]]},
+    "4 is it learning": {
+        "held-out likelihood": ["Multiline", ["val/log_likelihood"]],
+        "share of rewards outside phi's domain": ["Multiline", ["train/guarded"]],
+    },
+}
+
+#: What is said of a figure.
+DESCRIPTIONS = {
+    "train/loss": "The objective, mean over the updates since the last point.",
+    "train/grad_norm": "Euclidean norm of the gradient, before it is clipped.",
+    "train/learning_rate": "Of the first optimizer, after the schedule.",
+    "train/entropy": "Mean entropy of softmax(Q / temperature) in the states of a batch, in nats.",
+    "train/q": "Mean Q(s, a) of a batch: of the expert's moves, where there are demonstrations.",
+    "train/v": "Mean V(s) of the same states.",
+    "train/v_minus_q": "Mean V(s) - Q(s, a) of the same moves: falls towards 0 as the policy learns to make them.",
+    "train/reward": "Mean recovered reward Q(s, a) - gamma V(s') of the same moves.",
+    "train/reward_min": "The lowest recovered reward of a batch.",
+    "train/reward_max": "The highest recovered reward of a batch.",
+    "train/guarded": "Share of rewards outside the domain of phi; far from 0, another objective is optimised.",
+    "train/policy_q": "Mean Q(s, a) of the policy's own moves.",
+    "train/q_share": "Mean |Q| against the largest that the penalty allows; above 1 is an early sign of divergence.",
+    "train/clipped_targets": "Share of targets that were clipped to the bound of Q.",
+    "train/actor_entropy": "Entropy of the actor's distribution.",
+    "train/actor_saturation": "Share of actions at the bounds of the action space; near 1 the actor is stuck.",
+    "val/log_likelihood": "Mean log pi(a | s) of demonstrations that are not trained on; higher is better.",
+    "val/expert_agreement": "Share of held-out demonstrated moves that the policy would make as well.",
 }
 
 #: Column of the table to the settings it is taken from; all others are in the run's config.yaml.
@@ -46,23 +78,41 @@ COLUMNS = {
 
 
 class BoardLayout(Callback):
-    """Writes the page when a run begins, and the settings with the final figures when it ends.
+    """Arranges figures and pictures when a run begins; writes the settings with the final figures when it ends.
 
-    The figures are those of the first row of the run's final table where there is one (put this callback after
-    :class:`~iqlightning.callbacks.summary.FinalSummary`), else those of the last validation.
+    The table has the last validation's figures as its metrics, and beside the settings, as ``test ...``, those of the
+    first row of the run's final table where there is one (put this callback after
+    :class:`~iqlightning.callbacks.summary.FinalSummary`). A scalar of one point each would only hide the curves.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Arranges the scalars."""
+        """Arranges figures and pictures."""
         env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
         layout = {page: dict(charts) for page, charts in LAYOUT.items()}
         shown = {" ".join(figure.heading.split()): figure.name for figure in env.FIGURES if figure.heading}
         layout["1 how good"] |= {title: ["Multiline", [f"val/{name}"]] for title, name in shown.items()}
+        descriptions = DESCRIPTIONS | {f"val/{each.name}": _sentence(each.label) for each in env.FIGURES}
+        pictures: dict[str, str] = {}
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             for page, charts in getattr(callback, "charts", {}).items():
                 layout.setdefault(page, {}).update(charts)
+            for page, drawn in getattr(callback, "board_pictures", {}).items():
+                pictures |= dict.fromkeys(drawn, page)
+                descriptions |= drawn
+            descriptions |= getattr(callback, "board_descriptions", {})
+        groups = {name: page for page, charts in layout.items() for _, names in charts.values() for name in names}
         for board in _boards(trainer):
-            board.experiment.add_custom_scalars(layout)
+            if isinstance(board, EventLogger):
+                board.arrange(groups | pictures, descriptions)
+            board.experiment.add_custom_scalars(
+                {
+                    page: {
+                        title: [kind, [tag_of(board, name) for name in names]]
+                        for title, (kind, names) in charts.items()
+                    }
+                    for page, charts in layout.items()
+                }
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the run's line to the table."""
@@ -70,20 +120,19 @@ class BoardLayout(Callback):
             return
         env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
         names = [figure.name for figure in env.FIGURES]
+        figures = trainer.callback_metrics
         for board in _boards(trainer):
-            final = _final_row(Path(board.log_dir), names) or {
-                name: float(trainer.callback_metrics[f"val/{name}"])
-                for name in names
-                if f"val/{name}" in trainer.callback_metrics
-            }
+            # the table reads a metric from the last point of its curve
+            curves = {name: float(figures[f"val/{name}"]) for name in names if f"val/{name}" in figures}
+            final = _final_row(Path(board.log_dir), names)
             settings = {"algorithm": type(pl_module).__name__, "environment": env.name} | env.facts()
-            settings |= _columns(dict(_flattened(board.hparams)))
-            if final:
+            settings |= _columns(dict(_flattened(board.hparams))) | {
+                f"test {name}": each for name, each in final.items()
+            }
+            if curves or final:
                 writer = board.experiment._get_file_writer()
-                for part in hparams(settings, {f"final/{name}": value for name, value in final.items()}):
+                for part in hparams(settings, {tag_of(board, f"val/{name}"): each for name, each in curves.items()}):
                     writer.add_summary(part)
-                for name, value in final.items():
-                    board.experiment.add_scalar(f"final/{name}", value, trainer.global_step)
 
 
 def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
@@ -94,10 +143,14 @@ def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
 
 def _final_row(folder: Path, names: list[str]) -> dict[str, float]:
     try:
-        row = json.loads((folder / "summary.json").read_text())["rows"][0]
+        row = read_json(folder / "summary.json", _LARGEST_SUMMARY)["rows"][0]
         return {name: float(row[name]) for name in names if name in row}
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+    except (OSError, UserError, ValueError, KeyError, IndexError, TypeError, OverflowError):
         return {}
+
+
+def _sentence(label: str) -> str:
+    return f"{label[:1].upper()}{label[1:]}, on episodes of the validation split."
 
 
 def _columns(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,20 @@
 """Shows an episode of the policy being trained, in TensorBoard and, by a file in the run's folder, in reports."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 
-from iqlightning.checkpoint_files import write_atomically
+from iqlightning.callbacks.event_logger import show_animation
 from iqlightning.errors import UserError
-from iqlightning.evaluation.video import Animation, record_episode
+from iqlightning.evaluation.video import record_episode
+from iqlightning.files import write_atomically
 from iqlightning.types import EnvConfig
 
-__all__ = ["EpisodeVideo", "show_animation"]
-
-
-def show_animation(boards: Iterable[TensorBoardLogger], name: str, shown: Animation, step: int) -> None:
-    """Logs an animated GIF, which TensorBoard shows as it is; its own add_video would need another package."""
-    gif, height, width = shown
-    image = Summary.Image(encoded_image_string=gif, height=height, width=width, colorspace=3)
-    for board in boards:
-        board.experiment._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+__all__ = ["EpisodeVideo"]
 
 
 class EpisodeVideo(Callback):
@@ -39,6 +30,9 @@ class EpisodeVideo(Callback):
         most_frames: of the animation.
         side: its longest side in pixels.
     """
+
+    #: for BoardLayout
+    board_pictures: ClassVar = {"1 how good": {"video": "An episode of the policy, always the same one."}}
 
     def __init__(
         self,

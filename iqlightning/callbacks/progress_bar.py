@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -10,6 +9,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+from iqlightning.callbacks.opening_line import opening_line
 
 __all__ = ["UpdateProgressBar"]
 
@@ -27,15 +28,16 @@ class UpdateProgressBar(ProgressBar):
 
     On a terminal it is a live bar; elsewhere (a file, a pipe, a job's log) it is about ``lines`` plain lines.
 
+    Before, one line says what is trained, on what and where, and how observations are scaled for networks.
+
+    It shows the loss, success rate and distance ratio, and the return where there is no success rate.
+
     Args:
-        shown: label to logged metric, in the order shown; a metric that has not been logged yet is left out. By default
-            the loss, success rate and distance ratio, and the return where there is no success rate.
         lines: how many lines a whole run prints where there is no terminal.
     """
 
-    def __init__(self, shown: Mapping[str, str] | None = None, lines: int = 10) -> None:
+    def __init__(self, lines: int = 10) -> None:
         super().__init__()
-        self.shown = dict(_SHOWN if shown is None else shown)
         self.lines = lines
         self.console = Console()
         self._enabled = True
@@ -63,6 +65,9 @@ class UpdateProgressBar(ProgressBar):
         """Begins to count, from where a resumed run stands."""
         self._started, self._first_update = time.monotonic(), trainer.global_step
         self._next_look, self._lines_printed = 0.0, 0
+        folder = trainer.log_dir if trainer.loggers else None  # asks all processes
+        if self._enabled and trainer.is_global_zero:
+            self.console.print(Text(opening_line(trainer, pl_module, folder)), soft_wrap=True)
         if not (self._enabled and self.console.is_terminal):
             return
         self._progress = Progress(
@@ -141,7 +146,7 @@ class UpdateProgressBar(ProgressBar):
 
     def _figures(self, trainer: Trainer) -> list[str]:
         logged = trainer.callback_metrics
-        figures = {label: float(logged[name]) for label, name in self.shown.items() if name in logged}
+        figures = {label: float(logged[name]) for label, name in _SHOWN.items() if name in logged}
         if "success" in figures:
             figures.pop("return", None)
         return [

@@ -38,7 +38,6 @@ class StabilityMonitor(Callback):
     #: for BoardLayout
     charts: ClassVar = {
         "4 is it learning": {
-            "held-out likelihood": ["Multiline", ["stability/log_likelihood"]],
             "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
             "Bellman residual": ["Multiline", ["stability/residual"]],
             "warnings": ["Multiline", ["stability/warnings"]],
@@ -51,6 +50,11 @@ class StabilityMonitor(Callback):
             "entropy": ["Multiline", ["train/actor_entropy"]],
             "share at the bounds of actions": ["Multiline", ["train/actor_saturation"]],
         },
+    }
+    board_descriptions: ClassVar = {
+        "stability/gap": "Mean V(s) - Q(s, a) of held-out demonstrated moves; it should fall towards 0.",
+        "stability/residual": "Root mean square of Q(s, a) - gamma V(s') on held-out demonstrations.",
+        "stability/warnings": "Complaints that hold at this validation; each was printed once with an advice.",
     }
 
     def __init__(self, patience: int = 3, factor: float = 3.0, max_batches: int = 4) -> None:

@@ -11,20 +11,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from iqlightning.algorithms.lightning_internals import is_last_batch
 from iqlightning.callbacks.best_and_last import BestAndLast
-from iqlightning.interruption import Interrupted
+from iqlightning.interruption import ENDING, Interrupted, leave_terminal, takes
 
-__all__ = ["StopOnSignal"]
+__all__ = ["StopOnSignal", "short_path"]
 
 
 class StopOnSignal(Callback):
-    """On Ctrl-C, SIGTERM or SIGUSR1 finishes the updates at hand, saves ``last.ckpt`` and ends the run.
+    """On Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 finishes the updates at hand, saves ``last.ckpt`` and ends the run.
 
     A signal arrives anywhere, in the middle of an optimizer step as well; what is saved there could not be continued
     exactly. All processes of a run stop at the same update. A second signal ends the run at once, with the checkpoint
     of the last epoch. (SIGUSR1 is what clusters send before a job's time is over; Lightning would save right then.)
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+    SIGNALS = (signal.SIGINT, *ENDING, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class StopOnSignal(Callback):
         """Takes over the signals; Lightning has set its own handlers before."""
         self._received = 0
         try:
-            self._previous = {signum: signal.signal(signum, self._receive) for signum in self.SIGNALS}
+            self._previous = {each: signal.signal(each, self._receive) for each in self.SIGNALS if takes(each)}
         except ValueError:  # not in the main thread: someone else handles signals
             self._previous = {}
 
@@ -50,25 +50,20 @@ class StopOnSignal(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops between two epochs: what the first one ended with has been saved."""
         if self._asked_to_stop(trainer):
-            self._stop(
-                trainer,
-                [each.last_model_path for each in _keepers(trainer)],
-            )
+            self._stop(trainer, [each.last_model_path for each in _keepers(trainer)])
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives the signals back; a stop that came too late for training still ends the run before anything follows."""
         self._give_back()
         if self._asked_to_stop(trainer):
-            self._stop(
-                trainer,
-                [each.last_model_path for each in _keepers(trainer)],
-            )
+            self._stop(trainer, [each.last_model_path for each in _keepers(trainer)])
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Gives the signals back."""
         self._give_back()
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
+        leave_terminal(signum)
         if self._received:
             self._give_back()
             raise Interrupted(signum, "stopped at once; the checkpoint is that of the last epoch that was finished")
@@ -86,7 +81,7 @@ class StopOnSignal(Callback):
         self._give_back()
         paths = [path for path in saved if path]
         after = (
-            f"; continue with the same command and --ckpt_path {_short(paths[0])}"
+            f"; continue with the same command and --ckpt_path {short_path(paths[0])}"
             if paths
             else ", nothing was saved yet"
         )
@@ -102,7 +97,7 @@ def _keepers(trainer: Trainer) -> list[BestAndLast]:
     return [each for each in trainer.checkpoint_callbacks if isinstance(each, BestAndLast)]
 
 
-def _short(path: str) -> str:
+def short_path(path: str | Path) -> str:
     """The path as seen from the working directory, if it lies below it."""
     absolute = Path(path).resolve()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else path
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

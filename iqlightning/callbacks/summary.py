@@ -1,7 +1,8 @@
 """What a run amounts to, once it is over: a table of policies on unseen episodes, and where everything was written."""
 
 import json
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from rich.text import Text
 
 from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.learner import Learner
-from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
-from iqlightning.checkpoint_files import write_atomically
+from iqlightning.callbacks.board_layout import BoardLayout
+from iqlightning.callbacks.cloning_baseline import ClonedPolicy, clone
+from iqlightning.callbacks.stop_on_signal import short_path
 from iqlightning.checkpoints import load_policy
 from iqlightning.data.imitation_data import ImitationData
+from iqlightning.errors import UserError
 from iqlightning.evaluation.environment import evaluate_environment
 from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.evaluation.tables import interval_key, intervals_of, policies_table
+from iqlightning.files import write_atomically
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["FinalSummary"]
@@ -31,22 +35,38 @@ class FinalSummary(Callback):
     """After ``fit``: plays the best checkpoint beside the policies it should be compared with, and prints a table.
 
     Rows: the run's algorithm, greedy and sampled; behaviour cloning with the same network, batches and number of
-    updates; the random policy; whatever else the environment names, such as an expert. Episodes are of the test split.
-    The table is also written to ``summary.json`` in the run's folder, row by row, so that an interruption loses
-    nothing; the run itself is on disk before the first episode. With several processes the first one does it all.
+    updates, at the temperature that suits it best on held-out demonstrations; the random policy; whatever else the
+    environment names, such as an expert. Episodes are of the test split. The table is also written to ``summary.json``
+    in the run's folder, row by row, so that an interruption loses nothing; the run itself is on disk before the first
+    episode. With several processes the first one does it all.
 
     Args:
         episodes: for each row; 0 plays nothing and only says where things are.
         seed: of the episodes.
         cloning: whether to train the cloning baseline.
+        cloning_temperatures: of softmax(Q / temperature), each trained; see
+            :func:`~iqlightning.callbacks.cloning_baseline.clone`. Actors have none.
+
+    Raises:
+        UserError: if a temperature is not positive, or there is none.
     """
 
-    def __init__(self, episodes: int = 1000, seed: int = 0, cloning: bool = True) -> None:
+    def __init__(
+        self,
+        episodes: int = 1000,
+        seed: int = 0,
+        cloning: bool = True,
+        cloning_temperatures: Sequence[float] = (1.0, 0.1, 0.01),
+    ) -> None:
         super().__init__()
         self.episodes = episodes
         self.seed = seed
         self.cloning = cloning
+        if not cloning_temperatures or min(cloning_temperatures) <= 0:
+            raise UserError(f"cloning_temperatures are positive numbers, at least one, not {cloning_temperatures}")
+        self.cloning_temperatures = tuple(cloning_temperatures)
         self.console = Console()
+        self._cloned: ClonedPolicy | None = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plays, prints and writes."""
@@ -68,17 +88,19 @@ class FinalSummary(Callback):
             if rows:
                 title = env.describe(self.episodes, brief=True)
                 self.console.print(policies_table(title, env.FIGURES, rows, self.episodes))
+                if self._cloned is not None:
+                    self.console.print(Text(str(self._cloned)))
             self._print_places(trainer, target)
 
-    def cloning_policy(self, trainer: Trainer, pl_module: LightningModule, progress: Advance) -> Policy | None:
+    def cloning_policy(self, trainer: Trainer, pl_module: LightningModule, progress: Advance) -> ClonedPolicy | None:
         """The baseline, trained; None if it is not wanted, the run is one itself, or there are no demonstrations."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not (self.cloning and isinstance(pl_module, Learner) and isinstance(data, ImitationData)):
             return None
         if isinstance(pl_module, BehaviorCloning):
             return None
-        source = expert_batches(data, trainer.world_size)
-        return train_cloning(pl_module, source, trainer.global_step, progress=progress)
+        temperatures, processes = self.cloning_temperatures, trainer.world_size
+        return clone(pl_module, data, trainer.global_step, temperatures, world_size=processes, progress=progress)
 
     def _rows(self, trainer: Trainer, pl_module: LightningModule, env: EnvConfig) -> Iterator[Row]:
         best = _best_checkpoint(trainer)
@@ -105,11 +127,11 @@ class FinalSummary(Callback):
 
             yield play(f"{name}, greedy", policy)
             yield play(f"{name}, sampled", policy, sample=True)
-            advance = begin("training behaviour cloning", trainer.global_step)
-            cloning = self.cloning_policy(trainer, pl_module, advance)
-            if cloning is not None:
-                yield play("behaviour cloning, greedy", cloning)
-            references = {"random policy": RandomPolicy(env.spaces.action, self.seed)} | env.references(self.seed)
+            advance = begin("training behaviour cloning", trainer.global_step * len(self.cloning_temperatures))
+            self._cloned = self.cloning_policy(trainer, pl_module, advance)
+            if self._cloned is not None:
+                yield play("behaviour cloning, greedy", self._cloned.policy)
+            references = {"random policy": RandomPolicy(env.spaces, self.seed)} | env.references(self.seed)
             for label, reference in references.items():
                 yield play(label, reference)
 
@@ -132,6 +154,7 @@ class FinalSummary(Callback):
             "env": env.to_dict(),
             "episodes": self.episodes,
             "seed": self.seed,
+            **({} if self._cloned is None else {"cloning": self._cloned.to_dict()}),
             "rows": rows,
         }
 
@@ -145,10 +168,13 @@ class FinalSummary(Callback):
         }
         for label, path in places.items():
             if path:
-                self.console.print(Text(f"{label + ':':<17} {_short(path)}"), soft_wrap=True)
+                self.console.print(Text(f"{label + ':':<17} {short_path(path)}"), soft_wrap=True)
         if trainer.loggers and trainer.loggers[0].save_dir:
-            logs = _short(trainer.loggers[0].save_dir)
-            self.console.print(Text(f"{'look at it with:':<17} tensorboard --logdir {logs}"), soft_wrap=True)
+            logs = shlex.quote(short_path(trainer.loggers[0].save_dir))
+            # as a comment, so that the whole line can be copied
+            arranged = any(isinstance(each, BoardLayout) for each in trainer.callbacks)  # type: ignore[attr-defined]
+            tab = "  # tab Custom Scalars" if arranged else ""
+            self.console.print(Text(f"{'look at it with:':<17} tensorboard --logdir {logs}{tab}"), soft_wrap=True)
 
 
 def _checkpoint_callbacks(trainer: Trainer) -> list[Any]:
@@ -160,9 +186,3 @@ def _best_checkpoint(trainer: Trainer) -> str | None:
     callbacks = sorted(_checkpoint_callbacks(trainer), key=lambda callback: callback.monitor is None)
     paths = [path for callback in callbacks for path in (callback.best_model_path, callback.last_model_path)]
     return next((path for path in paths if path and Path(path).exists()), None)
-
-
-def _short(path: str | Path) -> str:
-    """The path as seen from the working directory, if it lies below it."""
-    absolute = Path(path).resolve()
-    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from iqlightning.evaluation.choice import choose_actions
-from iqlightning.rollout import rollout
+from iqlightning.rollout import closing, rollout
 from iqlightning.types import EnvConfig, EpisodeResults, Policy, Trajectories
 
 __all__ = ["Returns", "evaluate_environment", "play_episodes", "played_in_parts"]
@@ -69,15 +69,7 @@ class Returns(EpisodeResults):
 
 
 def evaluate_environment(policy: Policy, env: EnvConfig, episodes: int, seed: int, **options: Any) -> EpisodeResults:
-    """Plays this rank's share of the episodes: by ``env.play`` where it can, else by :func:`play_episodes`.
-
-    Args:
-        policy: acts on (B, *shape) observations.
-        env: the environment.
-        episodes: of all ranks together.
-        seed: of the episodes and of drawn actions.
-        **options: of :meth:`iqlightning.types.EnvConfig.play`.
-    """
+    """Plays this rank's share of the episodes: by ``env.play`` where it can, else by :func:`play_episodes`."""
     results = env.play(policy, episodes, seed, **options)
     return play_episodes(policy, env, episodes, seed, **options) if results is None else results
 
@@ -106,30 +98,18 @@ def played_in_parts(
     world_size: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[Trajectories]:
-    """Plays through ``env.make_batch``, as many episodes at a time as there are environments.
+    """Plays through ``env.make_batch``, as many episodes at a time as there are environments on each rank.
 
-    Args:
-        policy: acts on (B, *shape) observations on ``device``.
-        env: the environment.
-        episodes: of all ranks together.
-        seed: of the environments and of drawn actions.
-        split: handed to ``env.make_batch``.
-        sample: draw from the policy instead of acting greedily.
-        temperature: of softmax(Q / temperature); None means the policy's own.
-        num_envs: environments stepped together on each rank.
-        device: where the environments are.
-        rank: of this process.
-        world_size: number of processes.
-        progress: called with the number of episodes that have been finished since the last call.
+    Arguments are those of :meth:`iqlightning.types.EnvConfig.play`.
     """
     share = len(range(rank, episodes, world_size))
     if share:
         count, first = min(num_envs, share), rank * num_envs
-        batch = env.make_batch(count, seed=seed + first, split=split, device=device)
-        drawing = _Keyed(policy, torch.arange(first, first + count, device=batch.device), seed, temperature)
-        # a few episodes at a time, since a rollout holds on to all observations
-        for done in range(0, share, count):
-            yield rollout(drawing, batch, min(count, share - done), sample=sample, progress=progress)
+        with closing(env.make_batch(count, seed=seed + first, split=split, device=device)) as batch:
+            drawing = _Keyed(policy, torch.arange(first, first + count, device=batch.device), seed, temperature)
+            # a few episodes at a time, since a rollout holds on to all observations
+            for done in range(0, share, count):
+                yield rollout(drawing, batch, min(count, share - done), sample=sample, progress=progress)
 
 
 class _Keyed:

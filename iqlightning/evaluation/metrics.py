@@ -44,9 +44,6 @@ class EpisodeMetrics(Metric):
 
     States are the sums of :meth:`~iqlightning.types.EpisodeResults.summed` in float64, so that the figures are the same
     on one process and on several (up to rounding).
-
-    Args:
-        results: the class of the results that are added.
     """
 
     full_state_update = False

@@ -24,11 +24,6 @@ def recorded_reward_metrics(
     Learning never sees those rewards. Correlations forgive a positive scale and a constant, nothing else; a recorded
     reward that is always the same has none (nan).
 
-    Args:
-        policy: with ``rewards``, on ``device``.
-        trajectories: E episodes with their rewards.
-        device: where the policy is.
-
     Returns:
         ``transition_pearson`` and ``transition_spearman`` over the distinct transitions, each counted once;
         ``return_pearson`` and ``return_spearman`` over the undiscounted returns of the episodes (the figure that Garg

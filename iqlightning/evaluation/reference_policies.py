@@ -7,7 +7,7 @@ from torch import Tensor
 
 from iqlightning.errors import UserError
 from iqlightning.keyed import Stream
-from iqlightning.spaces import random_actions
+from iqlightning.spaces import Spaces, random_actions
 
 __all__ = ["RandomPolicy"]
 
@@ -16,7 +16,8 @@ class RandomPolicy:
     """Every action with the same probability, whether greedy or sampled; knows nothing of the environment.
 
     Args:
-        actions: the space of one action; a ``Box`` must be bounded.
+        actions: the space of one action, a ``Box`` bounded; or the spaces of an environment, whose observations may say
+            which actions are allowed.
         seed: of the keyed numbers; successive calls continue the sequence.
 
     Raises:
@@ -25,7 +26,9 @@ class RandomPolicy:
 
     stochastic = True
 
-    def __init__(self, actions: Space, seed: int = 0) -> None:
+    def __init__(self, actions: Space | Spaces, seed: int = 0) -> None:
+        self.spaces = actions if isinstance(actions, Spaces) else None
+        actions = actions.action if isinstance(actions, Spaces) else actions
         if isinstance(actions, spaces.Box) and not actions.is_bounded():
             raise UserError("the random policy draws evenly between the bounds of an action, and this space has none")
         self.actions = actions
@@ -34,6 +37,8 @@ class RandomPolicy:
 
     def draw(self, observations: Real[Tensor, "batch ..."], keys: tuple[int | Tensor, ...]) -> Tensor:
         """(B,) or (B, *action shape) actions from keys, of which one is a tensor of one number for each row."""
+        if self.spaces is not None:
+            return self.spaces.random_actions(observations, *keys).to(observations.device)
         return random_actions(self.actions, *keys).to(observations.device)
 
     def act(self, observations: Real[Tensor, "batch ..."], *, sample: bool = False) -> Tensor:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from iqlightning.evaluation.choice import choose_actions
 from iqlightning.evaluation.environment import played_in_parts
+from iqlightning.evaluation.reference_policies import RandomPolicy
 from iqlightning.evaluation.tables import interval_key
 from iqlightning.keyed import Stream, uniform
-from iqlightning.spaces import random_actions
+from iqlightning.spaces import Spaces
 from iqlightning.types import EnvConfig, Policy
 
 __all__ = ["SHARES", "PartlyRandom", "RewardPairs", "reward_correlations", "reward_pairs"]
@@ -29,25 +30,27 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # transitions in one call of the network
 _CHUNK = 4096
 
+_RESAMPLES = 4000  # of the bootstrap
+
 
 class PartlyRandom:
     """A policy that acts uniformly at random at a share of its moves; which ones, and how, is keyed.
 
-    Args:
-        policy: acts at the others.
-        actions: the space of one action.
-        share: of random moves, in [0, 1].
-        sample: draw the others from the policy instead of acting greedily.
-        temperature: of these; None means the policy's own.
+    The others are the policy's own, greedy or (``sample``) drawn at ``temperature``.
     """
 
     stochastic = True
 
     def __init__(
-        self, policy: Policy, actions: Space, share: float, sample: bool = False, temperature: float | None = None
+        self,
+        policy: Policy,
+        actions: Space | Spaces,
+        share: float,
+        sample: bool = False,
+        temperature: float | None = None,
     ) -> None:
         self.policy = policy
-        self.actions = actions
+        self.random = RandomPolicy(actions)
         self.share = share
         self.sample = sample
         self.temperature = temperature
@@ -58,7 +61,7 @@ class PartlyRandom:
         _, seed, rows, move = keys
         how = {"seed": seed, "sample": self.sample, "temperature": self.temperature}
         own = choose_actions(self.policy, observations, rows, move, **how)
-        drawn = random_actions(self.actions, Stream.RANDOM_POLICY, seed, rows, move).to(own.device)
+        drawn = self.random.draw(observations, (Stream.RANDOM_POLICY, seed, rows, move)).to(own.device)
         at_random = (uniform(Stream.EXPLORATION, seed, rows, move) < self.share).to(own.device)
         return torch.where(at_random.view(-1, *[1] * (own.ndim - 1)), drawn.to(own.dtype), own)
 
@@ -101,21 +104,13 @@ def reward_pairs(
 ) -> RewardPairs:
     """Plays the test split with each share of random moves and reads r = Q(s, a) - gamma (1 - terminated) V(s').
 
-    Args:
-        policy: with ``rewards``, on ``device``.
-        env: any environment.
-        episodes: with each share.
-        seed: of the episodes, the same ones with each share, and of all that is drawn.
-        shares: of random moves.
-        sample: draw the other moves from the policy instead of acting greedily.
-        temperature: of these; None means the policy's own.
-        device: where the policy is.
-        progress: called with the number of newly finished episodes.
+    The episodes are the same ones with each share. Arguments are those of :meth:`iqlightning.types.EnvConfig.play`;
+    ``sample`` and ``temperature`` are of the other moves.
     """
     rows: list[tuple[float, float, float]] = []
     moments: list[np.ndarray] = []
     for place, share in enumerate(shares):
-        acting = PartlyRandom(policy, env.spaces.action, share, sample, temperature)
+        acting = PartlyRandom(policy, env.spaces, share, sample, temperature)
         seen = 0
         for played in played_in_parts(acting, env, episodes, seed, device=device, progress=progress):
             recovered = []
@@ -176,15 +171,13 @@ def _pearson(moments: Float[np.ndarray, "... 6"]) -> np.ndarray:
     return np.where(varies, (xy - x * y) / np.sqrt(np.where(varies, spread, 1.0)), np.nan)
 
 
-def _interval(
-    moments: Float[np.ndarray, "episodes 6"], groups: Sequence[np.ndarray], resamples: int = 4000, seed: int = 0
-) -> list[float]:
-    generator = np.random.default_rng(seed)
-    totals = np.zeros((resamples, 6))
+def _interval(moments: Float[np.ndarray, "episodes 6"], groups: Sequence[np.ndarray]) -> list[float]:
+    generator = np.random.default_rng(0)
+    totals = np.zeros((_RESAMPLES, 6))
     for group in groups:
         number = int(group.sum())
         # how often each episode is drawn
-        totals += generator.multinomial(number, np.full(number, 1 / number), size=resamples) @ moments[group]
+        totals += generator.multinomial(number, np.full(number, 1 / number), size=_RESAMPLES) @ moments[group]
     drawn = _pearson(totals)
     known = drawn[np.isfinite(drawn)]
     return [float(end) for end in np.quantile(known, (0.025, 0.975))] if len(known) else [float("nan")] * 2

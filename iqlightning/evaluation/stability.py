@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 
 from iqlightning.agents.agent import Agent
-from iqlightning.losses.iq import inverse_reward
 from iqlightning.types import Transition
 
 __all__ = ["Reading", "read", "warnings_in_training", "warnings_of"]
@@ -50,7 +49,7 @@ def read(agent: Agent, expert: Transition, gamma: float) -> Reading:
     """Takes the numbers from held-out transitions."""
     q_a = agent.q(expert.obs, expert.actions).amin(0)
     v = agent.v(expert.obs)
-    rewards = inverse_reward(q_a, agent.v(expert.next_obs), expert.terminated, gamma)
+    rewards = q_a - gamma * agent.value_after(expert.next_obs, expert.terminated)
     numbers = torch.stack(
         [
             rewards.square().mean().sqrt(),

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from iqlightning.types import EpisodeResults, Figure
 
-__all__ = ["interval_key", "intervals_of", "policies_table", "policy_table"]
+__all__ = ["interval_key", "intervals_of", "logged_table", "new_table", "policies_table", "policy_table"]
 
 # a share over more episodes than this is known to more than a tenth of a percent
 _FEW_EPISODES = 1000
@@ -25,48 +25,67 @@ def intervals_of(results: EpisodeResults) -> dict[str, list[float]]:
     return {interval_key(name): list(ends) for name, ends in results.intervals().items()}
 
 
-def policy_table(title: str, figures: Sequence[Figure], values: Mapping[str, Any]) -> Table:
-    """A row for each figure that there is, with its interval if there is one.
+def new_table(title: str, *headings: str, words: int = 1, caption: str = "") -> Table:
+    """An empty table in the one style that all commands have; where it is too wide it wraps, and nothing is cut.
 
     Args:
-        title: what was played, and how.
-        figures: those that can be shown, in order.
-        values: metrics and, as ``NAME_ci95``, intervals.
+        title: above it.
+        headings: of the columns, each may have two lines.
+        words: how many columns hold words, on the left; the others hold numbers.
+        caption: below it.
     """
-    table = Table(title=title, title_justify="left")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("95% interval", justify="right")
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption=caption or None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for number, heading in enumerate(headings):
+        # of words and of the ends of an interval a space is where to wrap; only a word that is too long is broken
+        made.add_column(heading, justify="left" if number < words else "right", overflow="fold")
+    return made
+
+
+def policy_table(title: str, figures: Sequence[Figure], values: Mapping[str, Any]) -> Table:
+    """A row for each figure that there is, with its interval if there is one."""
+    made = new_table(title, "figure", "value", "95% interval")
     for figure in figures:
         if figure.name in values:
             ends = values.get(interval_key(figure.name), ())
             interval = " to ".join(format(end, figure.form) for end in ends)
-            table.add_row(figure.label, format(values[figure.name], figure.form), interval)
-    return table
+            made.add_row(figure.label, format(values[figure.name], figure.form), interval)
+    return made
+
+
+def logged_table(title: str, figures: Sequence[Figure], logged: Mapping[str, float]) -> Table:
+    """A row for each figure that was logged, by the name under which it was, such as ``val/mean_return``."""
+    known = {figure.name: figure for figure in figures}
+    made = new_table(title, "figure", "logged as", "value", words=2)
+    for name in sorted(logged, key=lambda name: list(known).index(_leaf(name)) if _leaf(name) in known else len(known)):
+        figure = known.get(_leaf(name), Figure(name, "", ".4g"))
+        made.add_row(figure.label, name, format(logged[name], figure.form))
+    return made
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def policies_table(title: str, figures: Sequence[Figure], rows: Sequence[Mapping[str, Any]], episodes: int) -> Table:
     """A row for each policy, a column for each figure that has a heading; narrow enough for 80 columns.
 
-    Args:
-        title: what was played.
-        figures: those that can be shown, in order.
-        rows: the policy's label as ``policy``, metrics and, as ``NAME_ci95``, intervals.
-        episodes: that each policy played; shares over many get one digit more.
+    Shares over many episodes get one digit more.
     """
-    # fits 80 columns, which is what a log without a terminal gets
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
-    )
     shown = [figure for figure in figures if figure.heading]
-    headings = [heading for figure in shown for heading in _headings(figure)]
-    table.add_column("policy", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    made = new_table(title, "policy", *(heading for figure in shown for heading in _headings(figure)))
     for row in rows:
         cells = [cell for figure in shown for cell in _cells(figure, row, episodes)]
-        table.add_row(*(Text(cell) for cell in (row["policy"], *cells)))
-    return table
+        made.add_row(*(Text(cell) for cell in (row["policy"], *cells)))
+    return made
 
 
 def _headings(figure: Figure) -> list[str]:
