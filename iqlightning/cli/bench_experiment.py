@@ -16,13 +16,14 @@ from iqlightning.analysis.experiments.reference import reference_outcomes
 from iqlightning.analysis.experiments.runner import run_trials
 from iqlightning.analysis.experiments.table import as_dict, as_table, rows_of
 from iqlightning.analysis.experiments.trial import Outcome, OutcomeFile, Trial
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.config_files import config_folder, with_bases
 from iqlightning.cli.evaluate import evaluate
 from iqlightning.cli.one_process import one_process
-from iqlightning.cli.options import Options, natural, positive
+from iqlightning.cli.options import Options, console_beside, natural, positive
+from iqlightning.cli.plain_console import PlainConsole
 from iqlightning.cli.trial_process import Launcher
 from iqlightning.errors import UserError
+from iqlightning.files import STDOUT, write_atomically
 
 __all__ = ["run"]
 
@@ -46,10 +47,12 @@ def run(experiment: Experiment, arguments: Sequence[str], command: str) -> None:
         return
     torch.set_num_threads(1)
     with one_process(folder):
-        _run_and_show(experiment, trials, folder, given)
+        _run_and_show(experiment, trials, folder, given, options.mark)
 
 
-def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path, given: argparse.Namespace) -> None:
+def _run_and_show(
+    experiment: Experiment, trials: Sequence[Trial], folder: Path, given: argparse.Namespace, mark: str
+) -> None:
     console = Console(stderr=True)
     columns = (
         TextColumn("trials"),
@@ -80,7 +83,7 @@ def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path,
     good = [outcome for outcome in outcomes if outcome.trouble is None]
     good += reference_outcomes(good, OutcomeFile(folder / "outcomes.jsonl"), evaluate, experiment.references(given))
     good = experiment.measured(good)
-    _show(experiment, good, folder, given.json)
+    _show(experiment, good, folder, given.json, mark)
     troubles = [outcome.trouble for outcome in outcomes if outcome.trouble is not None]
     if troubles:
         raise UserError(
@@ -88,16 +91,18 @@ def _run_and_show(experiment: Experiment, trials: Sequence[Trial], folder: Path,
         )
 
 
-def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, json_file: str | None) -> None:
-    console = Console()
+def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, json_file: str | None, mark: str) -> None:
+    console = console_beside(json_file)
     if not console.is_terminal:
-        console = Console(width=_WIDTH)  # a file has no width of its own, and 80 columns would fold the names
+        console = PlainConsole(
+            width=_WIDTH, stderr=console.stderr
+        )  # a file has no width of its own, and 80 columns would fold the names
     rows = rows_of(outcomes)
     title = f"{experiment.summary}: interquartile means over seeds, 95% bootstrap intervals"
     console.print(as_table(title, rows))
     for table in experiment.tables(rows):
         console.print(table)
-    written = json.dumps(as_dict(experiment.name, rows), indent=2) + "\n"
+    written = json.dumps({"generator": mark} | as_dict(experiment.name, rows), indent=2) + "\n"
     files = [folder / "table.json"] if json_file is None else [folder / "table.json", Path(json_file)]
     for file in files:
         write_atomically(file, written.encode(), what="table")
@@ -120,7 +125,7 @@ def _show(experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, jso
         file = folder / "report.html"
         write_atomically(file, html.encode(), what="report")
         files.append(file)
-    for file in files:
+    for file in (each for each in files if str(each) != STDOUT):
         console.print(f"wrote {file}", highlight=False, soft_wrap=True)
 
 
@@ -136,6 +141,6 @@ def _options(experiment: Experiment, command: str) -> Options:
     options.add_argument("--dry_run", action="store_true", help="list the runs and what is done, and stop")
     options.add_argument("--logs", default="logs", help="folder of runs")
     options.add_argument("--name", help="folder in it; by default the benchmark's name")
-    options.add_argument("--json", metavar="FILE", help="write the table here as well")
+    options.add_output("--json", what="table", metavar="FILE", help="write the table here as well")
     experiment.add_options(options)
     return options

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 from iqlightning.analysis.experiments.runner import Launch
-from iqlightning.analysis.report.sweep import SWEEP_FILE, best_first, show, sweep_section
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.config_files import read_config, shipped_config, with_bases
 from iqlightning.cli.one_process import one_process
 from iqlightning.cli.options import Options, natural, positive
+from iqlightning.cli.plain_console import PlainConsole
 from iqlightning.cli.trial_process import Launcher
 from iqlightning.errors import UserError, unknown
+from iqlightning.evaluation.tables import new_table
 
 if TYPE_CHECKING:
     import optuna
@@ -31,7 +30,6 @@ __all__ = ["parse_space", "run"]
 
 _EXAMPLES = "log:1e-4:1e-2, float:0.1:1, int:16:128, choice:GridCNN,LogPlanner"
 _POLL = 0.2  # seconds
-_PICTURED = 3  # trials of which the report has pictures
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ class _Search:
     folder: Path
     monitor: str
     mode: str
+    trusted: Sequence[str] = ()
 
     @property
     def what(self) -> dict[str, Any]:
@@ -60,12 +59,14 @@ class _Search:
         """The command that trains with chosen settings."""
         settings = [f"--{key}={value}" for key, value in chosen.items()]
         seed = str(self.given.seed)
-        return ["fit", "--config", self.given.config, "--seed_everything", seed, *settings, *self.given.extra]
+        trust = [word for package in self.trusted for word in ("--trust", package)]
+        return ["fit", *trust, "--config", self.given.config, "--seed_everything", seed, *settings, *self.given.extra]
 
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, runs trials, shows them."""
-    given = _options(command).parse_args(arguments)
+    options = _options(command)
+    given = options.parse_args(arguments)
     spaces = dict(parse_space(text) for text in given.space)
     try:
         import optuna
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str], command: str) -> None:
         raise UserError('a sweep needs the optional extra: pip install "iqlightning[sweep]"') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(given.logs) / "sweep" / (given.name or Path(given.config).stem)
-    search = _Search(given, spaces, folder, *_monitored(shipped_config(given.config), given.extra))
+    search = _Search(given, spaces, folder, *_monitored(shipped_config(given.config), given.extra), options.trusted)
     with one_process(folder):
         _run_search(optuna, search)
 
@@ -81,24 +82,20 @@ def run(arguments: Sequence[str], command: str) -> None:
 def _run_search(optuna: Any, search: _Search) -> None:
     study, wanted, folder = _study(optuna, search), search.given.trials, search.folder
     finished = [each for each in study.trials if each.state.is_finished()]
-    launch, console = Launcher(), Console(stderr=True)
+    launch, console = Launcher(), PlainConsole(stderr=True)
     for number in range(len(finished), wanted):
         trial = study.ask()
         chosen = {key: _suggest(trial, key, *space) for key, space in search.spaces.items()}
-        said = ", ".join(f"{key.rpartition('.')[2]}={show(value)}" for key, value in chosen.items())
+        said = ", ".join(f"{key.rpartition('.')[2]}={_shown(value)}" for key, value in chosen.items())
         console.print(f"trial {trial.number} ({number + 1} of {wanted}): {said}", highlight=False, soft_wrap=True)
         _run_trial(study, trial, chosen, search, launch)
         console.print(f"  {_ending(study.trials[trial.number], search.monitor)}", highlight=False, soft_wrap=True)
-        _record(study, folder)
-    Console().print(_table(study, search))
-    complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
-    if not complete:
+    PlainConsole().print(_table(study, search))
+    if not any(each.state == optuna.trial.TrialState.COMPLETE for each in study.trials):
         raise UserError(f"none of the {wanted} trials came to its end; what they printed is in '{folder}'")
     best = shlex.join(["iqlightning", *search.fit(study.best_trial.params)])
-    Console().print(f"best: {best}", highlight=False, soft_wrap=True)
-    _record(study, folder)
-    report = _report(study, complete, folder, console)
-    Console().print(f"wrote {report}; all runs: iqlightning report {folder}", highlight=False, soft_wrap=True)
+    PlainConsole().print(f"best: {best}", highlight=False, soft_wrap=True)
+    PlainConsole().print(f"all runs: iqlightning report {folder}", highlight=False, soft_wrap=True)
 
 
 def parse_space(text: str) -> tuple[str, tuple[str, list[str]]]:
@@ -137,10 +134,6 @@ def _suggest(trial: "optuna.Trial", key: str, kind: str, values: Sequence[str]) 
 
 def _monitored(config: str, settings: Sequence[str]) -> tuple[str, str]:
     """The figure by which the best checkpoint is chosen, and whether it should be small (min) or large (max).
-
-    Args:
-        config: the configuration.
-        settings: options of ``fit`` that change it.
 
     Raises:
         UserError: if nothing is monitored, by which trials could be compared.
@@ -273,46 +266,23 @@ def _ending(trial: "optuna.trial.FrozenTrial", monitor: str) -> str:
 
 
 def _table(study: "optuna.Study", search: _Search) -> Table:
-    """Best first; those without an end last."""
-    table = Table(title=f"sweep over {len(study.trials)} trials", title_justify="left")
-    for heading in ("trial", *(key.rpartition(".")[2] for key in search.spaces), search.monitor, "state"):
-        table.add_column(heading, justify="right")
-    for each in best_first(_listed(study), search.mode):
-        shown = [show(each["params"].get(key, "")) for key in search.spaces]
-        table.add_row(str(each["number"]), *shown, show(each["value"]), each["state"])
+    """Best first; those without an end last, a stopped one with the figure that it had then."""
+    sign = 1.0 if search.mode == "min" else -1.0
+
+    def order(each: "optuna.trial.FrozenTrial") -> tuple[bool, bool, float, int]:
+        return each.state.name != "COMPLETE", each.value is None, sign * (each.value or 0.0), each.number
+
+    headings = ("trial", *(key.rpartition(".")[2] for key in search.spaces), search.monitor, "state")
+    table = new_table(f"sweep over {len(study.trials)} trials", *headings, words=0)
+    for each in sorted(study.trials, key=order):
+        settings = [_shown(each.params.get(key)) for key in search.spaces]
+        table.add_row(str(each.number), *settings, _shown(each.value), each.state.name.lower())
     return table
 
 
-def _listed(study: "optuna.Study") -> list[dict[str, Any]]:
-    return [
-        {"number": each.number, "params": each.params, "value": each.value, "state": each.state.name.lower()}
-        for each in study.trials
-    ]
-
-
-def _record(study: "optuna.Study", folder: Path) -> None:
-    """What the report reads, which does without Optuna."""
-    written = {**study.user_attrs["searched"], "trials": _listed(study)}
-    write_atomically(folder / SWEEP_FILE, json.dumps(written, indent=2).encode(), what="record of the sweep")
-
-
-def _report(
-    study: "optuna.Study", complete: "Sequence[optuna.trial.FrozenTrial]", folder: Path, console: Console
-) -> Path:
-    """All trials in figures, the best few in pictures."""
-    from iqlightning.analysis.report.build import build_report
-
-    ordered = sorted(complete, key=lambda each: each.value or 0.0, reverse=study.direction.name == "MAXIMIZE")
-    with console.status("looking at the best trials") as status:
-        html = build_report(
-            [folder / f"trial_{each.number}" for each in ordered[:_PICTURED]],
-            title=f"Sweep {folder.name}",
-            progress=lambda label: status.update(f"looking at {label}"),
-            first=[sweep_section(folder)],
-        )
-    file = folder / "report.html"
-    write_atomically(file, html.encode(), what="report")
-    return file
+def _shown(value: Any) -> str:
+    """A setting or figure, short; None is nothing."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _options(command: str) -> Options:
@@ -320,6 +290,7 @@ def _options(command: str) -> Options:
         command,
         "Searches settings with Optuna (tree-structured Parzen estimator). A trial that is worse than the median of "
         "earlier ones at the same update is stopped. The search is kept in logs/sweep and goes on where it was.",
+        trusting=True,
     )
     options.add_argument("--config", required=True, help="configuration to start from")
     options.add_argument(

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import iqlightning
+from iqlightning.cli.home import expanded_home
+from iqlightning.documents import read_yaml
 from iqlightning.errors import UserError, nearest
+from iqlightning.files import path_of
 
 __all__ = [
     "base_config",
@@ -104,7 +105,7 @@ def _base_of(path: Path) -> str | None:
         return None
     if not isinstance(named, str):
         raise UserError(f"base names one configuration file, but is {named!r:.80} in '{path}'")
-    for place in (path.parent / named, config_folder() / named):
+    for place in (path.parent / expanded_home(named), config_folder() / named):
         if place.is_file():
             return None if place.samefile(base_config()) else str(place)
     raise UserError(
@@ -118,9 +119,9 @@ def shipped_config(path: str) -> str:
 
     So ``configs/cnn_iq.yaml`` means the same in any folder.
     """
-    given = Path(path)
+    given = path_of(path)
     if given.parts[:-1] != ("configs",) or given.exists():
-        return path
+        return str(given)
     shipped = config_folder() / given.name
     return str(shipped) if shipped.is_file() else path
 
@@ -137,23 +138,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: if it is missing, not YAML, or not a mapping of keys to values.
     """
-    path = Path(path)
+    path = path_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        _require_small(path, yaml.compose(text, Loader=yaml.SafeLoader))
-        content = yaml.safe_load(text)
+        content = read_yaml(path, "configuration")
     except FileNotFoundError:
         raise _missing(path) from None
     except OSError as error:
         raise UserError(f"cannot read the configuration '{path}': {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        raise UserError(f"the configuration '{path}' is not a text file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"the configuration '{path}' is not valid YAML: {_yaml_problem(error)}") from error
-    except RecursionError:
-        raise UserError(f"the configuration '{path}' is nested too deeply, or refers to itself") from None
-    except ValueError as error:  # a number or a date that cannot be
-        raise UserError(f"the configuration '{path}' is not valid YAML: {str(error).split(';')[0]}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -187,31 +178,7 @@ def where_is(key: str, paths: Sequence[str | Path]) -> Path | None:
     return None
 
 
-#: Values and levels of a configuration; a few lines of references to references can stand for billions of values.
-_MOST_VALUES, _DEEPEST = 100_000, 50
-
 _NOWHERE = object()
-
-
-def _require_small(path: Path, root: yaml.Node | None) -> None:
-    """Counts what a file stands for once its references are followed, before anything follows them.
-
-    Raises:
-        UserError: if it is too much, or a value is inside itself.
-    """
-    sizes: dict[int, int] = {}
-
-    def size_of(node: yaml.Node, depth: int) -> int:
-        if depth > _DEEPEST:
-            raise RecursionError
-        if id(node) not in sizes:
-            children = node.value if isinstance(node, yaml.CollectionNode) else []
-            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
-            sizes[id(node)] = 1 + sum(size_of(part, depth + 1) for part in parts)
-        return sizes[id(node)]
-
-    if root is not None and size_of(root, 0) > _MOST_VALUES:
-        raise UserError(f"the configuration '{path}' stands for more than {_MOST_VALUES:,} values")
 
 
 def _step(value: Any, part: str) -> Any:
@@ -235,10 +202,3 @@ def _missing(path: Path) -> UserError:
         return UserError(f"there is no configuration '{path}'; did you mean '{path.with_name(near)}'?")
     listed = f"; there are {', '.join(names)}" if names else ""
     return UserError(f"there is no configuration '{path}'{listed}")
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())

@@ -18,12 +18,7 @@ _IN_THE_RUN = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}
 
 
 def disk_trouble(error: OSError, run: Path | None) -> UserError | None:
-    """The sentence for an error from writing; None if it is about something else.
-
-    Args:
-        error: from a logger, for example.
-        run: the folder of the run.
-    """
+    """The sentence for an error from writing; None if it is about something else."""
     file = None if error.filename is None else Path(os.fsdecode(error.filename))
     ours = run is not None and file is not None and file.absolute().is_relative_to(run.absolute())
     if error.errno not in _ALWAYS and not (ours and error.errno in _IN_THE_RUN):

@@ -7,23 +7,25 @@ from typing import Any
 
 import torch
 from gymnasium.spaces import Discrete
-from rich.console import Console
 
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.checkpoints import load_policy
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.gridworld_evaluation import (
+from iqlightning.cli.gridworld_analyses import (
     add_gridworld_analyses,
     gridworld_analyses,
     require_gridworld_analyses,
 )
 from iqlightning.cli.gridworld_options import changed_environment
-from iqlightning.cli.options import Options, above_zero, device_of, natural, positive
+from iqlightning.cli.options import Options, above_zero, console_beside, device_of, natural, positive
 from iqlightning.cli.recorded_rewards import recorded_demonstrations, recorded_figures, recorded_table
 from iqlightning.cli.recovered_rewards import add_reward_options, recovered_rewards, require_reward_options
+from iqlightning.cli.time_limit import add_time_limit, limited
 from iqlightning.errors import UserError
 from iqlightning.evaluation.environment import Returns, evaluate_environment
 from iqlightning.evaluation.tables import intervals_of, policy_table
+from iqlightning.evaluation.video import require_video, write_video
+from iqlightning.files import write_atomically
+from iqlightning.provenance import in_brief, provenance
 from iqlightning.types import EnvConfig
 
 __all__ = ["evaluate", "run"]
@@ -31,19 +33,22 @@ __all__ = ["evaluate", "run"]
 
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, plays, prints a table, writes the file."""
-    given = _options(command).parse_args(arguments)
+    options = _options(command)
+    given = options.parse_args(arguments)
     device = device_of(given.device)
     policy = load_policy(given.checkpoint, device=device)
     if policy.env is None:
         raise UserError(f"'{given.checkpoint}' does not say which environment it is for")
-    env = changed_environment(policy.env, given)
+    env = limited(changed_environment(policy.env, given), given)
     _require_fitting(policy, env, device)
     require_gridworld_analyses(given, env)
     require_reward_options(given)
+    if given.video is not None:
+        require_video(given.video)
     if given.temperature is not None and not given.sample:
         raise UserError("--temperature is that of drawn actions: give --sample as well")
     recorded = None if given.demonstrations is None else recorded_demonstrations(env, given.demonstrations)
-    with counting_bar("playing", given.episodes) as progress:
+    with counting_bar("playing", given.episodes, steps=type(env).play is EnvConfig.play) as progress:
         figures = evaluate(
             policy,
             env,
@@ -57,20 +62,32 @@ def run(arguments: Sequence[str], command: str) -> None:
     figures |= {"checkpoint": str(given.checkpoint)} | {
         name: policy.info[name] for name in ("algorithm", "updates") if name in policy.info
     }
-    console = Console()
+    figures |= {"made": policy.info.get("made"), "evaluated": provenance()}
+    console = console_beside(given.json)
     console.print(policy_table(_title(figures, env), env.FIGURES, figures))
-    for analysis in gridworld_analyses(given, policy, env, device):
+    for label, made in (("trained", figures["made"]), ("played", figures["evaluated"])):
+        if made:
+            console.print(f"{label + ' with:':<14} {in_brief(made)}", highlight=False, soft_wrap=True)
+    if given.video is not None:
+        how = {"sample": given.sample, "temperature": given.temperature}
+        filmed = write_video(given.video, policy, env, given.seed, device=device, mark=options.mark, **how)
+        console.print(
+            f"wrote {given.video}: an episode of {filmed.moves:,} moves, return {filmed.total:.2f}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for analysis in gridworld_analyses(given, policy, env, device, options.mark):
         figures[analysis.name] = analysis.figures
         console.print(analysis.table)
     if given.rewards is not None:
-        found, table = recovered_rewards(given, policy, env, device)
+        found, table = recovered_rewards(given, policy, env, device, options.mark)
         figures |= found
         console.print(table)
     if recorded is not None:
         figures["recorded_rewards"] = recorded_figures(policy, recorded, str(given.demonstrations), device)
         console.print(recorded_table(figures["recorded_rewards"]))
     if given.json is not None:
-        text = json.dumps(_without_nan(figures), indent=2, allow_nan=False)
+        text = json.dumps({"generator": options.mark} | _without_nan(figures), indent=2, allow_nan=False)
         write_atomically(given.json, f"{text}\n".encode(), what="result file")
 
 
@@ -85,18 +102,7 @@ def evaluate(
     device: str | torch.device = "cpu",
     progress: Any = None,
 ) -> dict[str, Any]:
-    """The figures of unseen episodes, primitives only: what ``--json`` writes.
-
-    Args:
-        policy: a :class:`~iqlightning.types.Policy`.
-        env: the environment; episodes are of the test split.
-        episodes: how many.
-        seed: of the episodes and of drawn actions.
-        sample: draw actions instead of acting greedily.
-        temperature: of drawn actions; None means the one of training.
-        device: where to play.
-        progress: called with the number of newly finished episodes.
-    """
+    """The figures of episodes of the test split, primitives only: what ``--json`` writes."""
     options: dict[str, Any] = {"sample": sample, "temperature": temperature, "device": device, "progress": progress}
     figures: dict[str, Any] = {"episodes": episodes, "seed": seed, "policy": "sampled" if sample else "greedy"}
     if sample and isinstance(env.spaces.action, Discrete):  # an actor's is that of its training alone
@@ -131,8 +137,17 @@ def _options(command: str) -> Options:
     options.add_argument(
         "--demonstrations", metavar="FILE", default=None, help="compare with the rewards recorded in demonstrations"
     )
+    add_time_limit(options)
     add_reward_options(options)
-    options.add_argument("--json", metavar="FILE", default=None, help="write the figures here; null: there is none")
+    options.add_output(
+        "--video",
+        what="video",
+        metavar="FILE.mp4|FILE.gif",
+        default=None,
+        help="film an episode (.mp4 needs the extra video)",
+    )
+    help_of_json = "write the figures here (-: standard output); null: there is none"
+    options.add_output("--json", what="result file", metavar="FILE", default=None, help=help_of_json)
     add_gridworld_analyses(options)
     return options
 
@@ -140,10 +155,19 @@ def _options(command: str) -> Options:
 def _require_fitting(policy: Any, env: EnvConfig, device: torch.device) -> None:
     """Tries the network on one observation: some encoders play any size, some only the one they were trained on."""
     trained: EnvConfig = policy.env
-    if env.spaces.action != trained.spaces.action or len(env.observation_shape) != len(trained.observation_shape):
+    # what its agent was built for: the environment itself, or a wrapper of it, may have changed since
+    spaces = policy.agent.spaces
+    if env.spaces.action != spaces.action:
+        why = "; a wrapper or the environment itself has changed since it was trained" if env == trained else ""
+        raise UserError(
+            f"the checkpoint is for '{trained.name}' with actions {spaces.action}, and '{env.name}' has "
+            f"{env.spaces.action}{why}"
+        )
+    if len(env.observation_shape) != len(spaces.observation_shape):
         raise UserError(f"the checkpoint is for '{trained.name}' and cannot play '{env.name}'")
     try:
-        policy.act(torch.zeros((1, *env.observation_shape), device=device))
+        # the agent's own: nothing is allowed by a mask of zeros, which the policy would refuse
+        policy.agent.act(torch.zeros((1, *env.observation_shape), device=device))
     except RuntimeError as error:
         encoder = type(policy.agent.encoder).__name__
         raise UserError(

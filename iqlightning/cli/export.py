@@ -1,39 +1,53 @@
 """``export CKPT``: the policy as files that need none of this package, each checked against the policy."""
 
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from iqlightning.analysis.model_card import model_card
-from iqlightning.analysis.portable import compare, reloaded, require_onnx, trace, weights_file
-from iqlightning.checkpoint_files import read_checkpoint, write_atomically
+from iqlightning.analysis.runs import read_summary
+from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoints import load_policy
-from iqlightning.cli.options import Options, positive
+from iqlightning.cli.options import Options, console_beside, positive
 from iqlightning.cli.resuming import SETTINGS_KEY
 from iqlightning.errors import UserError
+from iqlightning.files import check_output, write_atomically
+from iqlightning.portable import compare, reloaded, require_onnx, trace, weights_file
 
 __all__ = ["run"]
 
 
+_PROGRAMS = {"torch": "policy.pt2", "onnx": "policy.onnx"}
+
+
 def run(arguments: Sequence[str], command: str) -> None:
     """Parses the options, traces, compares, writes."""
-    given = _options(command).parse_args(arguments)
-    formats = ("torch", "onnx") if given.format == "all" else (given.format,)
+    options = _options(command)
+    given = options.parse_args(arguments)
+    formats = ("torch", "onnx") if given.format in (None, "all") else (given.format,)
+    if given.output == "":
+        raise UserError("--output names the folder to write to, and its name is empty")
+    folder = _default_folder(Path(given.checkpoint)) if given.output is None else Path(given.output)
+    _require_free(folder, formats, given.force, options.mark)
     torch.set_num_threads(1)
     policy = load_policy(given.checkpoint)
     if "onnx" in formats:
-        require_onnx()
-    folder = Path(given.output) if given.output else _default_folder(Path(given.checkpoint))
-    console = Console()
+        try:
+            require_onnx()
+        except UserError as error:
+            if given.format is not None:
+                raise
+            formats = ("torch",)
+            print(f"iqlightning: without policy.onnx: {error}", file=sys.stderr)
+    console = console_beside()
     portable = trace(policy)
     files: dict[str, bytes] = {}
     agreements = {}
     for name in formats:
-        file = {"torch": "policy.pt2", "onnx": "policy.onnx"}[name]
+        file = _PROGRAMS[name]
         if name == "torch":
             files[file] = portable.torch_bytes()
             agreement = compare(policy, reloaded(portable, files[file]), given.observations)
@@ -63,7 +77,7 @@ def run(arguments: Sequence[str], command: str) -> None:
         settings=settings,
         summary=_summary(Path(given.checkpoint)),
     )
-    files["README.md"] = card.encode()
+    files["README.md"] = f"<!-- generator: {options.mark} -->\n\n{card}".encode()
     for name, content in files.items():
         write_atomically(folder / name, content, what="exported file")
     varying = ", ".join(portable.dynamic)
@@ -82,9 +96,23 @@ def _options(command: str) -> Options:
     )
     options.add_argument("checkpoint", metavar="CKPT", help="a checkpoint file")
     options.add_argument("--output", metavar="FOLDER", help="where to write; by default the run's folder export")
-    options.add_argument("--format", choices=("all", "torch", "onnx"), default="all", help="which programs to write")
+    options.add_argument("--force", action="store_true", help="replace files, whoever made them")
+    options.add_argument(
+        "--format",
+        choices=("all", "torch", "onnx"),
+        default=None,
+        help="which programs to write; None: torch, and onnx where the extra export is installed",
+    )
     options.add_argument("--observations", type=positive, default=1000, help="how many to compare each program on")
     return options
+
+
+def _require_free(folder: Path, formats: Sequence[str], force: bool, mark: str) -> None:
+    """The model card, which bears the mark, says whose the files beside it are."""
+    check_output(folder / "README.md", "exported file", force=force, mark=mark)
+    ours = force or (folder / "README.md").is_file()
+    for name in (*(_PROGRAMS[each] for each in formats), "weights.safetensors"):
+        check_output(folder / name, "exported file", force=ours)
 
 
 def _default_folder(checkpoint: Path) -> Path:
@@ -96,9 +124,6 @@ def _default_folder(checkpoint: Path) -> Path:
 
 def _summary(checkpoint: Path) -> dict[str, Any] | None:
     """The run's final table, if it is about this checkpoint."""
-    try:
-        summary = json.loads((checkpoint.parent.parent / "summary.json").read_text())
-        about = Path(summary["checkpoint"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return summary if about.name == checkpoint.name else None
+    summary = read_summary(checkpoint.parent.parent / "summary.json")
+    about = None if summary is None else summary.get("checkpoint")
+    return summary if isinstance(about, str) and Path(about).name == checkpoint.name else None

@@ -14,12 +14,7 @@ _NAMES = ("level", "height", "width", "num_walls", "wall_density", "random_start
 
 
 def add_gridworld_options(options: argparse.ArgumentParser, instead_of: str) -> None:
-    """Adds ``--level``, ``--height`` and so on; what is not given stays as it was.
-
-    Args:
-        options: to add to.
-        instead_of: what the defaults are, for the help.
-    """
+    """Adds ``--level``, ``--height`` and so on; what is not given stays as it was."""
     group = options.add_argument_group("GridWorld", f"what is not given is {instead_of}")
     nothing: dict[str, Any] = {"default": argparse.SUPPRESS}
     group.add_argument("--level", help="static, random_walls, random_goal or random_everything", **nothing)

@@ -1,12 +1,15 @@
 """Settings that follow others: some are set from another, and two names are one setting."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser
 
 from iqlightning.cli.config_files import keys_given, where_is
 from iqlightning.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningArgumentParser
 
 __all__ = ["join_log_intervals", "link_settings", "refuse_following"]
 
@@ -20,7 +23,7 @@ _LINKS = {
 _OF_MODEL, _OF_TRAINER = "model.log_every", "trainer.log_every_n_steps"
 
 
-def link_settings(parser: LightningArgumentParser) -> None:
+def link_settings(parser: "LightningArgumentParser") -> None:
     """Has the parser set what follows from its source."""
     for source, targets in _LINKS.items():
         for target in targets:
@@ -29,10 +32,6 @@ def link_settings(parser: LightningArgumentParser) -> None:
 
 def refuse_following(arguments: Sequence[str], configs: Sequence[str]) -> None:
     """A setting that follows another cannot be set: jsonargparse would overwrite it without a word.
-
-    Args:
-        arguments: of the command line.
-        configs: the files that are read.
 
     Raises:
         UserError: if one of them sets such a setting.

@@ -1,22 +1,26 @@
 """Chooses the command, and turns what goes wrong into one sentence and an exit status.
 
-Exit status: 0 done, 2 a mistake the user can mend, 130 Ctrl-C, 143 SIGTERM, 1 a bug (with its
-traceback) or another process of the run lost.
+Exit status: 0 done, 2 a mistake the user can mend, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 1 a bug (with
+its traceback) or another process of the run lost.
 """
 
+import contextlib
+import errno
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
+from iqlightning.cli.memory_trouble import memory_trouble
+from iqlightning.cli.printable import printable
 from iqlightning.cli.warning_filters import filter_warnings
 from iqlightning.errors import LostProcessError, UserError, unknown
-from iqlightning.interruption import Interrupted
+from iqlightning.interruption import ENDING, Interrupted, leave_terminal, takes
 
-__all__ = ["COMMANDS", "ENVIRONMENT_VARIABLES", "main"]
+__all__ = ["COMMANDS", "ENVIRONMENT_VARIABLES", "TRUST_HELP", "main"]
 
 
 class Command(NamedTuple):
@@ -27,33 +31,37 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "fit": Command("training", "train: python -m iqlightning fit --config configs/cnn_iq.yaml"),
-    "validate": Command("training", "play the validation grids with a checkpoint, and score held-out demonstrations"),
-    "test": Command("training", "play the test grids with a checkpoint"),
-    "predict": Command("training", "actions of a checkpoint for the data's observations"),
+    "init": Command("init", "write a configuration for an environment: python -m iqlightning init my_task --gym ID"),
+    "fit": Command("fit", "train: python -m iqlightning fit --config configs/cnn_iq.yaml"),
+    "validate": Command("fit", "play the validation grids with a checkpoint, and score held-out demonstrations"),
+    "test": Command("fit", "play the test grids with a checkpoint"),
+    "predict": Command("fit", "actions of a checkpoint for the data's observations"),
     "evaluate": Command("evaluate", "play unseen episodes with a checkpoint alone; a table, and --json FILE"),
-    "collect": Command("collect", "make a demonstrations file: expert, checkpoint or random policy"),
+    "collect": Command("collect", "make a demonstrations file: expert, checkpoint or random policy, other formats"),
+    "data": Command("data", "what is in a demonstrations file, as figures and as a picture"),
     "play": Command("play", "a local web page: play, record demonstrations, watch checkpoints"),
     "export": Command("export", "the policy of a checkpoint as portable files with a model card"),
     "bench": Command("bench", "benchmarks: python -m iqlightning bench speed"),
     "report": Command("report", "one HTML file about a set of runs: curves, tables, maps, failures"),
 }
 
+#: What ``--trust`` says, in every command.
+TRUST_HELP = (
+    "a package of your own, which is imported: environments that it registers can be made, files may name its classes, "
+    "its functions may run; may be given several times, or set IQLIGHTNING_TRUST=PACKAGE,..."
+)
+
 #: Name to meaning; any other variable that starts with IQLIGHTNING_ is a mistake.
 ENVIRONMENT_VARIABLES = {
-    "IQLIGHTNING_TRUST": "comma-separated packages that configurations may name classes of (as --trust)",
+    "IQLIGHTNING_TRUST": "comma-separated packages, as of --trust",
     "IQLIGHTNING_RUN_FOLDER": "set by the first process of a run for the processes that it starts",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; the return value is the exit status.
-
-    Args:
-        arguments: without the program's name; None means those of the process.
-    """
+    """Runs a command; the return value is the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    previous = _exit_on_sigterm()
+    previous = _exit_on_signals()
     try:
         return _run(arguments)
     except UserError as error:
@@ -67,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(request.__context__, KeyboardInterrupt):
             return _complain("interrupted", 128 + signal.SIGINT)
         raise
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, MemoryError, ValueError) as error:
+        if no_memory := memory_trouble(error):
+            return _complain(no_memory, 2)
         if mismatch := _torch_mismatch(error):
             return _complain(mismatch, 2)
         if _lost_another_process(error):
@@ -78,9 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader of our output went away; keep Python from complaining when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return _complain(f"a name is too long for a file: '{error.filename!s:.60}...'", 2)
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
 
 def _run(arguments: list[str]) -> int:
@@ -99,8 +113,16 @@ def _run(arguments: list[str]) -> int:
         if variable.startswith("IQLIGHTNING_") and variable not in ENVIRONMENT_VARIABLES:
             raise unknown("environment variable", variable, ENVIRONMENT_VARIABLES)
     filter_warnings()
-    importlib.import_module(f"iqlightning.cli.{COMMANDS[name].module}").run(rest, name)
+    importlib.import_module(f"iqlightning.cli.{COMMANDS[name].module}").run(_with_homes(rest), name)
     return 0
+
+
+def _with_homes(words: Sequence[str]) -> list[str]:
+    """The words with the home folder for a ``~`` that begins a path: shells leave it where ``--name=`` is before it."""
+    from iqlightning.cli.home import expanded_home
+
+    options = (word.partition("=") if word.startswith("-") else ("", "", word) for word in words)
+    return [f"{option}{equals}{expanded_home(value)}" for option, equals, value in options]
 
 
 def _help() -> str:
@@ -110,7 +132,8 @@ def _help() -> str:
         "iqlightning: inverse soft-Q imitation learning and DQN\n\n"
         "usage: python -m iqlightning COMMAND [options]\n\n"
         f"{commands}\n\n"
-        "python -m iqlightning COMMAND --help lists the options of a command."
+        "python -m iqlightning COMMAND --help lists the options of a command.\n\n"
+        f"--trust PACKAGE, wherever a command may meet your own code: {TRUST_HELP}."
     )
 
 
@@ -119,7 +142,8 @@ def _complain(sentence: str, status: int) -> int:
     # before processes have met, and when they are stopped, all say the same
     if rank == "0" or (status in (1, 2) and _processes_have_met()):
         who = "iqlightning" if rank == "0" else f"iqlightning (process {rank})"
-        print(f"{who}: {' '.join(sentence.split())}", file=sys.stderr)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(f"{who}: {printable(' '.join(sentence.split()))}", file=sys.stderr)
     return status
 
 
@@ -136,16 +160,17 @@ def _lost_another_process(error: BaseException) -> bool:
     return _processes_have_met() and any(sign in str(error).lower() for sign in signs)
 
 
-def _exit_on_sigterm() -> signal.Handlers | int | None:
-    """Makes SIGTERM unwind the program, so that what is half done is cleaned up; returns what was there before."""
+def _exit_on_signals() -> dict[int, Any]:
+    """Makes SIGTERM and SIGHUP unwind the program, so that what is half done is cleaned up; what was there before."""
 
     def leave(signum: int, frame: FrameType | None) -> NoReturn:
-        raise Interrupted(signum, "stopped by SIGTERM")
+        leave_terminal(signum)
+        raise Interrupted(signum, f"stopped by {signal.Signals(signum).name}")
 
     try:
-        return signal.signal(signal.SIGTERM, leave)  # type: ignore[return-value]
+        return {each: signal.signal(each, leave) for each in ENDING if takes(each)}
     except ValueError:  # not in the main thread: someone else handles signals
-        return None
+        return {}
 
 
 def _torch_mismatch(error: BaseException) -> str | None:

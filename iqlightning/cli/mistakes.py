@@ -5,7 +5,6 @@ is wrong. :func:`explain` reads the path to the innermost problem and looks up w
 """
 
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,9 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from iqlightning.cli.config_files import where_is
 from iqlightning.cli.signatures import classes_for, imported, names_of_arguments, types_of_arguments
-from iqlightning.errors import UserError, nearest, unknown
+from iqlightning.cli.suggestions import listing, suggestion
+from iqlightning.errors import UserError, unknown
+from iqlightning.registration import may_be_own
 
-__all__ = ["explain", "explain_interpolation", "first_sentence", "missing_monitor", "user_error_behind"]
+__all__ = [
+    "explain",
+    "explain_interpolation",
+    "first_sentence",
+    "missing_monitor",
+    "missing_package",
+    "user_error_behind",
+]
 
 _KEY = re.compile(r'Parser key "([^"]+)"')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
@@ -51,9 +59,6 @@ _WORDS = {
     "Iterable": "a list",
 }
 
-#: Longer lists of valid names are left to --help.
-_LISTED = 16
-
 
 def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), given: Iterable[str] = ()) -> UserError:
     """The sentence for a message with which a parser refused its input.
@@ -66,7 +71,7 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
     """
     files = _Files(configs, given)
     if match := re.search(r"unrecognized arguments: (.*)", message):
-        return _unrecognized(match[1], parser)
+        return _unrecognized(match[1], parser, given)
     if match := re.search(r"the following arguments are required: (.*)", message):
         missing = match[1].split(", ")
         if owner := ".".join(_keys(message[: match.start()])):
@@ -88,7 +93,7 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
     owners = _CLASS.findall(before[: before.rfind("Parser key")])
     if (problem["expected"] or problem["abstract"]) and (inner := _inside_nothing(message, key)):
         choices = classes_for(_annotation(parser, key, owners))
-        return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {_listing(choices)}")
+        return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {listing(choices)}")
     if problem["expected"]:
         choices = classes_for(_annotation(parser, key, owners))
         return _wrong_value(message, problem, key, files, choices)
@@ -137,6 +142,17 @@ def missing_monitor(trainer: Any, error: RuntimeError) -> UserError | None:
     return None
 
 
+def missing_package(error: BaseException | None) -> UserError | None:
+    """The sentence for a class that needs a package which is not installed; None if the error is another."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ModuleNotFoundError):
+            return UserError(f"a class that the configuration names needs another package: {first_sentence(error)}")
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def first_sentence(error: Exception) -> str:
     """The first sentence of a message, which may stop at a full stop inside backquotes."""
     text = " ".join(str(error).split())
@@ -144,13 +160,15 @@ def first_sentence(error: Exception) -> str:
     return text[:end] if end > 0 and text[:end].count("`") % 2 == 0 else text
 
 
-def _unrecognized(arguments: str, parser: ArgumentParser) -> UserError:
+def _unrecognized(arguments: str, parser: ArgumentParser, given: Iterable[str]) -> UserError:
     words = arguments.split()
     option = next((word for word in words if word.startswith("-")), None)
     if option is None:
         return UserError(f"unexpected argument '{words[0]}': settings are given as --name value")
     name = option.lstrip("-").partition("=")[0]
-    return UserError(f"there is no setting --{name}{_suggest(name, _all_keys(parser), '--')}")
+    # what was given inside a class is named without what it is inside of
+    name = next((each for each in given if each.endswith(f".{name}")), name)
+    return UserError(f"there is no setting --{name}{suggestion(name, _all_keys(parser), '--')}")
 
 
 def _unknown_key(
@@ -169,21 +187,29 @@ def _unknown_key(
     cls = imported(owners[-1]) if owners else None
     if cls is not None:
         choices = names_of_arguments(cls)
+        offered = classes_for(_annotation(parser, prefix, owners[:-1]))
+        if (
+            option not in choices
+            and cls in offered.values()
+            and any(issubclass(each, cls) and option in names_of_arguments(each) for each in offered.values())
+        ):
+            named = listing(name for name, each in offered.items() if each is not cls)
+            return UserError(f"--{full} needs a class first: choose it with --{prefix} NAME; valid: {named}")
         section, dot, _ = option.partition(".")
         named = section if dot else option
         of = f"{cls.__name__} has no setting '{named}'"
         # what is inside a misspelt init_args is refused by the class
-        hint = _suggest(named, [*choices, "init_args"] if dot else choices, listed=True)
+        hint = suggestion(named, [*choices, "init_args"] if dot else choices, listed=True)
     else:
         choices = [name for name in _all_keys(parser) if not prefix or name.startswith(f"{prefix}.")]
         # a section that is misspelt is refused at the first key inside it
         section = full.partition(".")[0]
         sections = sorted({name.partition(".")[0] for name in choices if not name.startswith(("help", "print_"))})
         if not prefix and section not in sections:
-            of, hint = f"there is no setting '{section}'", _suggest(section, sections, listed=True)
+            of, hint = f"there is no setting '{section}'", suggestion(section, sections, listed=True)
             full = section
         else:
-            of, hint = f"there is no setting '{full}'", _suggest(full, choices)
+            of, hint = f"there is no setting '{full}'", suggestion(full, choices)
     return UserError(of + files.holding(full) + hint)
 
 
@@ -201,8 +227,8 @@ def _unknown_class(
         name = problem["denied"]
         if "." in name and name not in _own_aliases():
             package = name.partition(".")[0]
-            valid = f": valid are {_listing(choices)}" if choices else ""
-            if package not in sys.stdlib_module_names:
+            valid = f": valid are {listing(choices)}" if choices else ""
+            if may_be_own(package):
                 valid += (
                     f"{', or' if valid else ': it may name'} a class of a package of your own that you trust, with "
                 )
@@ -212,19 +238,19 @@ def _unknown_class(
         message, problem
     )
     if problem["no_class"]:
-        return UserError(f"{key}{where} has an entry without a class_path; valid: {_listing(choices)}")
+        return UserError(f"{key}{where} has an entry without a class_path; valid: {listing(choices)}")
     if name is None or len(name) > 80:
-        return UserError(f"{key}{where} does not name a class that fits; valid: {_listing(choices)}")
+        return UserError(f"{key}{where} does not name a class that fits; valid: {listing(choices)}")
     short = name.rpartition(".")[2]
     return UserError(
-        f"{key} names '{name}'{where}, but there is no such class that fits{_suggest(short, choices, listed=True)}"
+        f"{key} names '{name}'{where}, but there is no such class that fits{suggestion(short, choices, listed=True)}"
     )
 
 
 def _wrong_value(message: str, problem: re.Match[str], key: str, files: "_Files", choices: Iterable[str]) -> UserError:
     expected = _alternatives(message, problem)
     if expected == ["null"] and choices:  # a class is expected as well, and what was given names none
-        return UserError(f"{key}{files.holding(key)} does not name a class; valid: {_listing(choices)}")
+        return UserError(f"{key}{files.holding(key)} does not name a class; valid: {listing(choices)}")
     value = _given(message, problem)
     given = f", not {value!r}" if value is not None and len(value) <= 80 else ""
     return UserError(f"{key or 'a setting'}{files.holding(key)} must be {' or '.join(expected)}{given}")
@@ -280,7 +306,7 @@ def _all_keys(parser: ArgumentParser) -> list[str]:
             keys += [each.lstrip("-") for each in action.option_strings if each in ("--help", "--print_config")]
             continue
         keys += [each.lstrip("-") for each in action.option_strings if each.startswith("--") and ".help" not in each]
-        for cls in classes_for(getattr(action, "_typehint", None)).values():
+        for cls in () if action.dest.endswith(".help") else classes_for(getattr(action, "_typehint", None)).values():
             keys += [f"{action.dest}.{name}" for name in names_of_arguments(cls)]
     return list(dict.fromkeys(keys))
 
@@ -300,24 +326,6 @@ def _annotation(parser: ArgumentParser, key: str, owners: Sequence[str]) -> Any:
 def _own_aliases() -> set[str]:
     """Names under which a base class itself is denied: nobody wrote them, so they are no culprits."""
     return {"lightning.Callback", "lightning.LightningModule", "lightning.LightningDataModule"}
-
-
-def _suggest(name: str, choices: Iterable[str], prefix: str = "", *, listed: bool = False) -> str:
-    choices = list(choices)
-    near = nearest(name, choices)
-    if near is None:
-        leaf = name.rpartition(".")[2]
-        near = next((each for each in choices if each.rpartition(".")[2] == leaf), None)
-    hint = "" if near is None else f"; did you mean {prefix}{near}?"
-    if listed and len(choices) <= _LISTED:
-        return f"{hint}{' Valid: ' if near else '; valid: '}{_listing(choices)}"
-    return hint or "; --help lists them all"
-
-
-def _listing(choices: Iterable[str]) -> str:
-    choices = list(choices)
-    more = f" and {len(choices) - _LISTED} more" if len(choices) > _LISTED else ""
-    return ", ".join(choices[:_LISTED]) + more if choices else "none"
 
 
 def _keys(text: str) -> list[str]:

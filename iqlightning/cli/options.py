@@ -7,13 +7,17 @@ from typing import Any, NoReturn
 
 import torch
 
+from iqlightning.cli.main import TRUST_HELP
+from iqlightning.cli.plain_console import PlainConsole
 from iqlightning.cli.trust import import_trusted, take_trusted
 from iqlightning.errors import UserError, nearest
+from iqlightning.files import STDOUT, check_output, mark_of
 
 __all__ = [
     "Options",
     "above_zero",
     "below_one",
+    "console_beside",
     "device_of",
     "natural",
     "positive",
@@ -30,6 +34,7 @@ class Options(argparse.ArgumentParser):
 
     Attributes:
         trusted: the packages that were given so, once the arguments are parsed.
+        mark: what the files bear that the command writes, by which it knows them again.
     """
 
     def __init__(self, command: str, description: str, *, trusting: bool = False) -> None:
@@ -40,10 +45,21 @@ class Options(argparse.ArgumentParser):
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         self.trusted: list[str] = []
+        self.mark = mark_of(command)
+        self._outputs: dict[str, str] = {}
         self._trusting = trusting
         if trusting:  # for the help; it is taken off before anything is parsed
-            what = "a package of your own, whose classes files may name and whose functions may run; any number of them"
-            self.add_argument("--trust", metavar="PACKAGE", default=argparse.SUPPRESS, help=what)
+            self.add_argument("--trust", metavar="PACKAGE", default=argparse.SUPPRESS, help=TRUST_HELP)
+
+    def add_output(self, *names: str, what: str, **named: Any) -> None:
+        """Adds an option that names a file to write.
+
+        Whether it can be written is checked before any work begins. A file that the same command made is replaced,
+        another one only with ``--force``, which is added with the first such option.
+        """
+        if not self._outputs:
+            self.add_argument("--force", action="store_true", help="replace files, whoever made them")
+        self._outputs[self.add_argument(*names, **named).dest] = what
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like its base, but an option that does not exist is met with the nearest one that does."""
@@ -58,6 +74,9 @@ class Options(argparse.ArgumentParser):
             near = nearest(option, options)
             hint = "" if near is None else f"; did you mean {near}?"
             raise UserError(f"{self.prog} has no option {option}{hint} Valid: {', '.join(options)}")
+        for name, what in self._outputs.items():
+            if (path := getattr(known, name)) is not None:
+                check_output(path, what, force=known.force, mark=self.mark)
         if self._trusting:
             import_trusted(self.trusted)
         return known
@@ -71,6 +90,11 @@ class Options(argparse.ArgumentParser):
         if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
             raise UserError(f"{match[1].split('/')[-1]}: {match[2]}")
         raise UserError(message)
+
+
+def console_beside(*outputs: str | None) -> PlainConsole:
+    """Where a command says what it has to say: standard error if one of its files goes to standard output."""
+    return PlainConsole(stderr=any(output == STDOUT for output in outputs))
 
 
 def positive(text: str) -> int:
@@ -90,6 +114,8 @@ def _whole(text: str, lowest: int) -> int:
         number = lowest - 1
     if number < lowest:
         raise argparse.ArgumentTypeError(f"must be a whole number from {lowest}, not '{text}'")
+    if number >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"must be a whole number below 2^63, not '{text:.80}'")
     return number
 
 

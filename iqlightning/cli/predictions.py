@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from rich.console import Console
 from safetensors.torch import save
 from torch import Tensor
 
-from iqlightning.checkpoint_files import write_atomically
+from iqlightning.cli.options import console_beside
 from iqlightning.errors import UserError
+from iqlightning.files import write_atomically
 
 __all__ = ["write_predictions"]
 
 
-def write_predictions(batches: Sequence[Any], output: str | None) -> None:
+def write_predictions(batches: Sequence[Any], output: str | None, mark: str) -> None:
     """Joins the batches' tensors, says how often each action was chosen, and writes a file if one is asked for.
+
+    The file bears the mark of the command.
 
     Raises:
         UserError: if there is nothing to write, or it cannot be written.
@@ -28,9 +30,10 @@ def write_predictions(batches: Sequence[Any], output: str | None) -> None:
     count = len(next(iter(joined.values())))
     chosen = torch.bincount(joined["actions"]).tolist() if "actions" in joined else []
     shares = ", ".join(f"action {action}: {number / count:.1%}" for action, number in enumerate(chosen))
-    Console().print(f"predicted {count:,} observations ({shares})", highlight=False)
+    console = console_beside(output)
+    console.print(f"predicted {count:,} observations ({shares})", highlight=False)
     if output is None:
-        Console().print("name a file with --output to keep them", highlight=False)
+        console.print("name a file with --output to keep them", highlight=False)
         return
-    write_atomically(output, save(joined), what="predictions file")
-    Console().print(f"wrote {', '.join(joined)} to {output}", highlight=False, soft_wrap=True)
+    write_atomically(output, save(joined, {"generator": mark}), what="predictions file")
+    console.print(f"wrote {', '.join(joined)} to {output}", highlight=False, soft_wrap=True)

@@ -12,5 +12,5 @@ import_families(())
 # nothing in it can be named in a configuration, so that it is no family
 for _module in walk_packages(evaluation.__path__, f"{evaluation.__name__}."):
     import_module(_module.name)
-for _command in ("evaluate", "trial_process"):
+for _command in ("evaluate", "fit", "training", "trial_process"):
     import_module(f"iqlightning.cli.{_command}")

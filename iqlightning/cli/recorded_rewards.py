@@ -8,6 +8,7 @@ from rich.table import Table
 
 from iqlightning.data.demonstrations import check_fits, load_demonstrations
 from iqlightning.evaluation.recorded_rewards import recorded_reward_metrics
+from iqlightning.evaluation.tables import new_table
 from iqlightning.types import EnvConfig, Trajectories
 
 __all__ = ["recorded_demonstrations", "recorded_figures", "recorded_table"]
@@ -34,9 +35,8 @@ def recorded_figures(policy: Any, trajectories: Trajectories, path: str, device:
 
 def recorded_table(figures: dict[str, Any]) -> Table:
     """Figures of :func:`recorded_figures`."""
-    table = Table(title=f"recovered reward beside those recorded in {Path(figures['path']).name}", title_justify="left")
-    for heading in ("over", "number", "Pearson", "Spearman"):
-        table.add_column(heading, justify="left" if heading == "over" else "right")
+    title = f"recovered reward beside those recorded in {Path(figures['path']).name}"
+    table = new_table(title, "over", "number", "Pearson", "Spearman")
     for label, number, name in (
         ("distinct transitions", "transitions", "transition"),
         ("episodes (returns)", "episodes", "return"),

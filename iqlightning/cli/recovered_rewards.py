@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.counting_bar import counting_bar
-from iqlightning.cli.options import positive
+from iqlightning.cli.options import Options, positive
 from iqlightning.errors import UserError
 from iqlightning.evaluation.reward_correlation import SHARES, RewardPairs, reward_correlations, reward_pairs
-from iqlightning.evaluation.tables import interval_key
+from iqlightning.evaluation.tables import interval_key, new_table
+from iqlightning.files import write_atomically
 from iqlightning.types import EnvConfig
 
 __all__ = ["add_reward_options", "recovered_rewards", "require_reward_options"]
@@ -22,7 +21,7 @@ __all__ = ["add_reward_options", "recovered_rewards", "require_reward_options"]
 _DEFAULT_EPISODES = 10
 
 
-def add_reward_options(options: argparse.ArgumentParser) -> None:
+def add_reward_options(options: Options) -> None:
     """Adds ``--rewards`` and ``--figure``."""
     options.add_argument(
         "--rewards",
@@ -32,9 +31,10 @@ def add_reward_options(options: argparse.ArgumentParser) -> None:
         const=_DEFAULT_EPISODES,
         default=None,
         help="correlate the recovered reward with the true one, over 10 (or so many) episodes with each of "
-        f"{', '.join(f'{share:.0%}' for share in SHARES)} random moves",
+        f"{', '.join(f'{share:.0%}%' for share in SHARES)} random moves",
     )
-    options.add_argument("--figure", metavar="PNG", default=None, help="draw the returns of --rewards")
+    drawn = "draw the returns of --rewards"
+    options.add_output("--figure", what="picture", metavar="PNG", default=None, help=drawn)
 
 
 def require_reward_options(given: argparse.Namespace) -> None:
@@ -54,11 +54,12 @@ def require_reward_options(given: argparse.Namespace) -> None:
 
 
 def recovered_rewards(
-    given: argparse.Namespace, policy: Any, env: EnvConfig, device: torch.device
+    given: argparse.Namespace, policy: Any, env: EnvConfig, device: torch.device, mark: str
 ) -> tuple[dict[str, Any], Table]:
     """Plays, draws if asked to, and returns figures with a table of them.
 
-    They are those of :func:`~iqlightning.evaluation.reward_correlation.reward_correlations`.
+    The picture bears the mark of the command. The figures are those of
+    :func:`~iqlightning.evaluation.reward_correlation.reward_correlations`.
     """
     with counting_bar("playing for rewards", given.rewards * len(SHARES)) as progress:
         pairs = reward_pairs(
@@ -72,13 +73,13 @@ def recovered_rewards(
             progress=progress,
         )
     if given.figure is not None:
-        _draw(pairs, given.figure, env)
+        _draw(pairs, given.figure, env, mark)
     figures = reward_correlations(pairs)
     return figures, _table(figures, pairs)
 
 
-def _draw(pairs: RewardPairs, path: str, env: EnvConfig) -> None:
-    from iqlightning.analysis.charts import grouped_scatter  # matplotlib is slow to import
+def _draw(pairs: RewardPairs, path: str, env: EnvConfig, mark: str) -> None:
+    from iqlightning.analysis.charts import grouped_scatter, literal  # matplotlib is slow to import
 
     groups = {}
     for share in dict.fromkeys(pairs.shares.tolist()):
@@ -86,16 +87,13 @@ def _draw(pairs: RewardPairs, path: str, env: EnvConfig) -> None:
         groups[f"{share:.0%} random moves"] = pairs.returns[own].tolist(), pairs.recovered[own].tolist()
     figure = grouped_scatter(groups, "return", "recovered return", title=env.name)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=130)
+    literal(figure).savefig(drawn, format="png", dpi=130, metadata={"Software": mark})
     write_atomically(path, drawn.getvalue(), what="picture")
 
 
 def _table(figures: dict[str, Any], pairs: RewardPairs) -> Table:
-    title = "recovered reward beside the true one"
-    # fits 80 columns, which is what a log without a terminal gets
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in ("over", "number", "Pearson", "95% interval", "return", "recovered"):
-        table.add_column(heading, justify="left" if heading == "over" else "right", no_wrap=True)
+    headings = ("over", "number", "Pearson", "95% interval", "return", "recovered")
+    table = new_table("recovered reward beside the true one", *headings)
     numbers = {"episodes": len(pairs.returns), "transitions": int(pairs.moments[:, 0].sum())}
     for name, number in numbers.items():
         key = f"reward_correlation_{name}"

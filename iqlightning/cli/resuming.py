@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from iqlightning.analysis.runs import class_named, flat_settings
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.cli.signatures import defaults_of, imported
 from iqlightning.errors import UserError
@@ -37,6 +38,8 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any], max_steps: in
     """
     checkpoint = read_checkpoint(path)
     made = checkpoint.get("global_step", 0)
+    if type(made) is not int or made < 0:
+        raise UserError(f"'{path}' cannot be continued from: its number of updates is {made!r:.40}")
     if 0 <= max_steps < made:
         raise UserError(
             f"'{path}' has made {made} updates, more than --trainer.max_steps {max_steps}; give a larger number to go "
@@ -45,7 +48,7 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any], max_steps: in
     stored = checkpoint.get(SETTINGS_KEY)
     if stored is None:
         return
-    before, now = dict(_flat(stored)) | dict(_not_known_then(stored, settings)), dict(_flat(settings))
+    before, now = dict(flat_settings(stored)) | dict(_not_known_then(stored, settings)), dict(flat_settings(settings))
     differing = [
         f"{name} {before.get(name, 'unset')} (now {now.get(name, 'unset')})"
         for name in sorted(before.keys() | now.keys())
@@ -68,27 +71,18 @@ def _not_known_then(stored: Any, settings: Any, prefix: str = "") -> list[tuple[
         return []
     pairs = []
     arguments = settings.get("init_args")
-    if isinstance(arguments, Mapping) and stored.get("class_path") == settings.get("class_path"):
+    if isinstance(arguments, Mapping) and class_named(stored.get("class_path")) == class_named(
+        settings.get("class_path")
+    ):
         defaults = defaults_of(imported(settings["class_path"]))
         known = stored.get("init_args") or {}
         pairs += [
             pair
             for name in arguments
             if name not in known and name in defaults
-            for pair in _flat(defaults[name], f"{prefix}.{name}")
+            for pair in flat_settings(defaults[name], f"{prefix}.{name}")
         ]
     for key in settings.keys() & stored.keys():
         name = prefix if key == "init_args" else f"{prefix}.{key}" if prefix else str(key)
         pairs += _not_known_then(stored[key], settings[key], name)
-    return pairs
-
-
-def _flat(settings: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys as on the command line (without ``init_args``) to values."""
-    if not isinstance(settings, Mapping) or not settings:
-        return [(prefix, settings)]
-    pairs = []
-    for key, value in settings.items():
-        name = prefix if key == "init_args" else f"{prefix}.{key}" if prefix else str(key)
-        pairs += _flat(value, name)
     return pairs

@@ -1,5 +1,6 @@
 """The folder of a run, ``logs/NAME/version_N/``: taken by one run only, and found again to continue it."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,9 +15,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from iqlightning.algorithms.lightning_internals import has_begun
+from iqlightning.callbacks.event_logger import EventLogger
 from iqlightning.checkpoint_files import verify_checkpoint
-from iqlightning.cli.event_logger import EventLogger
 from iqlightning.errors import UserError
+from iqlightning.files import remove_abandoned
 
 __all__ = [
     "claim_run_folder",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 _VARIABLE = "IQLIGHTNING_RUN_FOLDER"
+# folder of a run to those above it that did not exist
+_made: dict[Path, list[Path]] = {}
+
 _VERSION = re.compile(r"version_(\d+)\Z")
 
 
@@ -60,17 +65,15 @@ def run_loggers(folder: Path) -> list[Logger]:
 
 
 def drop_unused(folder: Path, trainer: Trainer | None) -> None:
-    """Removes the folder of a run that ended before its first update: there is nothing in it to keep.
-
-    Args:
-        folder: of this run.
-        trainer: its trainer; None if there has not been one yet.
-    """
-    if _rank() != 0 or (trainer is not None and has_begun(trainer)):
+    """Removes the folder of a run that ended before its first update: there is nothing in it to keep."""
+    if _rank() != 0 or (trainer is not None and has_begun(trainer) and trainer.global_step > 0):
         return
     for logger in trainer.loggers if trainer is not None else []:
         logger.finalize("failed")
     shutil.rmtree(folder, ignore_errors=True)
+    for each in _made.pop(folder, ()):  # those above it that were made for it, unless others use them by now
+        with contextlib.suppress(OSError):
+            each.rmdir()
 
 
 def _rank() -> int:
@@ -86,7 +89,11 @@ def claim_run_folder(root: str | Path, name: str) -> Path:
     """
     parent = Path(root) / name
     try:
+        missing = [each for each in (parent, *parent.parents) if not each.exists()]
         parent.mkdir(parents=True, exist_ok=True)
+        for _, run in _versions(parent):  # what killed runs have left half written
+            remove_abandoned(run)
+            remove_abandoned(run / "checkpoints")
         number = max((taken for taken, _ in _versions(parent)), default=-1) + 1
         while True:
             folder = parent / f"version_{number}"
@@ -97,6 +104,7 @@ def claim_run_folder(root: str | Path, name: str) -> Path:
                 continue
             if not os.access(folder, os.W_OK):
                 raise PermissionError(13, "Permission denied")
+            _made[folder] = missing
             return folder
     except OSError as error:
         raise UserError(

@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from iqlightning.errors import UserError
+from iqlightning.recorded import descendants
 
 __all__ = [
     "classes_for",
@@ -30,7 +31,7 @@ def classes_for(annotation: Any) -> dict[str, type]:
     """
     classes: dict[str, type] = {}
     for base in _bases(annotation):
-        for each in _descendants(base):
+        for each in descendants(base):
             hidden = each.__name__.startswith("_") or "<locals>" in each.__qualname__
             if not (hidden or inspect.isabstract(each) or each.__module__.startswith("iqlightning.cli.")):
                 classes.setdefault(each.__name__, each)
@@ -92,18 +93,8 @@ def _bases(annotation: Any) -> Iterable[type]:
             yield from _bases(part)
 
 
-def _descendants(cls: type) -> Iterable[type]:
-    yield cls
-    for child in type.__subclasses__(cls):
-        yield from _descendants(child)
-
-
 def refuse_null_values(config: Namespace, classes: Mapping[str, type]) -> None:
     """Refuses ``null`` where a class takes something else: jsonargparse takes it for a value that was not given.
-
-    Args:
-        config: what was parsed.
-        classes: of the sections that are not chosen by ``class_path``.
 
     Raises:
         UserError: naming the first such setting.

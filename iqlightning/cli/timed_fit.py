@@ -1,10 +1,9 @@
 """``fit`` itself, timed from within: what the speed benchmark holds against plain loops."""
 
 import io
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import chdir, contextmanager, redirect_stdout
+from collections.abc import Mapping
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from iqlightning.analysis.speed.measure import Stopwatch, Timing
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
+from iqlightning.cli.run_folder import folder_variable_kept
 from iqlightning.cli.training import TrainingCLI
 from iqlightning.cli.trust import import_families
 
@@ -80,19 +80,9 @@ def timed_fit(config: Mapping[str, Any], updates: int, *, skip: int = 64) -> Tim
     whole = {**config, "trainer": {"accelerator": "cpu", **config.get("trainer", {})}}
     whole["trainer"] |= {"callbacks": _CALLBACKS, "max_steps": updates + skip}
     clock = _Clock(skip)
-    with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(io.StringIO()), _variables_kept():
+    with tempfile.TemporaryDirectory() as folder, chdir(folder), redirect_stdout(io.StringIO()), folder_variable_kept():
         Path("speed.yaml").write_text(yaml.safe_dump(whole))
         import_families(())
         command = type("_CLI", (_TimedCLI,), {"clock": clock})
         command("fit", ["--config", "speed.yaml"], ["speed.yaml"]).execute()
-    return clock.watch.timing(clock.last - clock.first)
-
-
-@contextmanager
-def _variables_kept() -> Iterator[None]:
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return Timing(clock.last - clock.first, clock.watch.seconds)

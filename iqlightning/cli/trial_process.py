@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iqlightning.analysis.experiments.runner import Process
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.cli.main import main
+from iqlightning.files import write_atomically
 
 __all__ = ["Launcher"]
 

@@ -11,10 +11,10 @@ from pkgutil import walk_packages
 
 from jsonargparse import set_parsing_settings
 
-from iqlightning.errors import UserError
+from iqlightning.errors import UserError, error_text
 from iqlightning.registration import TRUSTED
 
-__all__ = ["import_families", "import_trusted", "limit_what_configurations_may_name", "take_trusted"]
+__all__ = ["FAMILIES", "import_families", "import_trusted", "limit_what_configurations_may_name", "take_trusted"]
 
 _ALLOWED = (
     "iqlightning",
@@ -44,10 +44,17 @@ _DENIED = (
     "iqlightning.analysis",
     "iqlightning.checkpoint_files",
     "iqlightning.cli",
+    "iqlightning.data.arrays",
     "iqlightning.data.collect",
     "iqlightning.data.demonstrations",
+    "iqlightning.data.from_arrays",
+    "iqlightning.data.minari",
+    "iqlightning.data.own_policies",
+    "iqlightning.data.readers",
     "iqlightning.data.stable_baselines",
+    "iqlightning.from_arrays",
     "iqlightning.gridworld.page",
+    "iqlightning.load_demonstrations",
     "lightning.pytorch.callbacks.lambda_function",
     "lightning.pytorch.callbacks.LambdaCallback",
     "lightning.pytorch.plugins.io.AsyncCheckpointIO",
@@ -60,8 +67,8 @@ _DENIED = (
 )
 
 
-# whatever is in these packages can be named in a configuration by its class name alone
-_FAMILIES = (
+#: Whatever is in these packages can be named in a configuration by its class name alone.
+FAMILIES = (
     "agents",
     "algorithms",
     "callbacks",
@@ -135,6 +142,8 @@ def import_trusted(trusted: Sequence[str]) -> None:
                 missing = f"{str(error)[0].lower()}{str(error)[1:]}"
                 extra = f": pip install 'iqlightning[{_EXTRAS[package]}]'" if package in _EXTRAS else ""
                 raise UserError(f"--trust names '{package}', but there is {missing}{extra}") from error
+            except Exception as error:
+                raise UserError(f"--trust names '{package}', which cannot be imported: {error_text(error)}") from error
     finally:
         sys.path.remove("")
 
@@ -142,7 +151,7 @@ def import_trusted(trusted: Sequence[str]) -> None:
 def import_families(trusted: Sequence[str]) -> None:
     """Makes every class known that a configuration can name."""
     import_trusted(trusted)
-    for family in _FAMILIES:
+    for family in FAMILIES:
         package = import_module(f"iqlightning.{family}")
         for module in walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)

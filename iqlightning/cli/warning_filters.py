@@ -25,6 +25,8 @@ _KNOWN = (
     # the weights after the update are what a checkpoint is to hold
     r"Using ModelCheckpoint with manual optimization and every_n_train_steps.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
+    # by Gymnasium, of an environment in a process of its own whose error is told in a sentence
+    r".*ERROR: (Received the following error from Worker|Traceback|Raising the last exception)",
 )
 
 _TALKERS = (
