@@ -10,7 +10,16 @@ from scipy import stats
 
 from iqlightning.evaluation.metrics import wilson_interval
 
-__all__ = ["Band", "Estimate", "band", "estimate", "interquartile", "interquartile_mean", "share"]
+__all__ = [
+    "Band",
+    "Estimate",
+    "at_least_wilson",
+    "band",
+    "estimate",
+    "interquartile",
+    "interquartile_mean",
+    "share",
+]
 
 _RESAMPLES = 4000  # of the bootstrap
 
@@ -64,16 +73,16 @@ def share(successes: Sequence[float], episodes: Sequence[int]) -> Estimate:
 
     Seeds that all reach 100% say nothing about how far below 100% the truth may be; the number of episodes does. Seeds
     are evaluated on the same episodes, so those of several do not add up.
-
-    Args:
-        successes: share of each seed.
-        episodes: of each seed.
     """
-    over_seeds = estimate(successes)
-    low, high = wilson_interval(round(over_seeds.mean * min(episodes)), min(episodes))
-    if over_seeds.low is not None and over_seeds.high is not None:
-        low, high = max(0.0, min(low, over_seeds.low)), min(1.0, max(high, over_seeds.high))
-    return Estimate(over_seeds.mean, low, high, over_seeds.number)
+    return at_least_wilson(estimate(successes), min(episodes))
+
+
+def at_least_wilson(value: Estimate, episodes: int) -> Estimate:
+    """An estimate of a share with an interval that is not narrower than Wilson's over so many episodes."""
+    low, high = wilson_interval(round(value.mean * episodes), episodes)
+    if value.low is not None and value.high is not None:
+        low, high = max(0.0, min(low, value.low)), min(1.0, max(high, value.high))
+    return value._replace(low=low, high=high)
 
 
 def interquartile_mean(values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -98,10 +107,6 @@ def interquartile(values: Sequence[float], errors: Sequence[float]) -> Estimate:
 
     Seeds are drawn with replacement. Each of them is known only from its episodes, so what is drawn is disturbed by the
     standard error that they leave; one seed has the interval of that error alone.
-
-    Args:
-        values: one of each seed.
-        errors: standard error of each.
     """
     means, spread = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
     mean = float(interquartile_mean(means))

@@ -1,6 +1,7 @@
 """The model card of an exported policy: what it is, what it learned from, how well it does, how to load it."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,11 +9,14 @@ import yaml
 from gymnasium.spaces import Box
 
 from iqlightning.agents.soft_q import SoftQ
-from iqlightning.analysis.portable import Agreement, Portable
 from iqlightning.policies import AgentPolicy
+from iqlightning.portable import Agreement, Portable, is_network_alone
+from iqlightning.provenance import in_brief
 from iqlightning.types import Figure
 
 __all__ = ["model_card"]
+
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 _HELD_OUT = (
     Figure("expert_agreement", "agreement with held-out actions"),
@@ -29,16 +33,7 @@ def model_card(
     settings: Mapping[str, Any] | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> str:
-    """Markdown.
-
-    Args:
-        policy: what was exported.
-        portable: the traced policy.
-        agreements: file name to the comparison with the policy.
-        checkpoint: where it came from.
-        settings: ``model`` and ``data`` of the run, if the checkpoint has them.
-        summary: the run's final table, if there is one.
-    """
+    """Markdown; ``settings`` are the run's ``model`` and ``data``, ``summary`` is its final table, if there is one."""
     env, info = policy.env, policy.info
     assert env is not None
     agent = policy.agent
@@ -53,12 +48,12 @@ def model_card(
         acting = "the actor's action without noise, or a draw from its distribution"
     updates = f"{info['updates']:,} gradient updates" if "updates" in info else "an unknown number of updates"
     lines = [
-        f"# {info.get('algorithm', 'Policy')} for {env.name}",
+        f"# {_text(info.get('algorithm', 'Policy'))} for {_text(env.name)}",
         "",
-        f"{what} trained with iqlightning for {updates}, seed {info.get('seed')}. Its policy is {acting}. With it "
-        f"comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
+        f"{what} trained with iqlightning for {updates}, seed {_text(info.get('seed'))}. Its policy is {acting}. With "
+        f"it comes a reward, Q(s, a) - {policy.gamma:g} V(s').",
         "",
-        f"Made from `{checkpoint}`.",
+        f"Made from {_code(checkpoint)}{_made(info)}.",
         "",
         "## Files",
         "",
@@ -83,6 +78,11 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
+def _made(info: Mapping[str, Any]) -> str:
+    made = info.get("made")
+    return f", trained with {_text(in_brief(made))}" if made else ""
+
+
 def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
     agent = policy.agent
     dtype = str(portable.dtype).removeprefix("torch.")
@@ -99,6 +99,11 @@ def _input(policy: AgentPolicy, portable: Portable) -> list[str]:
     ]
     if policy.env is not None and policy.env.legend:
         text.append(policy.env.legend)
+    if agent.spaces.codec is not None:
+        text.append(
+            f"The environment gives {agent.spaces.codec.describe()}; "
+            "`iqlightning.spaces.Spaces.of(SPACE, ACTIONS).codec` encodes a batch of these."
+        )
     if agent.observation_scale != 1.0:
         text.append(f"Values run to {agent.observation_scale:g}; the program scales them itself.")
     if isinstance(agent, SoftQ):
@@ -136,7 +141,7 @@ def _figures(figures: Sequence[Figure], metrics: Mapping[str, float], summary: M
             "|---|" + "---:|" * len(shown),
         ]
         lines += [
-            f"| {row['policy']} | " + " | ".join(_cell(row, figure) for figure in shown) + " |"
+            f"| {_text(row.get('policy', ''))} | " + " | ".join(_cell(row, figure) for figure in shown) + " |"
             for row in summary["rows"]
         ]
     known = {figure.label: metrics[f"val/{figure.name}"] for figure in figures if f"val/{figure.name}" in metrics}
@@ -155,21 +160,44 @@ def _cell(row: Mapping[str, Any], figure: Figure) -> str:
 
 
 def _data(env: Mapping[str, Any], settings: Mapping[str, Any] | None) -> list[str]:
-    lines = ["Environment:", "", "```json", json.dumps(env, indent=2), "```"]
+    lines = ["Environment:", "", *_fenced("json", json.dumps(env, indent=2))]
     if settings is not None:
         lines += [
             "",
             "Settings of the run:",
             "",
-            "```yaml",
-            yaml.safe_dump(dict(settings), sort_keys=False).strip(),
-            "```",
+            *_fenced("yaml", yaml.safe_dump(dict(settings), sort_keys=False).strip()),
         ]
     return lines
 
 
+def _text(value: object) -> str:
+    """What a file says, as plain words of Markdown and of the HTML that it is turned into, on one line."""
+    words = " ".join(str(value).split())
+    # a line below within a word begins nothing
+    return re.sub(
+        r"([\\`*{}\[\]()#+!|~<>&]|(?<![^\W_])_|_(?![^\W_]))",
+        lambda found: _ENTITIES.get(found[1], f"\\{found[1]}"),
+        words,
+    )
+
+
+def _code(value: object) -> str:
+    """The same as code, between more backquotes than it has in a row."""
+    words = " ".join(str(value).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    padding = " " if words.startswith("`") or words.endswith("`") else ""
+    return f"{fence}{padding}{words}{padding}{fence}"
+
+
+def _fenced(language: str, content: str) -> list[str]:
+    """Lines of code, between more backquotes than they have in a row."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", content)), default=0))
+    return [f"{fence}{language}", content, fence]
+
+
 def _recipe_of(policy: AgentPolicy) -> str:
-    return "network" if isinstance(policy.agent, SoftQ) else "agent"
+    return "network" if is_network_alone(policy.agent) else "agent"
 
 
 _FROM_WEIGHTS = {

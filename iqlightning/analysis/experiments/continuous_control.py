@@ -117,18 +117,14 @@ def scored(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def continuous_table(rows: Sequence["Row"]) -> "Table | None":
     """Scores by task and algorithm; None if there are none."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from iqlightning.evaluation.tables import new_table
 
     shown = [row for row in rows if "normalised" in row.figures]
     if not shown:
         return None
     title = "mean over each run's last five evaluations; normalised: 0 random, 1 expert"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("task", "algorithm"):
-        table.add_column(heading)
-    for heading in ("return", "normalised", "95% interval", "worst seed", "seeds"):
-        table.add_column(heading, justify="right")
+    numbers = ("return", "normalised", "95%\ninterval", "worst\nseed", "seeds")
+    table = new_table(title, "task", "algorithm", *numbers, words=2)
     for row in shown:
         value, each = row.figures["normalised"], row.each["normalised"]
         interval = "" if value.low is None or value.high is None else f"{value.low:.2f} to {value.high:.2f}"

@@ -82,12 +82,6 @@ class Control(Experiment):
         options.add_argument(
             "--updates", type=int, default=None, help="of runs with continuous actions; None: as configured"
         )
-        options.add_argument(
-            "--symmetries",
-            action=argparse.BooleanOptionalAction,
-            default=True,
-            help="whether left and right are exchanged in half of the samples, in both algorithms",
-        )
 
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """Tasks x trajectories x algorithms x seeds."""
@@ -117,13 +111,13 @@ class Control(Experiment):
             for number, algorithm in product(numbers, configs):
                 settings = dict(_CLONING) if algorithm == "cloning" else {}
                 settings |= {"data.path": str(path), "data.episodes": str(number)}
-                settings |= {"data.symmetries": str(options.symmetries).lower(), "trainer.callbacks": _CALLBACKS}
+                # left and right are exchanged in half of the samples, whatever the algorithm
+                settings |= {"data.symmetries": "true", "trainer.callbacks": _CALLBACKS}
                 if options.quick:
                     settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
-                parts = [name, *([] if options.symmetries else ["one_sided"]), algorithm.lower(), str(number)]
                 for seed in options.seeds:
                     yield Trial(
-                        group="_".join(parts).replace("-", "_").replace(" ", "_"),
+                        group=f"{name}_{algorithm.lower()}_{number}".replace("-", "_").replace(" ", "_"),
                         config=f"{options.configs}/{configs[algorithm]}.yaml",
                         seed=seed,
                         settings=settings,

@@ -20,14 +20,7 @@ def reference_outcomes(
     evaluate: Evaluate,
     more: Mapping[str, Mapping[str, Policy]] | None = None,
 ) -> list[Outcome]:
-    """Plays the policies on whatever environments, episodes and seeds the trials were evaluated on.
-
-    Args:
-        outcomes: of trials.
-        file: keeps what has been played.
-        evaluate: policy, environment, episodes and seed to the figures of ``evaluate --json``.
-        more: evaluation to further policies by their labels.
-    """
+    """Plays them, and ``more`` by evaluation and label, on what the trials were evaluated on; ``file`` keeps them."""
     from iqlightning.evaluation.reference_policies import RandomPolicy
 
     asked: dict[str, dict[str, Any]] = {}
@@ -38,7 +31,7 @@ def reference_outcomes(
     references = []
     for evaluation, figures in asked.items():
         env, episodes, seed = env_config_from_dict(figures["env"]), int(figures["episodes"]), int(figures["seed"])
-        policies = {"random policy": RandomPolicy(env.spaces.action)} | env.references()
+        policies = {"random policy": RandomPolicy(env.spaces)} | env.references()
         policies |= (more or {}).get(evaluation, {})
         for group, policy in policies.items():
             parts = [group, evaluation, figures["env"], episodes, seed]

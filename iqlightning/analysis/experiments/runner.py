@@ -12,10 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 import yaml
 
 from iqlightning.analysis.experiments.trial import FilesRead, Outcome, OutcomeFile, Trial
-from iqlightning.checkpoint_files import write_atomically
+from iqlightning.documents import read_json
 from iqlightning.errors import UserError
+from iqlightning.files import write_atomically
 
 __all__ = ["Launch", "Process", "run_trials"]
+
+# bytes of figures that are read
+_LARGEST = 64 << 20
 
 _POLL = 0.05  # seconds
 _VERSION = re.compile(r"version_(\d+)\Z")
@@ -173,6 +177,6 @@ class _Running:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        return read_json(path, _LARGEST)
+    except (OSError, UserError):
         return None

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from iqlightning.analysis.experiments.trial import Outcome
-from iqlightning.analysis.intervals import Estimate, interquartile
-from iqlightning.evaluation.metrics import wilson_interval
+from iqlightning.analysis.intervals import Estimate, at_least_wilson, interquartile
+from iqlightning.evaluation.tables import new_table
 
 __all__ = ["Row", "as_dict", "as_table", "rows_of"]
 
@@ -73,7 +72,7 @@ def _row(group: str, evaluation: str, outcomes: Sequence[Outcome]) -> Row:
     for name, values in each.items():
         figures[name] = interquartile(values, _errors(name, values, each, episodes))
         if name == "success_rate":
-            figures[name] = _at_least_wilson(figures[name], min(episodes))
+            figures[name] = at_least_wilson(figures[name], min(episodes))
     return Row(**common, figures=figures, each=each)
 
 
@@ -99,13 +98,6 @@ def _errors(
     return [0.0] * len(values)
 
 
-def _at_least_wilson(value: Estimate, episodes: int) -> Estimate:
-    low, high = wilson_interval(round(value.mean * episodes), episodes)
-    assert value.low is not None
-    assert value.high is not None
-    return value._replace(low=max(0.0, min(low, value.low)), high=min(1.0, max(high, value.high)))
-
-
 _PERCENT: Callable[[float], str] = "{:.1%}".format
 _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "success_rate": ("success", _PERCENT),
@@ -115,9 +107,6 @@ _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
 
 def as_table(title: str, rows: Sequence[Row]) -> Table:
     """Interquartile means over seeds, interval and worst seed of the main figure."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("trained", "tested on"):
-        table.add_column(heading, overflow="fold")
     main = "success_rate" if any(row.main == "success_rate" and row.figures for row in rows) else "mean_return"
     label, show = _SHOWN[main]
     ratios = {
@@ -126,8 +115,10 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
         if any(name in row.figures for row in rows)
     }
     several = ("worst\nseed", "seeds") if any(len(row.seeds) > 1 for row in rows) else ()
-    for heading in (label, "95% interval", *ratios, *several):
-        table.add_column(heading, justify="right", no_wrap=True)
+    refusals = dict.fromkeys(row.refused for row in rows if row.refused is not None)
+    caption = "\n".join(f"no: {sentence}" for sentence in refusals)
+    headings = ("trained", "tested on", label, "95% interval", *ratios, *several)
+    table = new_table(title, *headings, words=2, caption=caption)
     for row in rows:
         cells, seeds = ["no", ""], ["", str(len(row.seeds))]
         if row.refused is None:
@@ -136,9 +127,6 @@ def as_table(title: str, rows: Sequence[Row]) -> Table:
             seeds[0] = show(min(row.each[main]))
         more = [f"{row.figures[name].mean:.3f}" if name in row.figures else "" for name in ratios.values()]
         table.add_row(row.group, row.evaluation, *cells, *more, *(seeds if several else ()))
-    refusals = dict.fromkeys(row.refused for row in rows if row.refused is not None)
-    if refusals:
-        table.caption = "\n".join(f"no: {sentence}" for sentence in refusals)
     return table
 
 

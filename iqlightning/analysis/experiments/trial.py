@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from iqlightning.checkpoint_files import write_atomically
 from iqlightning.errors import UserError
+from iqlightning.files import write_atomically
 
 __all__ = ["FilesRead", "Outcome", "OutcomeFile", "Trial"]
 

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
-from iqlightning.analysis.charts import FAINT, INK, PALETTE, RULE
+from iqlightning.analysis.charts import FAINT, INK, PALETTE, RULE, literal
 
 __all__ = ["animation_html", "chart_html", "picture_html"]
 
@@ -27,7 +27,7 @@ def chart_html(figure: Figure, title: str) -> str:
         figure: drawn with :mod:`iqlightning.analysis.charts`; nothing may need to be clipped to its axes.
         title: read out by screen readers.
     """
-    for artist in figure.findobj():
+    for artist in literal(figure).findobj():
         artist.set_clip_on(False)
     written = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):

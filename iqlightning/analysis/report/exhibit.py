@@ -39,13 +39,7 @@ class Exhibit(NamedTuple):
 
 
 def exhibit(group: Group, episodes: int, seed: int) -> Exhibit:
-    """Reads the checkpoint of the group's first seed; plays it where the run has no final table.
-
-    Args:
-        group: of runs.
-        episodes: to play.
-        seed: of the episodes.
-    """
+    """Reads the checkpoint of the group's first seed; plays it where the run has no final table."""
     policy, trouble = None, "no checkpoint"
     if group.shown is not None and group.shown.checkpoint is not None:
         try:
@@ -55,7 +49,10 @@ def exhibit(group: Group, episodes: int, seed: int) -> Exhibit:
     env = environment_of(group.runs[0]) if policy is None else policy.env
     results = None
     if env is not None and policy is not None and not any(run.summary for run in group.runs):
-        results = env.play(policy, episodes, seed)
+        try:
+            results = env.play(policy, episodes, seed)
+        except Exception as error:  # the checkpoint may be of another environment than it says
+            policy, trouble = None, f"it cannot play: {error}"
     return Exhibit(group, 0, env, policy, trouble, None if results is None else results.metrics())
 
 

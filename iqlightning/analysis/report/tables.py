@@ -6,47 +6,90 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from iqlightning.analysis.charts import DASHES, PALETTE, dashes
 from iqlightning.analysis.intervals import Estimate, estimate, share
 from iqlightning.analysis.report.exhibit import Exhibit
-from iqlightning.analysis.runs import differing_settings
+from iqlightning.analysis.runs import Run, differing_settings
+from iqlightning.provenance import in_brief
 from iqlightning.types import Figure
 
-__all__ = ["dot", "results_table", "runs_table"]
+__all__ = ["Standing", "dot", "figures_table", "look", "results_table", "runs_table", "standings"]
 
 
 def dot(colour: int) -> str:
-    """A dot in one of the page's colours."""
-    return f'<span class="dot b{colour}"></span> '
+    """A dot in one of the page's colours; beyond the palette a stroke with the dashes of the curves."""
+    return f'<i class="{"dot" if not dashes(colour) else "stroke"} {look(colour)}"></i> '
+
+
+def look(colour: int) -> str:
+    """Classes of the style sheet: of the colour and, beyond the palette, of the dashes."""
+    cycle = colour // len(PALETTE) % len(DASHES)
+    return f"b{colour % len(PALETTE)}" + (f" d{cycle}" if cycle else "")
 
 
 def runs_table(exhibits: Sequence[Exhibit]) -> str:
     """Each group with its seeds and the settings that set it apart; the common ones folded away."""
     firsts = [exhibit.group.runs[0] for exhibit in exhibits]
     differing = differing_settings(firsts)
-    head = "".join(f'<th class="setting">{_breakable(_key(key))}</th>' for key in differing)
+    wide = len(differing) > _COLUMNS
+    keys = ["what sets it apart"] if wide else [_breakable(_key(key)) for key in differing]
+    head = "".join(f'<th class="setting" scope="col">{key}</th>' for key in keys)
     rows = []
     for index, exhibit in enumerate(exhibits):
-        cells = []
-        for values in differing.values():
-            usual = max(set(values), key=values.count)
-            mark = ' class="differs"' if values[index] != usual and values.count(usual) > 1 else ""
-            cells.append(f"<td{mark}>{_breakable(values[index])}</td>")
+        apart = [(key, values[index], _is_unusual(values, index)) for key, values in differing.items()]
+        if wide:
+            named = (f"{_breakable(_key(key))} {_breakable(value)}" for key, value, unusual in apart if unusual)
+            cells = [f'<td class="apart">{"; ".join(named)}</td>']
+        else:
+            marks = {True: ' class="differs"', False: ""}
+            cells = [f"<td{marks[unusual]}>{_breakable(value)}</td>" for _, value, unusual in apart]
         seeds = ", ".join(str(run.seed) for run in exhibit.group.runs)
         rows.append(
-            f'<tr><td class="name">{dot(exhibit.colour)}{escape(exhibit.group.label)}</td>'
+            f'<tr><th class="name" scope="row">{dot(exhibit.colour)}{_breakable(exhibit.group.label)}</th>'
             f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{''.join(cells)}</tr>"
         )
-    folders = escape("\n".join(str(run.folder) for exhibit in exhibits for run in exhibit.group.runs))
+    folders = escape("\n".join(_origin(run) for exhibit in exhibits for run in exhibit.group.runs))
     common = {
         key: value for key, value in firsts[0].settings.items() if all(f.settings.get(key) == value for f in firsts)
     }
     listing = escape("\n".join(f"{key}: {json.dumps(value, default=str)}" for key, value in common.items()))
     return (
-        f'<div class="scroll"><table><tr><th class="name">run</th><th>environment</th><th>seeds</th>{head}</tr>'
-        f"{''.join(rows)}</table></div><details><summary>{len(common)} settings that all share</summary>"
-        f'<pre class="scroll"><small>{listing}</small></pre></details><details><summary>folders</summary>'
-        f'<pre class="scroll"><small>{folders}</small></pre></details>'
+        f'<div {_SCROLLS} aria-label="what was run"><table><thead><tr><th class="name" scope="col">run</th>'
+        f'<th scope="col">environment</th><th scope="col">seeds</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<details class="more"><summary>{len(common)} settings that all share</summary>'
+        f'<pre {_SCROLLS} aria-label="shared settings"><small>{listing}</small></pre></details>'
+        '<details class="more"><summary>folders, and what made them</summary>'
+        f'<pre {_SCROLLS} aria-label="folders"><small>{folders}</small></pre></details>'
     )
+
+
+def figures_table(label: str, columns: Sequence[str], rows: Sequence[tuple[Exhibit, Sequence[str]]]) -> str:
+    """A row for each configuration, a column for each figure; ``label`` is read out by screen readers."""
+    heads = "".join(f'<th class="n setting" scope="col">{escape(column)}</th>' for column in columns)
+    lines = []
+    for each, cells in rows:
+        name = f'<th class="name" scope="row">{dot(each.colour)}{_breakable(each.group.label)}</th>'
+        values = "".join(f'<td class="n">{escape(cell)}</td>' for cell in cells)
+        lines.append(f"<tr>{name}{values}</tr>")
+    return (
+        f'<div {_SCROLLS} aria-label="{escape(label)}"><table><thead><tr><th class="name" scope="col">run</th>{heads}'
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _is_unusual(values: Sequence[str], index: int) -> bool:
+    """Whether most others have another value; where all differ nothing is unusual, and it is shown all the same."""
+    usual = max(sorted(set(values)), key=values.count)
+    return values[index] != usual and values.count(usual) > 1
+
+
+def _origin(run: Run) -> str:
+    """The folder, and below it command, versions, machine and times, where it has them."""
+    made = run.made or {}
+    times = " to ".join(str(made[name]) for name in ("begun", "ended") if made.get(name))
+    lines = [str(run.folder), str(made.get("command", "")), in_brief(made), times]
+    return "\n  ".join(line for line in lines if line)
 
 
 def results_table(exhibits: Sequence[Exhibit]) -> str:
@@ -56,8 +99,49 @@ def results_table(exhibits: Sequence[Exhibit]) -> str:
         here = [each for each in exhibits if each.place == place]
         env = here[0].env
         if env is not None and (rows := _rows(here, {"random policy", *env.references()})):
-            tables.append(f"<h3>{escape(place)}</h3>{_table(rows, env.FIGURES)}")
+            tables.append(f"<h3>{escape(place)}</h3>{_table(rows, env.FIGURES, place)}")
     return "".join(tables)
+
+
+# Settings that differ, from which on they share a column.
+_COLUMNS = 8
+
+# what is wider than the page can be scrolled, also by keyboard
+_SCROLLS = 'class="scroll" role="region" tabindex="0"'
+
+
+class Standing(NamedTuple):
+    """A figure of a policy on unseen episodes, over seeds.
+
+    Attributes:
+        label: of the runs; "" for a policy that knows nothing of them.
+        policy: which of theirs.
+        colour: number of their colour.
+        figure: what is measured.
+        value: its mean and interval.
+        own: whether it is what the runs trained, not what they are compared with.
+    """
+
+    label: str
+    policy: str
+    colour: int | None
+    figure: Figure
+    value: Estimate
+    own: bool
+
+
+def standings(exhibits: Sequence[Exhibit]) -> list[Standing]:
+    """Every figure of the tables of one environment, row by row."""
+    env = exhibits[0].env
+    if env is None:
+        return []
+    rows = _rows(exhibits, {"random policy", *env.references()})
+    return [
+        Standing(row.label, row.policy, row.colour, figure, value, bool(row.label) and not row.baseline)
+        for row in rows
+        for figure in env.FIGURES
+        if (value := _estimate(row.seeds, figure.name)) is not None
+    ]
 
 
 class _Row(NamedTuple):
@@ -90,7 +174,7 @@ def _rows(exhibits: Sequence[Exhibit], references: set[str]) -> list[_Row]:
     return rows + list(shared.values())
 
 
-def _table(rows: Sequence[_Row], figures: Sequence[Figure]) -> str:
+def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) -> str:
     known = [figure for figure in figures if any(figure.name in row.seeds[0] for row in rows)]
     columns = [figure for figure in known if figure.heading or figure.better]
     estimates = [[_estimate(row.seeds, column.name) for column in columns] for row in rows]
@@ -100,7 +184,7 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure]) -> str:
         means = [each.mean for index in own if (each := estimates[index][place]) is not None]
         end = {"high": max, "low": min, "": None}[column.better]
         best.append(end(means) if end is not None and len(means) > 1 else math.nan)
-    heads = "".join(f'<th class="n">{escape(column.heading or column.label)}</th>' for column in columns)
+    heads = "".join(f'<th class="n" scope="col">{escape(column.heading or column.label)}</th>' for column in columns)
     lines = []
     for row, means in zip(rows, estimates, strict=True):
         cells = "".join(
@@ -112,15 +196,20 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure]) -> str:
             bar = _interval_bar(means[0], row.colour if row.colour is not None else 7)
         mark = "" if row.colour is None else dot(row.colour)
         other = ' class="other"' if row.baseline else ""
+        name = (
+            f'<th class="name" scope="row">{mark}{_breakable(row.label)}</th>'
+            if row.label
+            else '<td class="name"></td>'
+        )
         lines.append(
-            f'<tr{other}><td class="name">{mark}{escape(row.label)}</td><td>{escape(row.policy)}</td>'
+            f'<tr{other}>{name}<td class="policy">{escape(row.policy)}</td>'
             f'<td class="bars">{bar}</td>{cells}'
             f'<td class="n">{len(row.seeds)}</td></tr>'
         )
     return (
-        f'<div class="scroll"><table><tr><th class="name">run</th><th>policy</th><th class="bars"></th>{heads}'
-        f'<th class="n">seeds</th></tr>'
-        f"{''.join(lines)}</table></div>"
+        f'<div {_SCROLLS} aria-label="results, {escape(environment)}"><table><thead><tr><th class="name" scope="col">'
+        f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">seeds</th></tr>'
+        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
@@ -148,8 +237,9 @@ def _interval_bar(value: Estimate, colour: int) -> str:
     """A dot with its interval on a line from 0 to 100%."""
     low, high = (value.mean if end is None else end for end in (value.low, value.high))
     return (
-        f'<div class="bar" aria-hidden="true"><i class="b{colour}" style="left:{low:.1%};width:{high - low:.1%}"></i>'
-        f'<b class="b{colour}" style="left:{value.mean:.1%}"></b></div>'
+        f'<div class="bar" aria-hidden="true"><i class="b{colour % len(PALETTE)}" '
+        f'style="left:{low:.1%};width:{high - low:.1%}"></i>'
+        f'<b class="b{colour % len(PALETTE)}" style="left:{value.mean:.1%}"></b></div>'
     )
 
 

@@ -2,72 +2,51 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Result", "Stopwatch", "Timing", "ratios", "take_turns", "timed"]
+__all__ = ["Bench", "Result", "Row", "Stopwatch", "Timing", "timed"]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long some work took.
-
-    Attributes:
-        units: of work: updates, environment steps, transitions.
-        cpu: seconds of processor time of this process, all threads together.
-        wall: seconds on the clock.
-    """
+class Timing(NamedTuple):
+    """Work in some unit (updates, environment steps, episodes), and the processor time it took, of all threads."""
 
     units: int
-    cpu: float
-    wall: float
+    seconds: float
 
-    def rate(self, clock: str) -> float:
-        """Units a second of ``clock``, cpu or wall."""
-        return self.units / max(getattr(self, clock), 1e-9)
+    @property
+    def rate(self) -> float:
+        """Units a second."""
+        return self.units / max(self.seconds, 1e-9)
 
 
 class Stopwatch:
-    """Adds up the time between :meth:`start` and :meth:`stop`, on both clocks."""
+    """Adds up the processor time between :meth:`start` and :meth:`stop`."""
 
     def __init__(self) -> None:
-        self.cpu = self.wall = 0.0
-        self._since: tuple[float, float] | None = None
+        self.seconds = 0.0
+        self._since: float | None = None
 
     def start(self) -> None:
         """Goes on."""
         if self._since is None:
-            self._since = time.process_time(), time.perf_counter()
+            self._since = time.process_time()
 
     def stop(self) -> None:
         """Pauses."""
         if self._since is not None:
-            self.cpu += time.process_time() - self._since[0]
-            self.wall += time.perf_counter() - self._since[1]
+            self.seconds += time.process_time() - self._since
             self._since = None
-
-    def timing(self, units: int) -> Timing:
-        """What was measured so far."""
-        return Timing(units, self.cpu, self.wall)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Measures a block."""
-        self.start()
-        try:
-            yield
-        finally:
-            self.stop()
 
 
 def timed(units: int, work: Callable[[], object]) -> Timing:
     """Measures one call."""
     watch = Stopwatch()
-    with watch.running():
-        work()
-    return watch.timing(units)
+    watch.start()
+    work()
+    watch.stop()
+    return Timing(units, watch.seconds)
 
 
 @dataclass(frozen=True)
@@ -93,44 +72,60 @@ class Result:
         """Of the repeats."""
         return statistics.median(self.values)
 
-    @property
-    def spread(self) -> tuple[float, float]:
-        """The lowest and the highest repeat."""
-        return min(self.values), max(self.values)
-
     def to_dict(self) -> dict[str, Any]:
-        """Primitives for a file."""
-        low, high = self.spread
-        own = {"rates": dict(self.rates), "values": list(self.values)}
-        return asdict(self) | own | {"median": self.median, "low": low, "high": high}
+        """Primitives for a file, with median and spread."""
+        return asdict(self) | {"median": self.median, "low": min(self.values), "high": max(self.values)}
 
 
-def take_turns(
-    contenders: Mapping[str, Callable[[], Timing]], repeats: int, progress: Callable[[int], None]
-) -> dict[str, list[Timing]]:
-    """Runs each contender once to warm up, then all of them in turn, ``repeats`` times; the order is turned each time.
+@dataclass(frozen=True)
+class Bench:
+    """How to measure.
 
-    Args:
-        contenders: each does its work and says how long that took.
-        repeats: how often.
-        progress: called with 1 after each piece of work.
+    Attributes:
+        fit: ``fit(config, updates, skip=...)`` runs the command; handed in, because the command line lies above.
+        repeats: turns of each contender.
+        scale: factor on the amount of work of a turn; 1 takes about a second on a laptop.
+        progress: called with 1 after each turn.
     """
-    for contender in contenders.values():
-        contender()
-        progress(1)
-    timings: dict[str, list[Timing]] = {name: [] for name in contenders}
-    names = list(contenders)
-    for repeat in range(repeats):
-        for name in names if repeat % 2 == 0 else reversed(names):
-            timings[name].append(contenders[name]())
-            progress(1)
-    return timings
+
+    fit: Callable[..., Timing]
+    repeats: int
+    scale: float
+    progress: Callable[[int], None]
+
+    def many(self, count: int) -> int:
+        """An amount of work, scaled."""
+        return max(1, round(count * self.scale))
+
+    def race(self, contenders: Mapping[str, Callable[[], Timing]]) -> dict[str, list[Timing]]:
+        """Runs each contender once to warm up, then all of them in turn; the order is turned each time."""
+        timings: dict[str, list[Timing]] = {name: [] for name in contenders}
+        for repeat in range(self.repeats + 1):
+            for name in contenders if repeat % 2 else reversed(list(contenders)):
+                timing = contenders[name]()
+                self.progress(1)
+                if repeat:
+                    timings[name].append(timing)
+        return timings
+
+    def against(self, row: str, what: str, contenders: Mapping[str, Callable[[], Timing]]) -> list[Result]:
+        """The ratio of the rates of two contenders, repeat by repeat."""
+        rates = {name: [each.rate for each in timings] for name, timings in self.race(contenders).items()}
+        values = tuple(ours / theirs for ours, theirs in zip(*rates.values(), strict=True))
+        return [Result(row, what, "x", values, {name: statistics.median(each) for name, each in rates.items()})]
+
+    def rates(self, row: str, what: str, contenders: Mapping[str, Callable[[], Timing]]) -> list[Result]:
+        """The rate of each contender, whose names go into ``what``."""
+        return [
+            Result(row, what.format(name), "/s", tuple(each.rate for each in timings))
+            for name, timings in self.race(contenders).items()
+        ]
 
 
-def ratios(
-    timings: Mapping[str, list[Timing]], ours: str, theirs: str, clock: str
-) -> tuple[tuple[float, ...], dict[str, float]]:
-    """The ratio of the two rates for each repeat, and the median rates."""
-    rates = {name: [each.rate(clock) for each in timings[name]] for name in (ours, theirs)}
-    pairs = zip(rates[ours], rates[theirs], strict=True)
-    return tuple(our / their for our, their in pairs), {name: statistics.median(rates[name]) for name in rates}
+class Row(NamedTuple):
+    """A name, what it is about, how many contenders take turns in it, and the function that measures it."""
+
+    name: str
+    summary: str
+    contenders: int
+    measure: Callable[[Bench], list[Result]]

@@ -1,8 +1,8 @@
-"""Plain training loops to compare with: what one would write by hand for one network, one loss and one optimizer."""
+"""A plain training loop to compare with: what one would write by hand for one network, one loss and one optimizer."""
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from iqlightning.analysis.speed.measure import Timing, timed
 from iqlightning.trajectories import Trajectories
 
-__all__ = ["PlainData", "compiled_loop", "eager_loop", "perceptron"]
+__all__ = ["PlainData", "perceptron", "plain_loop"]
 
 _GAMMA, _TEMPERATURE, _ALPHA, _RATE = 0.99, 0.01, 0.5, 1e-3
 
@@ -66,7 +66,7 @@ def _loss(q_all: Tensor, actions: Tensor, terminated: Tensor) -> Tensor:
     return (v - y).mean() - (reward - reward.square() / (4 * _ALPHA)).mean()
 
 
-def eager_loop(network: Callable[[], nn.Module], data: PlainData, batch_size: int, updates: int) -> Timing:
+def plain_loop(network: Callable[[], nn.Module], data: PlainData, batch_size: int, updates: int) -> Timing:
     """Index sampling, one forward pass over [s; s'], fused Adam; nothing is logged."""
     net = network()
     optimizer = torch.optim.Adam(net.parameters(), lr=_RATE, fused=True)
@@ -81,37 +81,3 @@ def eager_loop(network: Callable[[], nn.Module], data: PlainData, batch_size: in
             optimizer.step()
 
     return timed(updates, run)
-
-
-def compiled_loop(network: Callable[[], nn.Module], data: PlainData, batch_size: int) -> Callable[[int], Timing]:
-    """The same with forward, backward and Adam written into one compiled function; returns what runs some updates."""
-    net = network()
-    names = [name for name, _ in net.named_parameters()]
-    weights = [each.detach() for each in net.parameters()]
-    first = [torch.zeros_like(each) for each in weights]
-    second = [torch.zeros_like(each) for each in weights]
-    count = torch.zeros(())
-
-    @torch.compile(fullgraph=True)
-    def update(states: Tensor, actions: Tensor, terminated: Tensor) -> Tensor:
-        def of_weights(given: list[Tensor]) -> Tensor:
-            q_all: Any = torch.func.functional_call(net, dict(zip(names, given, strict=True)), (states,))
-            return _loss(q_all, actions, terminated)
-
-        gradients, loss = torch.func.grad_and_value(of_weights)(weights)
-        count.add_(1)
-        for weight, gradient, mean, square in zip(weights, gradients, first, second, strict=True):
-            mean.lerp_(gradient, 0.1)
-            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-            step = mean / (1 - 0.9**count)
-            weight.sub_(_RATE * step / ((square / (1 - 0.999**count)).sqrt() + 1e-8))
-        return loss
-
-    def run(updates: int) -> None:
-        for _ in range(updates):
-            index = data.draw(batch_size)
-            states = torch.cat([data.obs[index], data.next_obs[index]])
-            update(states, data.actions[index], data.terminated[index])
-
-    run(1)
-    return lambda updates: timed(updates, lambda: run(updates))
