@@ -24,11 +24,7 @@ _CELLS_AT_ONCE = 1 << 20
 
 
 class ShortestPathExpert:
-    """The expert of one GridWorld; see :class:`~iqlightning.types.Expert` and :func:`shortest_path_demonstrations`.
-
-    Args:
-        env: the GridWorld.
-    """
+    """The expert of one GridWorld; see :class:`~iqlightning.types.Expert` and :func:`shortest_path_demonstrations`."""
 
     label = "shortest-path expert"
 
@@ -57,13 +53,6 @@ def shortest_path_demonstrations(
     Episode e is played on the grid ``draw_layouts(env, seed, e, split)`` and its moves are keyed by (seed, e, move), so
     that the first 100 of 1,000 episodes are the same as 100 episodes asked for. An episode is truncated where the
     environment's move limit is below the shortest path.
-
-    Args:
-        env: the GridWorld.
-        episodes: how many.
-        seed: of grids and moves.
-        split: which grids to play on: any, train, validation or test.
-        progress: called with the number of newly finished episodes.
 
     Returns:
         The trajectories, on the CPU, with the rewards that the environment would have given.

@@ -1,13 +1,13 @@
 """Shows in TensorBoard what the policy does: where it goes, where it fails, and a few episodes that move."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from iqlightning.callbacks.episode_video import show_animation
+from iqlightning.callbacks.event_logger import show_animation, show_picture
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, explain_failures, q_along
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
@@ -37,6 +37,18 @@ class PolicyImages(Callback):
         animated: episodes in the animation.
         seed: of the grids.
     """
+
+    #: for BoardLayout
+    board_pictures: ClassVar = {
+        "1 how good": {
+            "episodes": "Greedy episodes on unseen grids, each with the way walked so far; a red frame is a failure.",
+        },
+        "6 what it does": {
+            "failures": "Where the greedy policy fails: the way, Q of the four moves along it, a ring at the mistake.",
+            "success": "Success by the length of the shortest path and by the number of walls.",
+            "visitation": "Where the expert goes, greedy moves lead, and drawn moves lead.",
+        },
+    }
 
     def __init__(
         self,
@@ -96,6 +108,5 @@ class PolicyImages(Callback):
         show_animation(
             boards, "episodes", episode_animation(results, range(min(self.animated, self.episodes)), cell_pixels), step
         )
-        for board in boards:
-            for name, picture in pictures.items():
-                board.experiment.add_image(name, picture, step, dataformats="HWC")
+        for name, picture in pictures.items():
+            show_picture(boards, name, picture, step)

@@ -35,6 +35,13 @@ class TruthLogging(Callback):
             "regret": ["Multiline", ["truth/regret"]],
         }
     }
+    board_descriptions: ClassVar = {
+        "truth/reward_pearson": "Pearson correlation of recovered and true reward over all moves.",
+        "truth/reward_spearman": "Spearman correlation of recovered and true reward over all moves.",
+        "truth/reward_epic": "EPIC distance of recovered and true reward; 0 is best.",
+        "truth/reward_shaping_free": "Distance of recovered and true reward, free of shaping; 0 is best.",
+        "truth/regret": "What the greedy policy loses against the optimal one, in true discounted return.",
+    }
 
     def __init__(self, num_grids: int = 8, seed: int = 0, every_n_validations: int = 1, max_cells: int = 400) -> None:
         super().__init__()

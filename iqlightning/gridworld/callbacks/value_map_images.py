@@ -1,12 +1,13 @@
 """Shows what the Q-function believes about a few fixed grids, at every validation, in TensorBoard."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from iqlightning.callbacks.event_logger import show_picture
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.figures import value_map_card, value_map_panel
 from iqlightning.gridworld.evaluation.value_maps import optimal_maps, temperature_of, value_maps
@@ -33,6 +34,14 @@ class ValueMapImages(Callback):
         every_n_validations: draw only at every n-th validation.
     """
 
+    #: for BoardLayout
+    board_pictures: ClassVar = {
+        "3 what it believes": {
+            "value_map": "An unseen grid: learned V, exact V*, greedy moves, recovered reward; each has its own scale.",
+            "value_maps": "Several unseen grids: the grid, learned V, greedy moves, recovered reward and exact V*.",
+        }
+    }
+
     def __init__(self, num_grids: int = 3, seed: int = 0, every_n_validations: int = 1) -> None:
         super().__init__()
         self.num_grids = num_grids
@@ -56,9 +65,8 @@ class ValueMapImages(Callback):
         maps = value_maps(policy, layouts, device=pl_module.device, optimal_v=optimal)
         title = f"{env.level} {env.height}x{env.width}, after {trainer.global_step:,} updates"
         pictures = {"value_map": value_map_card(maps, title), "value_maps": value_map_panel(maps, title)}
-        for board in boards:
-            for name, picture in pictures.items():
-                board.experiment.add_image(name, picture, trainer.global_step, dataformats="HWC")
+        for name, picture in pictures.items():
+            show_picture(boards, name, picture, trainer.global_step)
 
     def _probes(self, env: GridWorldConfig, gamma: float, temperature: float) -> tuple[Layouts, Tensor]:
         """The grids and their exact V*, which depend on nothing that training changes."""

@@ -33,6 +33,8 @@ class CentredCNN(Encoder):
         observations (B, 3, h, w) with h <= H and w <= W to features (B, hidden).
     """
 
+    reads_planes = True
+
     def __init__(self, observation_shape: tuple[int, ...], channels: int = 32, hidden: int = 128) -> None:
         super().__init__()
         require_grid(self, observation_shape)

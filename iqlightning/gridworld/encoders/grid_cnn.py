@@ -29,40 +29,12 @@ __all__ = ["GridCNN"]
 _CELLS_IN_CACHE = 16_384
 
 
-class _NeighbourMax(torch.autograd.Function):
-    """max over the four neighbours of each cell, for cells in one line with zeros at both ends.
-
-    torch.maximum would give the same values; its backward pass makes six passes over memory for each pair where one per
-    neighbour is enough, which halves the speed of the whole network.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, cells: Tensor, stride: int) -> Tensor:
-        above, below, left, right = _around(cells, stride)
-        result = torch.maximum(torch.maximum(above, below), torch.maximum(left, right))
-        ctx.save_for_backward(cells, result)
-        ctx.stride = stride
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        cells, result = ctx.saved_tensors
-        reached = [(neighbour == result).to(result.dtype) for neighbour in _around(cells, ctx.stride)]
-        # Neighbours that are equally large share the gradient. In open space many are, and giving each of them the
-        # whole of it would multiply it by up to four in every iteration.
-        share = gradients[0] / (reached[0] + reached[1] + reached[2] + reached[3])
-        total = torch.zeros_like(cells)
-        for which, mask in enumerate(reached):
-            # Each view is taken anew: where this is differentiated again, one is good only until the next is written.
-            _around(total, ctx.stride)[which].addcmul_(share, mask)
-        return total, None
-
-
 class _Propagate(torch.autograd.Function):
-    """All iterations in one, on memory that is asked for once, with the gradients that :class:`_NeighbourMax` gives.
+    """All iterations in one, on memory that is asked for once, for cells in one line with zeros at both ends.
 
-    Step by step, a thousand operations' bookkeeping takes a fifth of an update of small batches, and padding and
-    joining copy every map twice. Cannot be differentiated twice.
+    Step by step, a thousand operations' bookkeeping takes a fifth of an update of small batches, padding and joining
+    copy every map twice, and the gradient of a maximum makes six passes over memory where one is enough. Cannot be
+    differentiated twice.
     """
 
     @staticmethod
@@ -106,7 +78,8 @@ class _Propagate(torch.autograd.Function):
             of_z += arriving
             of_carry.addmm_(arriving, highest_t)
             of_echo.addmm_(arriving, middle[step].t())
-            # see _NeighbourMax: neighbours that are equally large share the gradient
+            # Neighbours that are equally large share the gradient. In open space many are, and giving each of them the
+            # whole of it would multiply it by up to four in every iteration.
             for neighbour, mask in zip(around[step], reached, strict=True):
                 torch.eq(neighbour, highest, out=mask)
             torch.add(reached[0], reached[1], out=share).add_(reached[2]).add_(reached[3])
@@ -169,6 +142,7 @@ class GridCNN(Encoder):
 
     shares_work = True  # s and s' lie on one grid
     sides = SIZES
+    reads_planes = True
 
     def __init__(
         self,
@@ -232,7 +206,7 @@ class GridCNN(Encoder):
             return torch.cat([h, x.to(h.dtype)]).t()  # type: ignore[list-item]
         h = F.pad(F.relu(z), ends)
         for _ in range(iterations):
-            neighbours: Tensor = _NeighbourMax.apply(h, stride)  # type: ignore[assignment]
+            neighbours = torch.stack(_around(h, stride)).amax(0)
             own = h[:, stride : stride + count]
             h = F.pad(F.relu(torch.addmm(z, self.weight, torch.cat([neighbours, own]))), ends)
         return torch.cat([h[:, stride : stride + count], x]).t()

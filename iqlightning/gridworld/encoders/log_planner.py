@@ -142,6 +142,7 @@ class LogPlanner(Encoder):
 
     shares_work = True  # s and s' lie on one grid
     sides = SIZES
+    reads_planes = True
 
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int = 8, hidden: int = 64, iterations: int | None = None

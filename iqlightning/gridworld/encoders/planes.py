@@ -22,7 +22,7 @@ def require_grid(encoder: Encoder, observation_shape: tuple[int, ...]) -> None:
     if len(observation_shape) != 3 or observation_shape[0] != _GRID_PLANES:
         raise UserError(
             f"{type(encoder).__name__} reads the planes walls, player and goal, shape (3, height, width), not "
-            f"{tuple(observation_shape)}; for other observations take MLP or another encoder"
+            f"{tuple(observation_shape)}; for other grids take SmallCNN, for vectors MLP"
         )
 
 

@@ -42,6 +42,7 @@ class PlanningEncoder(Encoder):
 
     shares_work = True  # s and s' lie on one grid
     sides = SIZES
+    reads_planes = True
 
     def __init__(
         self, observation_shape: tuple[int, ...], channels: int, hidden: int, iterations: int | None = None

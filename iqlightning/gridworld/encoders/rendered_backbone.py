@@ -38,6 +38,7 @@ class RenderedBackbone(Encoder):
     """
 
     when_rebuilt: ClassVar[dict[str, Any]] = {"weights": None}
+    reads_planes = True
 
     def __init__(
         self,

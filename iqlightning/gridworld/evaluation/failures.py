@@ -124,13 +124,7 @@ def clearest(failures: list[Failure], each: int = 1) -> list[Failure]:
 
 @torch.no_grad()
 def q_along(policy: QFunction, layouts: Layouts, failure: Failure) -> Float[Tensor, "visited 4"]:
-    """Q(s, .) on every cell of a failure's path.
-
-    Args:
-        policy: on the device of ``layouts``.
-        layouts: of all episodes, as in the results.
-        failure: one of them.
-    """
+    """Q(s, .) on every cell of a failure's path."""
     path = failure.path.to(layouts.walls.device)
     walls = layouts.walls[failure.index].expand(len(path), -1, -1)
     goal = layouts.goal[failure.index].expand(len(path))

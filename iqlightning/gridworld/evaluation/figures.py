@@ -24,7 +24,7 @@ from iqlightning.gridworld.evaluation.value_maps import ValueMaps
 from iqlightning.gridworld.game.palette import CUT_OFF, FAINT, GOAL, INK, PLAYER, WALL
 from iqlightning.gridworld.game.rules import STEPS
 
-__all__ = ["policy_row", "value_map_card", "value_map_panel"]
+__all__ = ["value_map_card", "value_map_panel"]
 
 _DETOUR = PLAYER
 
@@ -46,9 +46,6 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
         maps: B grids.
         title: a line above all, such as the level and the number of updates.
         dpi: pixels an inch; at 100 three square grids make about 1,500 x 1,050 pixels.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3).
     """
     batch, height, width = maps.v.shape
     side = _COLUMN / width
@@ -57,10 +54,7 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     tall, wide = side * height, side * width
     top = _TOP if title else _TOP - 0.4
     size = (_LEFT + 5 * _COLUMN + 4 * _GAP + _RIGHT, top + batch * tall + (batch - 1) * _GAP + _BOTTOM)
-    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    # a single pair of axes over the whole sheet, in inches: an axes object for each picture would take thrice as long
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
-    axes.set_axis_off()
+    figure, axes = _sheet(size, dpi)
     axes.text(_LEFT, size[1] - 0.30, title, size=14, weight="bold", color=INK, va="center")
 
     columns = _columns(maps)
@@ -80,27 +74,18 @@ def value_map_panel(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[n
     return pixels(figure)
 
 
-def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
-    """Draws one grid, two by two: V(s) and the exact V*, the greedy policy and the recovered reward.
+def value_map_card(maps: ValueMaps, title: str = "") -> UInt8[np.ndarray, "height width rgb"]:
+    """Draws the first grid, two by two: V(s) and the exact V*, the greedy policy and the recovered reward.
 
-    TensorBoard shows pictures about 330 pixels wide until they are clicked: this one can be read at half its size.
-
-    Args:
-        maps: the first grid is drawn.
-        title: a line above all.
-        dpi: pixels an inch; 100 makes it 650 pixels wide.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3).
+    TensorBoard shows pictures about 330 pixels wide until they are clicked: this one, of 650, can be read at half its
+    size.
     """
     _, height, width = maps.v.shape
     side = _CARD_TILE / max(height, width)
     tall, wide = side * height, side * width
     row = _CARD_HEAD + tall + _CARD_FOOT
     size = (2 * _CARD_TILE + _CARD_GAP, 0.4 + 2 * row)
-    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
-    axes.set_axis_off()
+    figure, axes = _sheet(size)
     axes.text(0.05, size[1] - 0.22, title, size=14, weight="bold", color=INK, va="center")
     first = maps.first(1)
     _, v, policy, reward, best = _columns(first)
@@ -118,30 +103,12 @@ def value_map_card(maps: ValueMaps, title: str = "", dpi: int = 100) -> UInt8[np
     return pixels(figure)
 
 
-def policy_row(maps: ValueMaps, captions: Sequence[str], dpi: int = 80) -> UInt8[np.ndarray, "height width rgb"]:
-    """Draws the greedy policy of some grids side by side, red where a move is on no shortest path.
-
-    Args:
-        maps: B grids.
-        captions: a line above each.
-        dpi: pixels an inch.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3).
-    """
-    batch, height, width = maps.v.shape
-    side = _COLUMN / max(height, width)
-    tall, wide = side * height, side * width
-    size = (batch * wide + (batch + 1) * _GAP, tall + 0.65)
+def _sheet(size: tuple[float, float], dpi: int = 100) -> tuple[Figure, Axes]:
+    """A single pair of axes over a whole sheet, in inches: one for each picture would take thrice as long."""
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, size[0]), ylim=(0, size[1]), autoscale_on=False)
     axes.set_axis_off()
-    policy = _columns(maps)[2]
-    for grid, caption in enumerate(captions):
-        left = _GAP + grid * (wide + _GAP)
-        axes.text(left + wide / 2, size[1] - 0.3, caption, size=13, color=INK, ha="center", va="center")
-        _draw_grid(axes, Frame(left, size[1] - 0.5, side), maps, grid, policy)
-    return pixels(figure)
+    return figure, axes
 
 
 class _Column(NamedTuple):

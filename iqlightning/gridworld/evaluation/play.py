@@ -43,23 +43,8 @@ def evaluate_gridworld(
 ) -> GridWorldResults:
     """Plays episodes ``rank, rank + world_size, ...`` below ``episodes``; episode i is a function of (seed, i, split).
 
-    Args:
-        policy: acts on (B, 3, H, W) observations on ``device``.
-        config: the level.
-        episodes: of all ranks together.
-        seed: of the grids, and of the drawn actions.
-        split: which grids: "train", "validation", "test" or "any".
-        sample: draw from the policy instead of acting greedily; a policy marked ``stochastic`` is always drawn from.
-        temperature: of softmax(Q / temperature); None means the policy's own.
-        batch_size: grids at once, fewer where they are large.
-        device: where to play.
-        rank: of this process.
-        world_size: number of processes.
-        progress: called with the number of episodes that have been finished since the last call.
-        record_paths: keep the cells visited.
-
-    Returns:
-        Results of this rank's episodes.
+    Arguments are those of :meth:`iqlightning.types.EnvConfig.play`, ``batch_size`` for grids at once (fewer where they
+    are large), and ``record_paths`` to keep the cells visited.
     """
     batch_size = max(1, min(batch_size, _CELLS_AT_ONCE // (config.height * config.width)))
     chosen = torch.arange(rank, episodes, world_size, device=device)

@@ -1,5 +1,6 @@
 """Pictures of what a policy does, as RGB arrays and a GIF: visits beside the expert's, failures, episodes."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -33,21 +34,13 @@ from iqlightning.gridworld.game.render import render_rgb
 __all__ = ["episode_animation", "failure_panel", "visitation_panel"]
 
 _TILE = 2.3  # inches; TensorBoard shows pictures small, so the writing is large
+_MOVE = 180  # milliseconds
 
 
-def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UInt8[np.ndarray, "height width rgb"]:
-    """One row a grid: where the expert goes, where the greedy moves lead, where drawn ones do.
-
-    Args:
-        visits: B grids.
-        title: a line above all.
-        dpi: pixels an inch.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3).
-    """
+def visitation_panel(visits: Visitation, title: str = "") -> UInt8[np.ndarray, "height width rgb"]:
+    """One row a grid: where the expert goes, where the greedy moves lead, where drawn ones do."""
     batch = len(visits.expert)
-    figure = Figure(figsize=(3 * _TILE + 1.1, batch * _TILE + 0.9), dpi=dpi, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(3 * _TILE + 1.1, batch * _TILE + 0.9), facecolor="white", layout="constrained")
     figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = figure.subplots(batch, 3, squeeze=False)
     top = 1.5 * float(torch.nan_to_num(visits.expert).max())
@@ -69,11 +62,7 @@ def visitation_panel(visits: Visitation, title: str = "", dpi: int = 100) -> UIn
 
 
 def failure_panel(
-    results: GridWorldResults,
-    failures: Sequence[Failure],
-    qs: Sequence[Tensor],
-    title: str = "",
-    dpi: int = 100,
+    results: GridWorldResults, failures: Sequence[Failure], qs: Sequence[Tensor], title: str = ""
 ) -> UInt8[np.ndarray, "height width rgb"]:
     """Failed episodes side by side: the path, Q of the four moves along it, and a ring at the first mistake.
 
@@ -81,16 +70,12 @@ def failure_panel(
         results: what the failures are of.
         failures: up to six are drawn, three in a row.
         qs: for each of them (visited, 4), Q on every cell of its path.
-        title: a line above all.
-        dpi: pixels an inch.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3); only the title if there are no failures.
+        title: a line above all, and all there is without failures.
     """
     shown = list(zip(failures, qs, strict=True))[:6]
     rows, columns = max(1, -(-len(shown) // 3)), 3
     height = rows * (_TILE + 0.55) + 0.8 if shown else 0.8
-    figure = Figure(figsize=(columns * _TILE + 0.4, height), dpi=dpi, facecolor="white", layout="constrained")
+    figure = Figure(figsize=(columns * _TILE + 0.4, height), facecolor="white", layout="constrained")
     figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for place, (failure, q) in zip(axes, shown, strict=False):
@@ -104,16 +89,10 @@ def failure_panel(
     return pixels(figure)
 
 
-def episode_animation(
-    results: GridWorldResults, episodes: Sequence[int], cell_pixels: int = 20, milliseconds: int = 180
-) -> Animation:
-    """Episodes played side by side, again and again, as nearly in a square as there are columns and rows for.
+def episode_animation(results: GridWorldResults, episodes: Sequence[int], cell_pixels: int = 20) -> Animation:
+    """Episodes played (with ``record_paths``) side by side, again and again, as nearly in a square as can be.
 
-    Args:
-        results: played with ``record_paths``.
-        episodes: which of them.
-        cell_pixels: side of a cell.
-        milliseconds: for each move.
+    The way walked so far is drawn behind the player. Who has failed gets a red frame.
     """
     paths = [path_of(results, index).tolist() for index in episodes]
     gap = cell_pixels // 2
@@ -124,7 +103,9 @@ def episode_animation(
         grids = []
         for index, path in zip(episodes, paths, strict=True):
             walls, _, goal = (part[index].cpu() for part in results.layouts)
-            picture = render_rgb(walls, path[min(move, len(path) - 1)], int(goal), cell_pixels)
+            walked = path[: move + 1]
+            picture = render_rgb(walls, walked[-1], int(goal), cell_pixels)
+            _draw_trail(picture, walked, walls.shape[1], cell_pixels)
             framed = np.full((picture.shape[0] + gap, picture.shape[1] + gap, 3), 255, np.uint8)
             framed[: picture.shape[0], : picture.shape[1]] = picture
             if move >= len(path) - 1 and not bool(results.success[index]):
@@ -135,7 +116,20 @@ def episode_animation(
         grids += [np.full_like(grids[0], 255)] * (-len(grids) % columns)
         rows = [np.concatenate(grids[at : at + columns], axis=1) for at in range(0, len(grids), columns)]
         frames.append(np.concatenate(rows))
-    return animation(frames, milliseconds)
+    return animation(frames, _MOVE)
+
+
+def _draw_trail(
+    picture: UInt8[np.ndarray, "height width rgb"], path: Sequence[int], width: int, cell_pixels: int
+) -> None:
+    """A line through the middles of the cells of a path, with a square where it begins; drawn into the picture."""
+    middles = np.stack(np.divmod(np.asarray(path), width), axis=1) * cell_pixels + cell_pixels // 2
+    half = max(1, cell_pixels // 14)
+    for (top, left), (bottom, right) in itertools.pairwise([middles[0], *middles]):
+        rows = slice(min(top, bottom) - half, max(top, bottom) + half)
+        picture[rows, min(left, right) - half : max(left, right) + half] = rgb(PLAYER)
+    top, left = middles[0] - 2 * half
+    picture[top : top + 4 * half, left : left + 4 * half] = rgb(PLAYER)
 
 
 def _draw_grid(axes: Axes, walls: Tensor, goal: int, colours: np.ndarray | None = None) -> Frame:

@@ -88,7 +88,6 @@ def reward_transfer(
     walls: Bool[Tensor, "batch height width"] | None = None,
     slip: float = 0.0,
     per_transition: bool = False,
-    gamma: float | None = None,
     device: str | torch.device = "cpu",
 ) -> TransferReturns:
     """Plans with the recovered reward of ``layouts`` on changed grids.
@@ -99,10 +98,9 @@ def reward_transfer(
         walls: walls of the grids to plan on; None for the same.
         slip: probability that a move slips to one side, see :func:`slippery_moves`.
         per_transition: r(s, a, s') instead of r(s, a).
-        gamma: discount of planning and returns; None for the policy's own.
         device: where the policy is.
     """
-    gamma = policy.gamma if gamma is None else gamma
+    gamma = policy.gamma
     layouts = Layouts(*(tensor.cpu() for tensor in layouts))
     new_walls = layouts.walls if walls is None else walls.cpu()
     q, v = action_values(policy, layouts, device)
@@ -119,10 +117,10 @@ def reward_transfer(
     # one for each pair of the intended and the made move: (B, S, 4, 4)
     true = move_rewards(reaches, torch.float64).unsqueeze(2).expand(-1, -1, 4, -1)
     if per_transition:
-        recovered = q.unsqueeze(3) - policy.gamma * _following(v, moves, ends).unsqueeze(2)
+        recovered = q.unsqueeze(3) - gamma * _following(v, moves, ends).unsqueeze(2)
     else:
         old = next_cells(layouts.walls)
-        r = q - policy.gamma * _following(v, old, (old == goal[:, None, None]) | at_goal)
+        r = q - gamma * _following(v, old, (old == goal[:, None, None]) | at_goal)
         recovered = r.unsqueeze(3).expand_as(true)
 
     def value(pi: Tensor) -> Tensor:
@@ -153,10 +151,8 @@ def transfer_metrics(
 
     Returns:
         for each setting ``reached``, ``best`` and ``uniform`` (see :class:`TransferReturns`), ``share`` = (reached -
-        uniform) / (best - uniform) of these means, ``near_best``, the share of grids on which the policy planned for
-        the recovered reward closes 99% of that gap; ``transition_reached``, ``transition_share`` and
-        ``transition_near_best``, the same with r(s, a, s'); and ``grids``, how many counted: where walls close the goal
-        in there is nothing to plan.
+        uniform) / (best - uniform) of these means; ``transition_reached`` and ``transition_share``, the same with
+        r(s, a, s'); and ``grids``, how many counted: where walls close the goal in there is nothing to plan.
     """
     settings = {}
     for name, (walls_change, slips) in SETTINGS.items():
@@ -176,7 +172,6 @@ def transfer_metrics(
             figures |= {
                 f"{prefix}reached": reached,
                 f"{prefix}share": (reached - uniform) / (best - uniform) if best > uniform else math.nan,
-                f"{prefix}near_best": float((returns.share[counts] >= 0.99).double().mean()),
             }
         settings[name] = figures
     return settings

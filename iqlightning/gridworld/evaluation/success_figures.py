@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from iqlightning.analysis.charts import INK, MARKS, PALETTE, RULE, pixels, style
+from iqlightning.analysis.charts import INK, RULE, dashes, mark, pixels, shade, style
 from iqlightning.gridworld.evaluation.success_profile import Profile
 
 __all__ = ["QUANTITIES", "Curve", "success_figure", "success_panel"]
@@ -24,27 +24,15 @@ QUANTITIES = {
 
 
 class Curve(NamedTuple):
-    """Profiles of a policy, and the number of its colour and mark."""
+    """Profiles of a policy, and the number of its colour, dashes and mark."""
 
     colour: int
     profiles: Mapping[str, Profile]
 
 
-def success_panel(
-    profiles: Mapping[str, Profile], title: str = "", dpi: int = 100
-) -> UInt8[np.ndarray, "height width rgb"]:
-    """:func:`success_figure` of one policy.
-
-    Args:
-        profiles: of :func:`iqlightning.gridworld.evaluation.success_profile.success_profiles`.
-        title: a line above all.
-        dpi: pixels an inch.
-
-    Returns:
-        uint8 (pixel rows, pixel columns, 3).
-    """
+def success_panel(profiles: Mapping[str, Profile], title: str = "") -> UInt8[np.ndarray, "height width rgb"]:
+    """:func:`success_figure` of one policy, below a title."""
     figure = success_figure([Curve(0, profiles)], list(profiles))
-    figure.set_dpi(dpi)
     figure.suptitle(title, size=13, weight="bold", color=INK, x=0.02, ha="left")
     return pixels(figure)
 
@@ -53,10 +41,6 @@ def success_figure(curves: Sequence[Curve], names: Sequence[str]) -> Figure:
     """Success against each quantity, side by side: a point a bin and its 95% interval.
 
     Grey columns show where the first policy's episodes are, the tallest one a third of the picture.
-
-    Args:
-        curves: of some policies.
-        names: quantities that they all have.
     """
     figure = Figure(figsize=(0.9 + 3.6 * len(names), 3.2), facecolor="white", layout="constrained")
     places = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
@@ -82,6 +66,6 @@ def _draw(axes: Axes, colour: int, profile: Profile, bottom: float, *, columns: 
         heights = (1 - bottom) * shares / max(float(shares.max(initial=0.0)), 1e-9) / 3
         left, right = profile.lowest.numpy() - 0.45, profile.highest.numpy() + 0.45
         axes.bar(left, heights, right - left, bottom=bottom, align="edge", color=RULE, zorder=0)
-    shade = PALETTE[colour]
-    axes.fill_between(x, interval[:, 0], interval[:, 1], color=shade, alpha=0.18, linewidth=0)
-    axes.plot(x, rate, color=shade, marker=MARKS[colour], markersize=4.5, linewidth=1.6, clip_on=False)
+    axes.fill_between(x, interval[:, 0], interval[:, 1], color=shade(colour), alpha=0.18, linewidth=0)
+    (line,) = axes.plot(x, rate, color=shade(colour), linewidth=1.6, clip_on=False)
+    line.set(linestyle=(0, dashes(colour) or None), marker=mark(colour), markersize=4.5)

@@ -49,10 +49,6 @@ def success_profiles(results: GridWorldResults, bins: int = 10) -> dict[str, Pro
     - ``detour``: moves that the walls cost, shortest - |rows| - |columns|
     - ``walls_between``: walls in the rectangle that start and goal span
     - ``walls``: walls on the grid; left out where all grids have the same number
-
-    Args:
-        results: of :func:`iqlightning.gridworld.evaluation.play.evaluate_gridworld`.
-        bins: about so many for each.
     """
     values = {
         "shortest": results.shortest,

@@ -103,13 +103,7 @@ def soft_policy(q: Float[Tensor, "batch states actions"], temperature: float) ->
 
 
 def ground_truth(layouts: Layouts, gamma: float, temperature: float) -> GroundTruth:
-    """Solves the game itself.
-
-    Args:
-        layouts: B grids.
-        gamma: discount in [0, 1).
-        temperature: entropy weight, 0 for the plain maximum.
-    """
+    """Solves the game itself; at temperature 0 V is the plain maximum."""
     walls, _, goal = layouts
     moves = next_cells(walls)
     rewards, terminal = transition_rewards(moves, goal)
@@ -148,38 +142,24 @@ def regret(truth: GroundTruth, policy: Float[Tensor, "batch states 4"]) -> Float
     return lost.sum(1) / truth.decided.sum(1)
 
 
-def occupancy_divergence(
-    truth: GroundTruth, policy: Float[Tensor, "batch states 4"], other: Float[Tensor, "batch states 4"] | None = None
-) -> Float[Tensor, " batch"]:
-    """Total variation between the occupancy measures of two policies, in [0, 1], starts uniform over decided cells.
+def occupancy_divergence(truth: GroundTruth, policy: Float[Tensor, "batch states 4"]) -> Float[Tensor, " batch"]:
+    """Total variation between a policy's occupancy measure and the soft optimum's, starts uniform over decided cells.
 
     Episodes that have ended count as one further state, so that both measures sum to 1.
-
-    Args:
-        truth: the game.
-        policy: one policy.
-        other: the second; None for the truth's soft-optimal one.
     """
     start = truth.decided / truth.decided.sum(1, keepdim=True).to(torch.float64)
-    measures = [
-        occupancy(pi, start, truth.next_cells, truth.terminal, truth.gamma)
-        for pi in (policy, truth.policy if other is None else other)
-    ]
+    measures = [occupancy(pi, start, truth.next_cells, truth.terminal, truth.gamma) for pi in (policy, truth.policy)]
     gap = measures[0] - measures[1]
     ended = gap.sum((1, 2)).abs()
     return (gap.abs().sum((1, 2)) + ended) / 2
 
 
-def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | None = None) -> dict[str, float]:
+def truth_metrics(maps: ValueMaps) -> dict[str, float]:
     """Everything in this module about what a policy believes of some grids, averaged over the grids.
-
-    Args:
-        maps: what ``value_maps`` found; their gamma and temperature are used.
-        visited: moves that the expert made; None for those of a shortest-path expert from the grid's own start.
 
     Returns:
         ``reward_pearson``, ``reward_spearman``, ``reward_epic``, ``reward_shaping_free`` over all moves from decided
-        cells; ``reward_pearson_visited`` over the ``visited`` moves, each counted once;
+        cells; ``reward_pearson_visited`` over those that a shortest-path expert may make from the grid's own start;
         ``q_error`` and ``v_error`` (mean absolute difference from Q* and V*), ``policy_agreement``, ``regret`` of the
         greedy policy, ``occupancy_divergence`` of the soft policy.
     """
@@ -190,10 +170,9 @@ def truth_metrics(maps: ValueMaps, visited: Bool[Tensor, "batch states 4"] | Non
     v = maps.v.reshape(batch, states).nan_to_num()
     rewards = maps.rewards.reshape(batch, states, 4).nan_to_num()
     counted = truth.decided.unsqueeze(2).expand_as(q)
-    if visited is None:
-        expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
-        start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
-        visited = occupancy(expert, start, truth.next_cells, truth.terminal, truth.gamma) > 0
+    expert = truth.optimal / truth.optimal.sum(2, keepdim=True).clamp_min(1).to(torch.float64)
+    start = torch.nn.functional.one_hot(maps.layouts.start, states).to(torch.float64)
+    visited = occupancy(expert, start, truth.next_cells, truth.terminal, truth.gamma) > 0
     greedy = torch.nn.functional.one_hot(q.argmax(2), 4).to(torch.float64)
     dynamics = (truth.next_cells, truth.terminal, truth.gamma)
     number = truth.decided.sum(1)

@@ -15,7 +15,7 @@ from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.losses.iq import inverse_reward
 from iqlightning.losses.values import MaxValue
 
-__all__ = ["QFunction", "ValueMaps", "action_values", "optimal_maps", "temperature_of", "value_maps"]
+__all__ = ["QFunction", "ValueMaps", "action_values", "maps_of", "optimal_maps", "temperature_of", "value_maps"]
 
 # observations in one call of the network
 _CHUNK = 4096
@@ -91,13 +91,7 @@ def optimal_maps(layouts: Layouts, gamma: float, temperature: float) -> Float[Te
 def action_values(
     policy: QFunction, layouts: Layouts, device: str | torch.device = "cpu"
 ) -> tuple[Float[Tensor, "batch cells actions"], Float[Tensor, "batch cells"]]:
-    """Q(s, a) and V(s) of the player on every cell of every grid, walls included; float64, on the CPU.
-
-    Args:
-        policy: on ``device``.
-        layouts: B grids on the CPU.
-        device: where the policy is.
-    """
+    """Q(s, a) and V(s) of the player on every cell of every grid, walls included; float64, on the CPU as they are."""
     walls, _, goal = layouts
     batch, cells = len(walls), walls[0].numel()
     grid = torch.arange(batch).repeat_interleave(cells)
@@ -110,33 +104,37 @@ def action_values(
     return q_and_v[..., :-1], q_and_v[..., -1]
 
 
-@torch.no_grad()
 def value_maps(
     policy: QFunction,
     layouts: Layouts,
     *,
-    gamma: float | None = None,
-    temperature: float | None = None,
     device: str | torch.device = "cpu",
     optimal_v: Float[Tensor, "batch height width"] | None = None,
 ) -> ValueMaps:
     """Asks the policy about the player in every cell of every grid.
 
     Args:
-        policy: a Q-function on ``device``.
+        policy: a Q-function on ``device``; its gamma, and the temperature of its value, are those of V*.
         layouts: B grids.
-        gamma: discount of the recovered reward and of V*; None means the policy's own.
-        temperature: of V*; None means that of the policy's value.
         device: where the policy is.
         optimal_v: :func:`optimal_maps` of these grids, where the caller keeps them; they do not depend on the policy.
     """
-    gamma = policy.gamma if gamma is None else gamma
-    temperature = temperature_of(policy) if temperature is None else temperature
     layouts = Layouts(*(tensor.cpu() for tensor in layouts))
-    walls, _, goal = layouts
-    batch, height, width = walls.shape
-    q, v = action_values(policy, layouts, device)
+    temperature = temperature_of(policy)
+    optimal_v = optimal_maps(layouts, policy.gamma, temperature) if optimal_v is None else optimal_v
+    return maps_of(*action_values(policy, layouts, device), layouts, policy.gamma, temperature, optimal_v)
 
+
+def maps_of(
+    q: Float[Tensor, "batch cells 4"],
+    v: Float[Tensor, "batch cells"],
+    layouts: Layouts,
+    gamma: float,
+    temperature: float,
+    optimal_v: Float[Tensor, "batch height width"] | None = None,
+) -> ValueMaps:
+    """Maps of given values, where they are not nan; without ``optimal_v`` they are those of the optimum itself."""
+    walls, _, goal = layouts
     successors = next_cells(walls)
     next_v = v.gather(1, successors.flatten(1)).flatten()
     terminated = (successors == goal[:, None, None]).flatten()
@@ -145,11 +143,11 @@ def value_maps(
     distances = shortest_paths(walls, goal)
     best = optimal_actions(distances, walls).gather(2, greedy[..., None]).squeeze(2)
 
-    undecided = _undecided(walls, goal)
+    undecided = _undecided(walls, goal) | v.isnan()
 
     def shaped(values: Tensor, fill: float | int | bool) -> Tensor:
         mask = undecided if values.ndim == 2 else undecided[..., None]
-        return values.masked_fill(mask, fill).view(batch, height, width, *values.shape[2:])
+        return values.masked_fill(mask, fill).view(*walls.shape, *values.shape[2:])
 
     return ValueMaps(
         layouts=layouts,
@@ -159,7 +157,7 @@ def value_maps(
         on_shortest_path=shaped(best, False),
         rewards=shaped(rewards, torch.nan),
         greedy_rewards=shaped(rewards.gather(2, greedy[..., None]).squeeze(2), torch.nan),
-        optimal_v=optimal_maps(layouts, gamma, temperature) if optimal_v is None else optimal_v,
+        optimal_v=shaped(v, torch.nan) if optimal_v is None else optimal_v,
         reachable=distances > 0,
         gamma=gamma,
         temperature=temperature,

@@ -43,10 +43,6 @@ def visitation(maps: ValueMaps, temperature: float | None = None) -> Visitation:
 
     Episodes start on every cell from which the goal can be reached, each as often; discounting keeps finite the visits
     of a policy that runs in a loop. As in Garg et al. 2021 (arXiv 2106.12142, section 3).
-
-    Args:
-        maps: what :func:`iqlightning.gridworld.evaluation.value_maps.value_maps` found; its gamma is used.
-        temperature: of the drawn moves; None means that of ``maps``.
     """
     temperature = maps.temperature if temperature is None else temperature
     truth = ground_truth(maps.layouts, maps.gamma, 0.0)

@@ -15,6 +15,7 @@ from iqlightning.analysis.experiments.experiment import Experiment
 from iqlightning.analysis.experiments.table import Row
 from iqlightning.analysis.experiments.trial import Trial
 from iqlightning.data.collect import demonstrations_path
+from iqlightning.evaluation.tables import new_table
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.truth import TRUTH_FIGURES
 
@@ -134,10 +135,7 @@ class Divergences(Experiment):
 
 
 def _table(title: str, rows: Sequence[Row], columns: Mapping[str, tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", pad_edge=False, collapse_padding=True)
-    table.add_column("objective", no_wrap=True)
-    for heading, _ in columns.values():
-        table.add_column(heading, justify="right")
+    table = new_table(title, "objective", *(heading for heading, _ in columns.values()))
     for row in rows:
         factors: Mapping[str, Any] = row.factors
         kind = f", {factors['kind']}" if row.evaluation == "static" and "kind" in factors else ""

@@ -11,6 +11,7 @@ from iqlightning.analysis.experiments.experiment import Experiment
 from iqlightning.analysis.experiments.table import Row
 from iqlightning.analysis.experiments.trial import Trial
 from iqlightning.errors import unknown
+from iqlightning.evaluation.tables import new_table
 from iqlightning.gridworld.experiments.recipes import PLANNING_ENCODERS, RECIPES
 
 __all__ = ["EncoderMatrix"]
@@ -73,10 +74,7 @@ class EncoderMatrix(Experiment):
         cells = {(row.factors["encoder"], row.factors["objective"]): row for row in trained}
         if not cells:
             return []
-        table = Table(title="worst seed: success, distance ratio", title_justify="left")
-        table.add_column("encoder")
-        for objective in objectives:
-            table.add_column(objective, justify="right")
+        table = new_table("worst seed: success, distance ratio", "encoder", *objectives)
         for encoder in dict.fromkeys(encoder for encoder, _ in cells):
             row_of_cells = [cells.get((encoder, objective)) for objective in objectives]
             table.add_row(encoder, *["" if row is None else _worst(row) for row in row_of_cells])

@@ -1,18 +1,14 @@
 """Rows of ``bench speed`` about GridWorld: imitation with GridCNN, environment, DQN, evaluation."""
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from iqlightning.agents.soft_q import SoftQ
-from iqlightning.analysis.speed.bench import HIDDEN, Bench, Row, imitation_config
-from iqlightning.analysis.speed.measure import Result, Timing, timed
-from iqlightning.analysis.speed.plain_loops import PlainData, eager_loop
-from iqlightning.data.demonstrations import save_demonstrations
+from iqlightning.analysis.speed.measure import Bench, Result, Row, Timing, timed
+from iqlightning.analysis.speed.rows import HIDDEN, beside_plain_loop
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.encoders.grid_cnn import GridCNN
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
@@ -28,21 +24,10 @@ _EVERY = 10  # steps for each update of DQN
 
 
 def _convolution(bench: Bench) -> list[Result]:
-    env, updates = GridWorldConfig(), bench.many(100)
-    trajectories = shortest_path_demonstrations(env, 450, 0)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "demonstrations.safetensors"
-        save_demonstrations(path, trajectories, {"env": env.to_dict(), "seed": 0, "source": "bench", "recipe": {}})
-        config = imitation_config(str(path), "GridCNN", {}, {"per_episode": 8})
-        plain = PlainData.of(trajectories, together=8)
-        timings = bench.race(
-            {
-                "fit": lambda: bench.fit(config, updates, skip=8),
-                "plain eager loop": lambda: eager_loop(_network, plain, 64, updates),
-            }
-        )
-    what = "fit, GridCNN on 3x10x10, eager / plain eager loop of the same network"
-    return [bench.against("cnn", what, timings, "fit", "plain eager loop")]
+    env, what = GridWorldConfig(), "fit, GridCNN on 3x10x10, eager"
+    shown = shortest_path_demonstrations(env, 450, 0)
+    model, data = {"encoder": "GridCNN"}, {"per_episode": 8}
+    return beside_plain_loop(bench, "cnn", what, env, shown, model, data, _network, bench.many(100), skip=8)
 
 
 def _network() -> QNetwork:
@@ -51,11 +36,11 @@ def _network() -> QNetwork:
 
 def _environment(bench: Bench) -> list[Result]:
     steps = bench.many(250)
-    envs = GridWorldBatch(GridWorldConfig(), _ENVS, copy_observations=False)
+    envs = GridWorldBatch(GridWorldConfig(), _ENVS)
     envs.reset()
     actions = torch.randint(4, (64, _ENVS), generator=torch.Generator().manual_seed(0)).unbind(0)
-    timings = bench.race({"step": lambda: timed(steps * _ENVS, lambda: _steps(envs, actions, steps))})
-    return [bench.rate("environment", f"environment steps, batch of {_ENVS:,}", timings["step"], "/s")]
+    step = {"step": lambda: timed(steps * _ENVS, lambda: _steps(envs, actions, steps))}
+    return bench.rates("environment", f"environment steps, batch of {_ENVS:,}", step)
 
 
 def _steps(envs: GridWorldBatch, actions: tuple[Tensor, ...], steps: int) -> None:
@@ -69,13 +54,13 @@ def _dqn(bench: Bench) -> list[Result]:
     def steps(config: dict[str, Any]) -> Callable[[], Timing]:
         def run() -> Timing:
             timing = bench.fit(config, updates)
-            return Timing(timing.units * _EVERY, timing.cpu, timing.wall)
+            return timing._replace(units=timing.units * _EVERY)
 
         return run
 
-    timings = bench.race({kind: steps(_dqn_config(compile=kind == "compiled")) for kind in ("eager", "compiled")})
     what = "DQN, MLP, batch 128, an update per 10 steps, 64 environments, {}: environment steps"
-    return [bench.rate("dqn", what.format(kind), each, "/s") for kind, each in timings.items()]
+    kinds = {kind: steps(_dqn_config(compile=kind == "compiled")) for kind in ("eager", "compiled")}
+    return bench.rates("dqn", what, kinds)
 
 
 def _dqn_config(*, compile: bool) -> dict[str, Any]:
@@ -109,8 +94,8 @@ def _dqn_config(*, compile: bool) -> dict[str, Any]:
 def _evaluation(bench: Bench) -> list[Result]:
     env, episodes = GridWorldConfig(), bench.many(10_000)
     policy = AgentPolicy(SoftQ.of(env.spaces, _network().requires_grad_(False)), 0.99, env)
-    timings = bench.race({"play": lambda: timed(episodes, lambda: evaluate_gridworld(policy, env, episodes, 0))})
-    return [bench.rate("evaluation", "episodes evaluated, GridCNN, untrained", timings["play"], "/s")]
+    play = {"play": lambda: timed(episodes, lambda: evaluate_gridworld(policy, env, episodes, 0))}
+    return bench.rates("evaluation", "episodes evaluated, GridCNN, untrained", play)
 
 
 ROWS = (

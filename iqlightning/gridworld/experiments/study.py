@@ -1,7 +1,7 @@
 """The study anew: three levels x IQ-Learn, DQN and cloning x perceptron and CNN, and its training choices."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iqlightning.analysis.experiments.table import Row
     from iqlightning.analysis.report.page import Section
 
-__all__ = ["Study", "verdict"]
+__all__ = ["Study"]
 
 _LEVELS = ("static", "random_walls", "random_everything")
 # the perceptron as the study trained it, the convolutional network as this package trains it
@@ -147,30 +147,11 @@ class Study(Experiment):
         return [each for each in outcomes if each.factors.get("part") == "levels" and each.factors["method"] != "bc"]
 
     def report_sections(self, outcomes: Sequence[Outcome]) -> "Sequence[Section]":
-        """Goals in other places, the ablation, and what the study says of what the other sections show."""
-        from pathlib import Path
-
-        from iqlightning.analysis.experiments.table import rows_of
+        """What the study says of what the other sections show."""
         from iqlightning.analysis.report.page import Section
-        from iqlightning.checkpoints import load_policy
-        from iqlightning.gridworld.report.goals import goals_section
 
-        asked = [each for each in self.reported(outcomes) if each.factors["level"] != "random_walls" and each.run]
-        first = {each.group: each for each in reversed(asked)}
-        files = {each.group: Path(str(each.run)) / "checkpoints" for each in asked if first[each.group] is each}
-        shown = []
-        for group, folder in files.items():
-            file = next(
-                (folder / f"{name}.ckpt" for name in ("best", "last") if (folder / f"{name}.ckpt").exists()), None
-            )
-            if file is not None:
-                shown.append((group, load_policy(file)))
         said = "".join(f"<tr><td>{escape(topic)}</td><td>{escape(text)}</td></tr>" for topic, text in _SAID.items())
-        return [
-            goals_section(shown),
-            Section("ablation", "Training choices", _ablation(rows_of(outcomes))),
-            Section("study", "What the study says", f'<div class="scroll"><table>{said}</table></div>'),
-        ]
+        return [Section("study", "What the study says", f'<div class="scroll"><table>{said}</table></div>')]
 
 
 def _ablated(rows: "Sequence[Row]") -> "dict[str, dict[str, Row]]":
@@ -186,50 +167,3 @@ def _ablated(rows: "Sequence[Row]") -> "dict[str, dict[str, Row]]":
 
 def _named(label: str, row: "Row") -> "Row":
     return replace(row, factors={**row.factors, "value": label})
-
-
-def _ablation(rows: "Sequence[Row]") -> str:
-    """A table for each choice, and a sentence on whether it makes a difference."""
-    choices = _ablated(rows)
-    if not choices:
-        return ""
-    parts = [
-        f"<p>The study's IQ-Learn with its perceptron on {_ABLATED.replace('_', ' ')}, one choice changed at a time: "
-        "interquartile mean of the success rate over seeds with its 95% bootstrap interval.</p>"
-    ]
-    for what, settings in choices.items():
-        lines = "".join(
-            f'<tr><td class="name">{escape(label)}</td><td class="n">{rate.mean:.1%}<br>'
-            f"<small>{rate.low or 0.0:.1%} to {rate.high or 0.0:.1%}</small></td>"
-            f'<td class="n">{row.figures["distance_ratio"].mean:.2f}</td><td class="n">{len(row.seeds)}</td></tr>'
-            for label, row in settings.items()
-            if (rate := row.figures["success_rate"])
-        )
-        parts.append(
-            f"<h3>{what.capitalize()}</h3>"
-            f'<p class="study"><b>The study:</b> names it as a choice that training depends on; its own is '
-            f"{escape(next(iter(settings)))}.</p>"
-            f'<p>{verdict(settings)}</p><div class="scroll"><table><tr><th>{what}</th>'
-            f'<th class="n">success</th><th class="n">distance ratio</th><th class="n">seeds</th></tr>{lines}</table>'
-            "</div>"
-        )
-    return "".join(parts)
-
-
-def verdict(settings: "Mapping[str, Row]") -> str:
-    """What intervals of the success rate say about the first setting beside the others, in a sentence.
-
-    Args:
-        settings: label to row.
-    """
-    (own, ours), *others = [(label, row.figures["success_rate"]) for label, row in settings.items()]
-    said = [
-        f"{label} is {'better' if rate.mean > ours.mean else 'worse'} than {own} ({rate.mean:.1%} against "
-        f"{ours.mean:.1%})"
-        for label, rate in others
-        if (rate.low or 0.0) > (ours.high or 1.0) or (rate.high or 1.0) < (ours.low or 0.0)
-    ]
-    if said:
-        return escape(f"Here {', '.join(said)}: the intervals do not meet.")
-    spread = ", ".join(f"{label} ({rate.mean:.1%})" for label, rate in others)
-    return escape(f"Here {own} reaches {ours.mean:.1%}, beside {spread}; no interval lies apart from that of {own}.")

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-__all__ = ["count", "flood", "full", "has_cell", "pack", "row_dtype", "single", "spread", "unpack"]
+__all__ = ["flood", "full", "has_cell", "pack", "row_dtype", "single", "spread", "unpack"]
 
 #: Steps between two looks at whether anything still changes: a look reads memory and stalls a GPU.
 LOOK_EVERY = 4
@@ -53,24 +53,6 @@ def has_cell(rows: Int[Tensor, "batch height"], cell: Int[Tensor, " batch"], wid
     """Whether the flat cell of each grid is set."""
     row = rows.gather(1, (cell // width).unsqueeze(1)).squeeze(1)
     return ((row >> (cell % width).to(rows.dtype)) & 1).to(torch.bool)
-
-
-def count(rows: Int[Tensor, "batch height"]) -> Int[Tensor, "batch height"]:
-    """How many cells of each row are set, int16: bits are added to pairs, pairs to nibbles, nibbles to bytes."""
-    bits = torch.iinfo(rows.dtype).bits
-    pairs, nibbles, octets = (_repeated(pattern, bits) for pattern in (0x55, 0x33, 0x0F))
-    # the masks also clear the copies of the sign bit
-    counts = rows - (rows >> 1).bitwise_and_(pairs)
-    counts = (counts & nibbles).add_((counts >> 2).bitwise_and_(nibbles))
-    counts.add_(counts >> 4).bitwise_and_(octets)
-    for shift in (8, 16, 32):
-        if shift < bits:
-            counts.add_(counts >> shift)
-    return counts.bitwise_and_(0x7F).to(torch.int16)
-
-
-def _repeated(pattern: int, bits: int) -> int:
-    return int.from_bytes(bytes([pattern]) * (bits // 8), "little")
 
 
 def spread(rows: Int[Tensor, "batch height"]) -> Int[Tensor, "batch height"]:

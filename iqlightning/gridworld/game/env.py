@@ -77,7 +77,7 @@ class GridWorldEnv(gymnasium.Env[np.ndarray, np.int64]):
             level, height, width, num_walls, wall_density, random_start, max_moves, layout, min_size
         )
         self.render_mode = check_render_mode(render_mode)
-        self.observation_space, self.action_space = self.config.spaces
+        self.observation_space, self.action_space = self.config.spaces[:2]
         self._batch = GridWorldBatch(self.config, 1, split=split)
         self._seeded = self._over = False
 

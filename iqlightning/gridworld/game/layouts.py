@@ -86,13 +86,8 @@ def draw_layouts(
     uniform over all cells, random walls uniform over the sets of exactly ``config.wall_count`` other cells, all of it
     given that the grid is solvable and belongs to the split.
 
-    Args:
-        config: what to draw.
-        seeds: (B,) int64.
-        episodes: (B,) int64.
-        split: ``train``, ``validation`` and ``test`` share no grid, as far as :func:`splits_are_disjoint`; ``any``
-            takes all.
-        device: where to draw and keep them; the grids do not depend on it.
+    The splits ``train``, ``validation`` and ``test`` share no grid, as far as :func:`splits_are_disjoint`; ``any``
+    takes all. The grids do not depend on the device.
 
     Raises:
         UserError: if there is no such split.
@@ -274,16 +269,12 @@ def _place_start(config: GridWorldSettings, base: Tensor, rows: Tensor, goal: Te
     if not config.random_start:
         start = torch.zeros_like(goal)
         return start, bitboards.has_cell(reached, start, width)
-    starts = reached & ~bitboards.single(goal.unsqueeze(1), height, width)
-    counted = bitboards.count(starts).cumsum(1, dtype=torch.int16)
+    starts = bitboards.unpack(reached & ~bitboards.single(goal.unsqueeze(1), height, width), width)
+    counted = starts.flatten(1).cumsum(1, dtype=torch.int16)
     count = counted[:, -1].to(torch.int64)
     chosen = integers(base, _START_KEY, bound=count)
-    # The first row, and in it the first column, at which more than `chosen` starts have been counted.
-    row = (counted <= chosen.to(torch.int16).unsqueeze(1)).sum(1).clamp_(max=height - 1)
-    before = torch.where(row > 0, counted.gather(1, (row - 1).clamp_(min=0).unsqueeze(1)).squeeze(1), 0)
-    in_row = bitboards.unpack(starts.gather(1, row.unsqueeze(1)), width).squeeze(1).cumsum(1, dtype=torch.int16)
-    column = (in_row <= (chosen.to(torch.int16) - before).unsqueeze(1)).sum(1).clamp_(max=width - 1)
-    return row * width + column, count > 0
+    # the first cell at which more than `chosen` starts have been counted
+    return (counted <= chosen.to(torch.int16).unsqueeze(1)).sum(1).clamp_(max=config.num_cells - 1), count > 0
 
 
 @lru_cache(maxsize=64)

@@ -6,9 +6,11 @@ Cells are in the study's colours: red player, yellow goal, dark walls on a light
 __all__ = [
     "CUT_OFF",
     "DARK_CELLS",
+    "EDGE",
     "FAINT",
     "FLOOR",
     "GOAL",
+    "GOAL_EDGE",
     "INK",
     "LINE",
     "PLAYER",
@@ -22,11 +24,14 @@ __all__ = [
 FLOOR, LINE, WALL = "#f2f0eb", "#d6d3cc", "#343a40"
 PLAYER, GOAL = "#d62d2d", "#ffcd28"
 
+#: Of the goal, and between cells, where they have to stand out from the floor at 3 to 1 or more.
+GOAL_EDGE, EDGE = "#6b5200", "#87827a"
+
 #: Free cells from which the goal cannot be reached.
 CUT_OFF = "#c4c4c4"
 
-#: Floor, line, wall and cells that are cut off, where all around is dark.
-DARK_CELLS = ("#d3d0c9", "#b9b5ac", "#1f2327", "#a3a3a3")
+#: Floor, edges, wall and cells that are cut off, where all around is dark.
+DARK_CELLS = ("#d3d0c9", "#716d67", "#1f2327", "#a3a3a3")
 
 #: Writing, and writing that matters less.
 INK, FAINT = "#22262a", "#6b7076"

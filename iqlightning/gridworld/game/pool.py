@@ -10,7 +10,7 @@ from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import observe
 from iqlightning.gridworld.game.settings import GridWorldSettings
 
-__all__ = ["InitialStates", "LayoutPool", "widest_view"]
+__all__ = ["InitialStates", "LayoutPool"]
 
 #: Cells (one byte each, in three planes) that the grids drawn ahead may take, and the most and fewest episodes drawn
 #: ahead.
@@ -19,13 +19,6 @@ _LONGEST, _SHORTEST = 64, 2
 
 #: Grids that a pool aims to hold in all.
 _GRIDS = 1 << 15
-
-
-def widest_view(planes: Tensor) -> Tensor:
-    """(B, 3, cells) bytes seen as rows (B, n) of the widest integers that fit, which are copied faster."""
-    rows = planes.flatten(1)
-    dtype = next(dtype for dtype in (torch.int64, torch.int32, torch.uint8) if rows.shape[1] % dtype.itemsize == 0)
-    return rows.view(dtype)
 
 
 class InitialStates(NamedTuple):
@@ -93,6 +86,6 @@ class LayoutPool:
         layouts = draw_layouts(self.config, self.seeds[envs], fresh, self.split, self.seeds.device)
         slots = envs * self.depth + fresh % self.depth
         initial = InitialStates.of(layouts)
-        widest_view(self._planes).index_copy_(0, slots, widest_view(initial.planes))
+        self._planes.index_copy_(0, slots, initial.planes)
         self._state.index_copy_(1, slots, initial.state)
         self._drawn = enough

@@ -106,10 +106,6 @@ def transition_rewards(
     """What every move from every cell earns (float64) and which of them end the episode.
 
     The goal itself is absorbing: from there every move is worth 0 and ends.
-
-    Args:
-        next_states: from :func:`next_cells`.
-        goal: flat cells.
     """
     cells = torch.arange(next_states.shape[1], device=next_states.device).view(1, -1, 1)
     at_goal = (cells == goal.view(-1, 1, 1)).expand_as(next_states)

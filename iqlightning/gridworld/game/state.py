@@ -11,7 +11,7 @@ from iqlightning.errors import UserError, unknown
 from iqlightning.gridworld.game.layouts import SPLITS, Layouts
 from iqlightning.gridworld.game.observation import PLAYER, WALLS, observe
 from iqlightning.gridworld.game.planning import manhattan_distance, shortest_moves
-from iqlightning.gridworld.game.pool import InitialStates, LayoutPool, widest_view
+from iqlightning.gridworld.game.pool import InitialStates, LayoutPool
 from iqlightning.gridworld.game.rules import edge_table, endings, move_players, move_rewards
 from iqlightning.gridworld.game.settings import GridWorldSettings
 from iqlightning.types import StepResult
@@ -44,8 +44,6 @@ class GridWorldBatch:
         every: environment i has seed ``seed + i * every``; more than 1 where others play those between.
         split: ``any``, ``train``, ``validation`` or ``test``.
         device: where everything lives.
-        copy_observations: whether returned observations are copies. If not, they are valid until the next step only,
-            which saves two copies of the whole batch a step.
 
     Attributes:
         num_envs: N.
@@ -64,32 +62,23 @@ class GridWorldBatch:
         every: int = 1,
         split: str = "any",
         device: str | torch.device = "cpu",
-        copy_observations: bool = True,
     ) -> None:
         if num_envs < 1:
             raise UserError(f"num_envs must be at least 1, not {num_envs}")
         if split not in SPLITS:
             raise unknown("split", split, SPLITS)
-        self.config, self.num_envs, self.split, self.copy_observations = config, num_envs, split, copy_observations
+        self.config, self.num_envs, self.split = config, num_envs, split
         self.device = torch.device(device)
         self.spaces = config.spaces
         self._given: Layouts | None = None  # grids to play again and again instead of drawing
         self._planes = torch.zeros((num_envs, 3, config.num_cells), dtype=torch.uint8, device=self.device)
         self._cells = self._planes.view(-1)
         self._filled = self._cells.view(torch.bool)
-        self._successor = torch.empty_like(self._planes)
-        self._wide, self._wide_successor = widest_view(self._planes), widest_view(self._successor)
-        self._shown, self._shown_successor = self._shaped(self._planes), self._shaped(self._successor)
+        self._shown = self._planes.view(-1, 3, config.height, config.width)
         self._edges = edge_table(config.height, config.width, self.device).flatten()
         self._envs = torch.arange(num_envs, device=self.device)
         self._grids = self._envs * (3 * config.num_cells)  # where each one's walls begin among the cells
         self._players = self._grids + PLAYER * config.num_cells
-        self._zeros, self._ones = (
-            torch.arange(2, dtype=torch.uint8, device=self.device).repeat_interleave(num_envs).chunk(2)
-        )
-        self._vacated = self._entered = torch.empty(0)  # where the last move took players from and to
-        # Environments whose _successor differs from _planes by more than the next move; None: all of them may.
-        self._outdated: list[Tensor] | None = None
         # Rows as in InitialStates.state. The shortest way is found when it is asked for; it is -1 until then.
         self._state = torch.zeros((5, num_envs), dtype=torch.int64, device=self.device)
         self._start, self._player, self._goal, self._moves, self._shortest = self._state.unbind(0)
@@ -123,7 +112,7 @@ class GridWorldBatch:
     @property
     def observations(self) -> UInt8[Tensor, "num_envs 3 height width"]:
         """What to act on now."""
-        return self._shown.clone() if self.copy_observations else self._shown
+        return self._shown.clone()
 
     @property
     def layouts(self) -> Layouts:
@@ -168,8 +157,8 @@ class GridWorldBatch:
             RuntimeError: before the first :meth:`reset`.
             ValueError: if there is not one action of 0, 1, 2 and 3 for each environment; nothing has moved then.
         """
-        result = self._advance(actions)
-        successor = self._shown.clone() if self.copy_observations else self._update_successor()
+        result = self.move(actions)
+        successor = self._shown.clone()
         ended = (result.terminated | result.truncated).nonzero().squeeze(1)
         if len(ended):
             self.restart(ended)
@@ -177,8 +166,14 @@ class GridWorldBatch:
 
     def move(self, actions: Int[Tensor, " num_envs"]) -> MoveResult:
         """One move in each grid, without beginning new episodes; raises as :meth:`step` does."""
-        self._outdated = None
-        return self._advance(actions)
+        if not self._begun:
+            raise RuntimeError("call reset() before the first step")
+        left = self._player + self._players
+        move_players(self._player, actions, self._edges, self._filled, self._grids, out=self._player)
+        self._cells.scatter_(0, left, 0).scatter_(0, self._player + self._players, 1)
+        self._moves += 1
+        terminated, truncated = endings(self._player, self._goal, self._moves, self.config.move_limit)
+        return MoveResult(move_rewards(terminated), terminated, truncated)
 
     def restart(self, envs: Int[Tensor, " count"]) -> None:
         """Begins the next episode of some environments (indices, each at most once)."""
@@ -187,37 +182,8 @@ class GridWorldBatch:
         else:
             initial = InitialStates.of(self._given.select(envs))
         self._episodes.index_add_(0, envs, torch.ones_like(envs))
-        self._wide.index_copy_(0, envs, widest_view(initial.planes))
+        self._planes.index_copy_(0, envs, initial.planes)
         self._state.index_copy_(1, envs, initial.state)
-        if self._outdated is not None:
-            self._outdated.append(envs)
-
-    def _advance(self, actions: Tensor) -> MoveResult:
-        if not self._begun:
-            raise RuntimeError("call reset() before the first step")
-        left = self._player + self._players
-        move_players(self._player, actions, self._edges, self._filled, self._grids, out=self._player)
-        self._vacated, self._entered = left, self._player + self._players
-        # a tensor of equal numbers is scattered faster than one number
-        self._cells.scatter_(0, self._vacated, self._zeros).scatter_(0, self._entered, self._ones)
-        self._moves += 1
-        terminated, truncated = endings(self._player, self._goal, self._moves, self.config.move_limit)
-        return MoveResult(move_rewards(terminated), terminated, truncated)
-
-    def _update_successor(self) -> Tensor:
-        """The successors of the last move: two cells of each grid change, or all of a grid that has begun since."""
-        if self._outdated is None:
-            self._successor.copy_(self._planes)
-        else:
-            for envs in self._outdated:
-                self._wide_successor.index_copy_(0, envs, self._wide.index_select(0, envs))
-            cells = self._successor.view(-1)
-            cells.scatter_(0, self._vacated, self._zeros).scatter_(0, self._entered, self._ones)
-        self._outdated = []
-        return self._shown_successor
-
-    def _shaped(self, planes: Tensor) -> Tensor:
-        return planes.view(-1, 3, self.config.height, self.config.width)
 
     # Saving
 
@@ -252,7 +218,6 @@ class GridWorldBatch:
             given = Layouts(given["walls"], given["start"], given["goal"]).to(self.device)
         self._given = given
         self._planes.zero_()
-        self._outdated = None
         if self._begun:
             walls = state["walls"].to(self.device, torch.bool).view(-1, self.config.height, self.config.width)
             self._shown.copy_(observe(walls, self._player, self._goal))

@@ -18,10 +18,6 @@ def draw_grid(config: GridWorldConfig, seed: int, episode: int, split: str) -> L
 class Game:
     """One episode.
 
-    Args:
-        config: the game.
-        layout: its grid, a batch of one.
-
     Attributes:
         finished: None, ``goal`` or ``limit`` (the moves ran out).
     """

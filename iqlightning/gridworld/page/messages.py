@@ -50,7 +50,16 @@ def _walls(value: Any) -> bool:
 
 
 def _contenders(value: Any) -> bool:
-    return type(value) is list and 1 <= len(value) <= 2 and all(map(_whole(0, 99), value))
+    """One or two pairs: the number of a contender, and of one of its checkpoints."""
+    return type(value) is list and 1 <= len(value) <= 2 and all(map(_pair, value))
+
+
+def _pair(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and all(map(_whole(0, 999), value))
+
+
+def _count_or_none(value: Any) -> bool:
+    return value is None or _whole(0, 2**31)(value)
 
 
 _SETTINGS: dict[str, _Check] = {
@@ -68,7 +77,7 @@ FIELDS: dict[str, dict[str, _Check]] = {
     "new_game": _SETTINGS,
     "move": {"action": _whole(0, len(ACTIONS) - 1)},
     "record_start": {"name": _text(200)},
-    "record_resume": {"name": _text(200)},
+    "record_resume": {"name": _text(200), "kept": _count_or_none},
     "record_undo": {},
     "record_stop": {},
     "record_discard": {},

@@ -2,13 +2,18 @@
 
 Any web site a browser shows can make that browser talk to a server on the same machine. So a request has to name this
 machine as its host (a rebound name does not), a WebSocket has to come from a page of the same origin, and both have to
-carry a token that the program printed. Sizes, connections and rates are bounded.
+carry a token that the program printed. Sizes, connections and rates are bounded, and who has not shown the token makes
+room for others.
+
+The page lives under a path of its own, for which alone its cookie is: a browser sends cookies to every port of a
+machine, where other servers, also of other people, may listen.
 """
 
 import asyncio
 import contextlib
 import hmac
 import json
+import logging
 import re
 import secrets
 import socket
@@ -27,20 +32,24 @@ from iqlightning.gridworld.page.definitions import definitions
 from iqlightning.gridworld.page.messages import Message, parse_message
 from iqlightning.gridworld.page.session import Session
 
-__all__ = ["ADDRESS", "Limits", "PlayServer"]
+__all__ = ["ADDRESS", "MODULES", "Limits", "PlayServer"]
 
 ADDRESS = "127.0.0.1"
 
+#: The page's own modules of JavaScript.
+MODULES = ("board", "colours", "forms", "layers", "link", "main", "place", "play", "record", "walk", "watch")
+
+_COOKIE = "iqlightning"
 _LOCAL_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
 _PAGES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
-    **{
-        f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("board", "colours", "forms", "link", "main", "play", "record", "watch")
-    },
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in MODULES},
 }
+# aiohttp tells the terminal of every malformed request, which anybody on the machine can send
+_QUIET = logging.Logger("iqlightning.page", logging.CRITICAL + 1)
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -54,6 +63,7 @@ class Limits:
         connections: TCP connections at once; further ones are closed unread.
         messages_per_second: of one page; what comes faster waits in the sender's socket.
         burst: messages that may come at once.
+        patience: seconds that a connection may take to show the token.
     """
 
     message_bytes: int = 32 * 1024
@@ -61,14 +71,11 @@ class Limits:
     connections: int = 64
     messages_per_second: float = 100.0
     burst: int = 200
+    patience: float = 10.0
 
 
 class PlayServer:
     """Serves the page and its sessions.
-
-    Args:
-        new_session: called for each WebSocket.
-        limits: what is refused.
 
     Attributes:
         token: what a browser has to know.
@@ -84,11 +91,17 @@ class PlayServer:
         self._worker = ThreadPoolExecutor(1, "session")  # one message after the other: a session is never called twice
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._known: set[Any] = set()  # connections that have shown the token
         self._port = 0
+        self._place = f"/{secrets.token_urlsafe(9)}"
         folder = resources.files("iqlightning.gridworld.page") / "static"
         # read once: what is served depends on no path that a request names
         self._pages = {path: ((folder / file).read_bytes(), kind) for path, (file, kind) in _PAGES.items()}
         self._pages["/definitions.js"] = (definitions().encode(), "text/javascript")
+        index, kind = self._pages["/"]
+        for path in _PAGES:
+            index = index.replace(f'"{path[1:]}"'.encode(), f'"{self._place}{path}"'.encode()) if path != "/" else index
+        self._pages["/"] = (index, kind)
 
     @property
     def url(self) -> str:
@@ -107,11 +120,12 @@ class PlayServer:
         listener = _listen(port)
         self._port = listener.getsockname()[1]
         app = web.Application(middlewares=[self._guard], client_max_size=self._limits.message_bytes)
-        for path in self._pages:
-            app.router.add_get(path, self._page, allow_head=False)
-        app.router.add_get("/ws", self._socket, allow_head=False)
+        for place in ("", self._place):
+            for path in self._pages:
+                app.router.add_get(place + path, self._page, allow_head=False)
+            app.router.add_get(f"{place}/ws", self._socket, allow_head=False)
         self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, keepalive_timeout=15.0, shutdown_timeout=2.0
+            app, access_log=None, logger=_QUIET, handle_signals=False, keepalive_timeout=15.0, shutdown_timeout=2.0
         )
         await self._runner.setup()
         self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
@@ -130,9 +144,21 @@ class PlayServer:
     def _connection(self) -> asyncio.BaseProtocol:
         assert self._runner is not None
         assert self._runner.server is not None
-        if len(self._runner.server.connections) >= self._limits.connections:
-            return _Refusal()
-        return self._runner.server()
+        open_ones = self._runner.server.connections
+        self._known.intersection_update(open_ones)
+        if len(open_ones) >= self._limits.connections:
+            stranger = next((each for each in open_ones if each not in self._known and not _is_closing(each)), None)
+            if stranger is None:
+                return _Refusal()
+            self._drop(stranger)
+        made = self._runner.server()
+        asyncio.get_running_loop().call_later(self._limits.patience, self._drop, made)
+        return made
+
+    def _drop(self, connection: Any) -> None:
+        """Ends a connection that has not shown the token."""
+        if connection not in self._known and not _is_closing(connection):
+            connection.transport.abort()
 
     # Who may ask
 
@@ -146,27 +172,26 @@ class PlayServer:
             return _refused(403, "this server answers to its own page only")
         if not self._knows_token(request):
             return _refused(403, "open the address that iqlightning play printed: it ends in a token")
+        self._known.add(request.protocol)
         try:
             response = await handler(request)
         except web.HTTPException as error:
             response = _refused(error.status, error.reason)
+        except Exception:
+            self._say_failure()
+            response = _refused(500, "the program failed to answer; its terminal says how")
         if not response.prepared:
             response.headers.update(_headers(host))
         return response
 
     def _knows_token(self, request: web.Request) -> bool:
-        given = (request.query.get("token"), request.cookies.get(self._cookie))
+        given = (request.query.get("token"), request.cookies.get(_COOKIE))
         return any(hmac.compare_digest(each.encode(errors="replace"), self.token.encode()) for each in given if each)
 
-    @property
-    def _cookie(self) -> str:
-        # cookies do not belong to a port: two servers must not overwrite each other's
-        return f"iqlightning_{self._port}"
-
     async def _page(self, request: web.Request) -> web.Response:
-        content, kind = self._pages[request.path]
+        content, kind = self._pages[request.path.removeprefix(self._place)]
         response = web.Response(body=content, content_type=kind, charset="utf-8")
-        response.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict", path="/")
+        response.set_cookie(_COOKIE, self.token, httponly=True, samesite="Strict", path=f"{self._place}/")
         return response
 
     # Conversations
@@ -189,7 +214,7 @@ class PlayServer:
             pass  # the page went away
         finally:
             self._sockets.discard(socket)
-            await self._in_worker(session.close)
+            await self.in_worker(session.close)
         return socket
 
     async def _converse(self, socket: web.WebSocketResponse, session: Session) -> None:
@@ -205,18 +230,22 @@ class PlayServer:
         message: Message | None = None
         try:
             message = parse_message(text)
-            answer: dict[str, Any] = await self._in_worker(session.answer, message)
+            answer: dict[str, Any] = await self.in_worker(session.answer, message)
         except UserError as error:
             answer = {"type": "error", "message": str(error)}
         except Exception:
-            self.failures += 1
-            print(traceback.format_exc(), file=sys.stderr)
+            self._say_failure()
             answer = {"type": "error", "message": "the program failed to answer; its terminal says how"}
         if message is not None and message.id is not None:
             answer["id"] = message.id
         return json.dumps(answer, allow_nan=False, separators=(",", ":"))
 
-    async def _in_worker(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def _say_failure(self) -> None:
+        self.failures += 1
+        print(traceback.format_exc(), file=sys.stderr)
+
+    async def in_worker(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function in the thread of the sessions, of which there is one."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
 
 
@@ -267,8 +296,14 @@ def _is_local(host: str) -> bool:
     return _LOCAL_HOST.fullmatch(host) is not None
 
 
+def _is_closing(connection: Any) -> bool:
+    return connection.transport is None or connection.transport.is_closing()
+
+
 def _refused(status: int, reason: str) -> web.Response:
-    return web.Response(status=status, text=f"{reason}\n", headers={"X-Content-Type-Options": "nosniff"})
+    response = web.Response(status=status, text=f"{reason}\n", headers={"X-Content-Type-Options": "nosniff"})
+    response.force_close()
+    return response
 
 
 def _headers(host: str) -> dict[str, str]:

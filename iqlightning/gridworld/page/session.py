@@ -1,6 +1,6 @@
 """One page's conversation with the program: every message has exactly one answer, and no answer needs a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,21 +13,18 @@ from iqlightning.gridworld.page.game import Game, draw_grid
 from iqlightning.gridworld.page.messages import Message
 from iqlightning.gridworld.page.recording import Recording, RecordingFolder
 
-__all__ = ["Session"]
+__all__ = ["Session", "grid_of", "settings_of"]
 
 #: People play grids that may be learned from and watch those that evaluation uses.
 _PLAY_SPLIT, _WATCH_SPLIT = "train", "test"
 
 
-class Session:
-    """What one page has going on: a game, perhaps a recording, and the grids that it watches.
+#: Sentences about strange files that a page is told at once.
+_TROUBLES = 3
 
-    Args:
-        contenders: who can be watched.
-        folder: where recordings go.
-        seed: of the grids.
-        default: the game that the page begins with.
-    """
+
+class Session:
+    """What one page has going on: a game, perhaps a recording, and the grids that it watches."""
 
     def __init__(
         self, contenders: Sequence[Contender], folder: RecordingFolder, seed: int, default: GridWorldConfig
@@ -39,18 +36,6 @@ class Session:
         self._game: Game | None = None
         self._played = self._watched = 0
         self._recording: Recording | None = None
-        self._answers: dict[str, Callable[..., dict[str, Any]]] = {
-            "hello": self._hello,
-            "new_game": self._new_game,
-            "move": self._move,
-            "record_start": self._record_start,
-            "record_resume": self._record_resume,
-            "record_undo": self._record_undo,
-            "record_stop": self._record_stop,
-            "record_discard": self._record_discard,
-            "watch_grid": self._watch_grid,
-            "watch_maps": self._watch_maps,
-        }
 
     def answer(self, message: Message) -> dict[str, Any]:
         """The answer to a message.
@@ -58,22 +43,24 @@ class Session:
         Raises:
             UserError: if what it asks for is not possible; the session is then as it was before.
         """
-        return {"type": message.type, **self._answers[message.type](**message.fields)}
+        answer = getattr(self, f"_{message.type}")  # of the types in messages.FIELDS, which are the only ones
+        return {"type": message.type, **answer(**message.fields)}
 
     def close(self) -> None:
-        """Ends the recording, whose episodes are on the disk."""
+        """Ends the recording, whose episodes are on the disk or stay with the folder until they are."""
         if self._recording is not None:
-            self._recording.close()
+            self._recording.leave()
             self._recording = None
 
     # Playing
 
     def _hello(self) -> dict[str, Any]:
         return {
-            "default": _settings(self._default),
+            "default": settings_of(self._default),
             "sizes": list(SIZES),
             "contenders": [contender.describe() for contender in self._contenders],
             "recordings": self._folder.names(),
+            "troubles": self._folder.troubles()[:_TROUBLES],
             "folder": str(self._folder.path),
         }
 
@@ -83,6 +70,9 @@ class Session:
             raise UserError(
                 f"the episodes of '{self._recording.name}' are all of one game: stop recording to play another"
             )
+        return self._begin(config)
+
+    def _begin(self, config: GridWorldConfig) -> dict[str, Any]:
         self._game = Game(config, draw_grid(config, self._seed, self._played, _PLAY_SPLIT))
         self._played += 1
         return self._state()
@@ -95,9 +85,10 @@ class Session:
         trouble = {}
         if episode is not None and self._recording is not None:
             try:
-                self._recording.add(episode)
+                waits = self._recording.add(episode)
             except UserError as error:  # the move was made all the same
-                trouble = {"trouble": f"this episode was not kept: {error}"}
+                waits = f"this episode was not kept: {error}"
+            trouble = {} if waits is None else {"trouble": waits}
         game = self._game
         return {
             "player": game.player,
@@ -112,8 +103,8 @@ class Session:
         assert self._game is not None
         game = self._game
         return {
-            **_grid(game.layout),
-            "settings": _settings(game.config),
+            **grid_of(game.layout),
+            "settings": settings_of(game.config),
             "limit": game.config.move_limit,
             "shortest": game.shortest,
             **self._recorded(),
@@ -126,20 +117,14 @@ class Session:
         if self._game is None:
             raise UserError("there is no game to record yet")
         self._recording = self._folder.start(name, self._game.config, self._seed)
-        return self._begin_recorded_game()
+        return self._begin(self._recording.env)  # with a whole episode, not in the middle of one
 
-    def _record_resume(self, name: str) -> dict[str, Any]:
+    def _record_resume(self, name: str, kept: int | None) -> dict[str, Any]:
         self._require_no_recording()
-        self._recording = self._folder.resume(name)
-        return self._begin_recorded_game()
-
-    def _begin_recorded_game(self) -> dict[str, Any]:
-        """A recording begins with a whole episode, not in the middle of one."""
-        assert self._recording is not None
-        config = self._recording.env
-        self._game = Game(config, draw_grid(config, self._seed, self._played, _PLAY_SPLIT))
-        self._played += 1
-        return self._state()
+        recording = self._recording = self._folder.resume(name)
+        if kept is not None:  # the same recording goes on after a reload: discarding still means what it meant
+            recording.kept = min(kept, len(recording.episodes))
+        return self._begin(recording.env)
 
     def _record_undo(self) -> dict[str, Any]:
         self._require_recording().undo()
@@ -147,6 +132,7 @@ class Session:
 
     def _record_stop(self) -> dict[str, Any]:
         ended = self._require_recording()
+        ended.close()
         self.close()
         return {"ended": _summary(ended), "recordings": self._folder.names(), **self._recorded()}
 
@@ -173,10 +159,10 @@ class Session:
     def _watch_grid(self, **settings: Any) -> dict[str, Any]:
         layout = draw_grid(_config(settings), self._seed, self._watched, _WATCH_SPLIT)
         self._watched += 1
-        return _grid(layout)
+        return grid_of(layout)
 
     def _watch_maps(
-        self, height: int, width: int, walls: str, start: int, goal: int, contenders: list[int]
+        self, height: int, width: int, walls: str, start: int, goal: int, contenders: list[list[int]]
     ) -> dict[str, Any]:
         cells = height * width
         if len(walls) != cells or start >= cells or goal >= cells:
@@ -185,16 +171,21 @@ class Session:
             raise UserError("player and goal cannot stand on walls")
         if start == goal:
             raise UserError("player and goal cannot share a cell")
-        if unknown := [index for index in contenders if index >= len(self._contenders)]:
-            raise UserError(f"there is no policy number {unknown[0]}")
+        for index, checkpoint in contenders:
+            if index >= len(self._contenders):
+                raise UserError(f"there is no policy number {index}")
+            if checkpoint >= max(1, len(self._contenders[index].checkpoints)):
+                raise UserError(f"policy number {index} has no checkpoint number {checkpoint}")
         blocked = torch.tensor([cell == "1" for cell in walls]).view(1, height, width)
         layout = Layouts(blocked, torch.tensor([start]), torch.tensor([goal]))
-        return {"maps": [self._maps_of(self._contenders[index], layout) for index in contenders]}
+        return {
+            "maps": [self._maps_of(self._contenders[index], checkpoint, layout) for index, checkpoint in contenders]
+        }
 
     @staticmethod
-    def _maps_of(contender: Contender, layout: Layouts) -> dict[str, Any]:
+    def _maps_of(contender: Contender, checkpoint: int, layout: Layouts) -> dict[str, Any]:
         try:
-            return describe_maps(contender.maps(layout))
+            return describe_maps(contender.maps(layout, checkpoint)) | {"true_units": contender.true_units}
         except UserError as error:  # the other one can be watched all the same
             return {"trouble": str(error)}
 
@@ -210,7 +201,7 @@ def _config(settings: dict[str, Any]) -> GridWorldConfig:
     )
 
 
-def _settings(config: GridWorldConfig) -> dict[str, Any]:
+def settings_of(config: GridWorldConfig) -> dict[str, Any]:
     """The page's checkboxes and numbers, from which :func:`_config` makes the same game."""
     return {
         "random_walls": config.random_walls,
@@ -222,7 +213,8 @@ def _settings(config: GridWorldConfig) -> dict[str, Any]:
     }
 
 
-def _grid(layout: Layouts) -> dict[str, Any]:
+def grid_of(layout: Layouts) -> dict[str, Any]:
+    """One grid as the page knows it: walls as a text of zeros and ones, start and goal as flat cells."""
     height, width = layout.walls.shape[1:]
     walls = "".join("1" if wall else "0" for wall in layout.walls.flatten().tolist())
     return {
@@ -242,6 +234,6 @@ def _summary(recording: Recording) -> dict[str, Any]:
         "episodes": len(recording.episodes),
         "transitions": recording.num_transitions,
         "kept": recording.kept,
-        "settings": _settings(env),
+        "settings": settings_of(env),
         "level": env.level,
     }

@@ -54,14 +54,7 @@ class Examination:
 
 
 def examine(policy: AgentPolicy, env: GridWorldConfig, episodes: int, seed: int) -> Examination:
-    """Plays and asks.
-
-    Args:
-        policy: of a checkpoint.
-        env: its level.
-        episodes: grids to play.
-        seed: of the grids.
-    """
+    """Plays and asks."""
     results = evaluate_gridworld(policy, env, episodes, seed, record_paths=True)
     large = env.num_cells > _MOST_CELLS
     probes = torch.arange(2 if large else _PROBES)

@@ -5,11 +5,11 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from iqlightning.analysis.charts import INK, PALETTE, chart
+from iqlightning.analysis.charts import INK, boxes
 from iqlightning.analysis.report.embed import animation_html, chart_html, picture_html
 from iqlightning.analysis.report.exhibit import Exhibit
-from iqlightning.analysis.report.sections import by, colour_key
-from iqlightning.analysis.report.tables import dot
+from iqlightning.analysis.report.sections import by, colour_key, folded
+from iqlightning.analysis.report.tables import dot, figures_table
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.gridworld.evaluation.failures import clearest, count_kinds, q_along
 from iqlightning.gridworld.evaluation.figures import value_map_panel
@@ -28,13 +28,7 @@ Grids = Sequence[tuple[Exhibit, Examination]]
 
 
 def sections(exhibits: Sequence[Exhibit], episodes: int, seed: int) -> list[tuple[str, str, str]]:
-    """Anchor, heading and HTML of each.
-
-    Args:
-        exhibits: with policies of GridWorld.
-        episodes: unseen grids that each policy plays.
-        seed: of the grids.
-    """
+    """Anchor, heading and HTML of each."""
     grids = []
     for each in exhibits:
         assert each.policy is not None
@@ -54,10 +48,6 @@ def sections(exhibits: Sequence[Exhibit], episodes: int, seed: int) -> list[tupl
     ]
 
 
-def _heading(exhibit: Exhibit) -> str:
-    return f"<h3>{dot(exhibit.colour)}{escape(exhibit.group.label)}</h3>"
-
-
 def _maps(grids: Grids) -> str:
     correlations = ", ".join(f"{seen.value_correlation:.2f} ({escape(each.group.label)})" for each, seen in grids)
     parts = [
@@ -66,10 +56,11 @@ def _maps(grids: Grids) -> str:
         f"reward at the run's discount and temperature.</p><p>Here V correlates with the exact V* by {correlations}."
         "</p>"
     ]
+    pictures = []
     for each, seen in grids:
         picture = value_map_panel(seen.maps.first(_PICTURED), dpi=90)
-        parts.append(_heading(each) + picture_html(picture, f"maps of V, policy and reward, {each.group.label}"))
-    return "".join(parts)
+        pictures.append((each, picture_html(picture, f"maps of V, policy and reward, {each.group.label}")))
+    return "".join(parts) + folded(pictures)
 
 
 def _visits(grids: Grids) -> str:
@@ -83,15 +74,17 @@ def _visits(grids: Grids) -> str:
         "distance is total variation, 0 (the same) to 1.</p>"
         f"<p>Here the greedy policy's visits are apart from the expert's by {apart} (mean over grids).</p>"
     ]
+    pictures = []
     for each, seen, visits in shown:
-        panel = visitation_panel(visits.first(_PICTURED), dpi=90)
+        panel = visitation_panel(visits.first(_PICTURED))
         picture = picture_html(panel, f"visits of expert and policy, {each.group.label}", "small")
-        parts.append(
-            f"{_heading(each)}{picture}<p><small>Distance, mean over {len(visits.expert)} grids: greedy "
+        body = (
+            f"{picture}<p><small>Distance, mean over {len(visits.expert)} grids: greedy "
             f"{float(visits.greedy_distance.mean()):.2f}, drawn {float(visits.drawn_distance.mean()):.2f} (temperature "
             f"{seen.policy.temperature:g}).</small></p>"
         )
-    return "".join(parts)
+        pictures.append((each, body))
+    return "".join(parts) + folded(pictures)
 
 
 def _rewards(grids: Grids) -> str:
@@ -104,49 +97,15 @@ def _rewards(grids: Grids) -> str:
         "<p>Recovered reward r(s, a) = Q(s, a) - &gamma; V(s') of every move on the probe grids, by what the move does "
         "and is truly worth: median, middle half, 5 to 95%. From behaviour alone a reward is known up to scale and "
         "shaping, so what counts is the order of the rows; the distance free of shaping forgives both.</p>"
-        f'{_ordered(grids)}<div class="charts">{"".join(charts)}</div>{_truth_table(grids)}'
+        f'<div class="charts">{"".join(charts)}</div>{_truth_table(grids)}'
     )
 
 
 def _reward_figure(seen: Examination, colour: int) -> Figure:
-    figure, axes = chart("recovered reward", height=2.2)
-    axes.grid(visible=False, axis="y")
-    axes.axvline(0, color=INK, lw=0.8, ls=(0, (4, 3)))
-    boxes = axes.boxplot(
-        [values.numpy() for values in seen.rewards.values()],
-        orientation="horizontal",
-        tick_labels=list(seen.rewards),
-        whis=(5, 95),
-        showfliers=False,
-        showcaps=False,
-        patch_artist=True,
-        widths=0.5,
-        medianprops={"color": INK, "linewidth": 2},
-        whiskerprops={"color": PALETTE[colour], "linewidth": 1.6},
-    )
-    for box in boxes["boxes"]:
-        box.set(facecolor=PALETTE[colour], alpha=0.6, linewidth=0)
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", labelcolor=INK, length=0)
+    rows = [(move, colour, values.tolist()) for move, values in seen.rewards.items()]
+    figure = boxes(rows, "recovered reward", height=2.2)
+    figure.axes[0].axvline(0, color=INK, lw=0.8, ls=(0, (4, 3)))
     return figure
-
-
-def _ordered(grids: Grids) -> str:
-    """Whether the median rewards of the kinds of moves stand in the order in which they bring the player on."""
-    labels: dict[bool, list[str]] = {True: [], False: []}
-    for each, seen in grids:
-        medians = {label.partition(" (")[0]: float(values.median()) for label, values in seen.rewards.items()}
-        if {"shortest path", "loses ground", "stays in place"} <= set(medians):
-            on = medians["shortest path"] > max(medians["loses ground"], medians["stays in place"])
-            labels[on].append(escape(each.group.label))
-    parts = []
-    if labels[True]:
-        parts.append(
-            f"moves on a shortest path have a higher median than those that are not with {', '.join(labels[True])}"
-        )
-    if labels[False]:
-        parts.append(f"they do not with {', '.join(labels[False])}")
-    return f"<p>Here {'; '.join(parts)}.</p>" if parts else ""
 
 
 def _truth_table(grids: Grids) -> str:
@@ -154,24 +113,19 @@ def _truth_table(grids: Grids) -> str:
     shown = [(each, seen) for each, seen in grids if seen.truth]
     if not shown:
         return ""
-    heads = "".join(f'<th class="n">{dot(each.colour)}{escape(each.group.label)}</th>' for each, _ in shown)
-    lines = []
-    for figure in TRUTH_FIGURES:
+    columns = [figure.label for figure in TRUTH_FIGURES]
+    columns.insert(2, "V, Pearson with the exact V*")
+    rows = []
+    for each, seen in shown:
         # rounding leaves a -1e-16 where there is nothing
-        values = [round(seen.truth[figure.name], 9) + 0.0 for _, seen in shown]
-        cells = "".join(f'<td class="n">{value:{figure.form}}</td>' for value in values)
-        lines.append(f"<tr><td>{escape(figure.label)}</td>{cells}</tr>")
-    correlations = "".join(f'<td class="n">{seen.value_correlation:.2f}</td>' for _, seen in shown)
-    lines.insert(2, f"<tr><td>V, Pearson with the exact V*</td>{correlations}</tr>")
-    return f'<div class="scroll"><table><tr><th></th>{heads}</tr>{"".join(lines)}</table></div>'
+        cells = [f"{round(seen.truth[figure.name], 9) + 0.0:{figure.form}}" for figure in TRUTH_FIGURES]
+        cells.insert(2, f"{seen.value_correlation:.2f}")
+        rows.append((each, cells))
+    return figures_table("policy and reward beside the exact solution", columns, rows)
 
 
 def success_section(played: Sequence[tuple[Exhibit, dict[str, Profile]]]) -> str:
-    """Success rates by what is told of each grid; the runs of an environment share a chart for each quantity.
-
-    Args:
-        played: runs and the profiles of their greedy episodes.
-    """
+    """Success rates by what is told of each grid; the runs of an environment share a chart for each quantity."""
     if not played:
         return ""
     profiles_of = {each.group.label: profiles for each, profiles in played}
@@ -213,6 +167,7 @@ def _failures(grids: Grids) -> str:
         "show Q of the four moves along the way, light is good; a ring marks the first move that is on no shortest "
         "path.</p>"
     ]
+    shown = []
     for each, seen in grids:
         number, total = len(seen.failures), len(seen.results.success)
         longer = int((seen.results.success & (seen.results.moves > seen.results.shortest)).sum())
@@ -222,38 +177,20 @@ def _failures(grids: Grids) -> str:
             near = sum(failure.shortest for failure in seen.failures) / number
             overall = float(seen.results.shortest.double().mean())
             sentence += f" They end {counts}. Mean shortest path there {near:.1f} moves, on all grids {overall:.1f}."
-        parts.append(f"{_heading(each)}<p>{escape(sentence)}</p>")
-        if number:
-            parts.append(_clearest_failures(seen, each.group.label))
-    return "".join(parts)
+        examples = _clearest_failures(seen, each.group.label) if number else ""
+        shown.append((each, f"<p>{escape(sentence)}</p>{examples}"))
+    return "".join(parts) + folded(shown)
 
 
 def _clearest_failures(seen: Examination, label: str) -> str:
-    """A picture, and the Q-values along the paths in it as tables."""
     of_each_kind = 1 if len(count_kinds(seen.failures)) > 2 else 2
     failures = clearest(seen.failures, of_each_kind)[:6]
     qs = [q_along(seen.policy, seen.results.layouts, failure) for failure in failures]
-    tables = []
-    for failure, q in zip(failures, qs, strict=True):
-        rows = "".join(
-            f"<tr><td>{divmod(cell, seen.env.width)}</td>"
-            + "".join(
-                f'<td class="n{" best" if a == int(values.argmax()) else ""}">{values[a]:.4g}</td>' for a in range(4)
-            )
-            + "</tr>"
-            for cell, values in list(zip(failure.path.tolist(), q, strict=True))[:40]
-        )
-        tables.append(
-            f'<h3>{escape(failure.kind.value)}</h3><div class="scroll"><table><tr><th>(row, column)</th>'
-            f'<th class="n">up</th><th class="n">right</th><th class="n">down</th><th class="n">left</th></tr>'
-            f"{rows}</table></div>"
-        )
-    picture = picture_html(failure_panel(seen.results, failures, qs, dpi=90), f"failures, {label}", "small")
-    return f"{picture}<details><summary>Q-values along these paths</summary>{''.join(tables)}</details>"
+    return picture_html(failure_panel(seen.results, failures, qs), f"failures, {label}", "small")
 
 
 def _walks(grids: Grids) -> str:
-    parts = ["<p>The first unseen grids, played greedily; a red frame marks a failure.</p>"]
+    shown = []
     for each, seen in grids:
         results = seen.results
         number = min(_WALKS, len(results.success))
@@ -265,5 +202,5 @@ def _walks(grids: Grids) -> str:
             for n in range(number)
         ]
         picture = animation_html(gif, f"{number} episodes, {each.group.label}", "small")
-        parts.append(f"{_heading(each)}{picture}<p><small>{'; '.join(ways)}.</small></p>")
-    return "".join(parts)
+        shown.append((each, f"{picture}<p><small>{'; '.join(ways)}.</small></p>"))
+    return f"<p>The first unseen grids, played greedily; a red frame marks a failure.</p>{folded(shown)}"

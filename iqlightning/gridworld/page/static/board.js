@@ -25,7 +25,8 @@ export class Board {
     for (const event of ["focus", "blur"]) canvas.addEventListener(event, () => this.#draw());
   }
 
-  // {height, width, walls, goal, player, trail, start?, maps?, scale?, layer?, arrows?, numbers?, cursor?}
+  // {height, width, walls, goal, player, trail, start?, maps?, values?, scale?, layer?, arrows?, numbers?, cursor?}
+  // values: of each cell, or of each move (layer q)
   show(view, { glide = false } = {}) {
     const before = this.#view;
     const same = before && before.width === view.width && before.height === view.height;
@@ -111,8 +112,9 @@ export class Board {
   }
 
   #cells(colours) {
-    const { walls, goal, maps, layer, scale } = this.#view;
-    const values = maps && scale ? maps[layer] : null;
+    const { walls, goal, maps, layer } = this.#view;
+    const scale = this.#view.scale;
+    const values = scale ? this.#view.values : null;
     for (let cell = 0; cell < walls.length; cell += 1) {
       if (walls[cell] === "1") this.#fill(cell, colours.wall, 0.35);
       else if (!values || cell === goal) continue;
@@ -190,8 +192,9 @@ export class Board {
     pen.beginPath();
     pen.roundRect((x + 0.12) * side, (y + 0.12) * side, 0.76 * side, 0.76 * side, side * 0.14);
     pen.fill();
-    pen.strokeStyle = "rgb(120 90 0 / .35)";
-    pen.lineWidth = Math.max(1, side * 0.03);
+    // yellow on a light floor is hard to see: its edge is what tells them apart
+    pen.strokeStyle = colours.edge;
+    pen.lineWidth = Math.max(1, side * 0.045);
     pen.stroke();
   }
 
@@ -244,9 +247,9 @@ export class Board {
   }
 
   #inkOn(cell, action = null) {
-    const { maps, layer, scale } = this.#view;
+    const { maps, layer, scale, values } = this.#view;
     if (!scale) return INK;
-    const value = layer === "q" ? maps.q[4 * cell + (action ?? Math.max(0, maps.greedy[cell]))] : maps[layer][cell];
+    const value = layer === "q" ? values[4 * cell + (action ?? Math.max(0, maps.greedy[cell]))] : values[cell];
     return value === null || value === undefined ? INK : scale.colour(value).ink;
   }
 
@@ -303,10 +306,9 @@ export class Board {
   }
 
   #numbers() {
-    const { maps, walls, goal, layer, scale, arrows } = this.#view;
-    const values = scale ? maps[layer] : null;
+    const { maps, walls, goal, layer, scale, arrows, values } = this.#view;
     const [pen, side] = [this.#pen, this.#side];
-    if (!values || side < (layer === "q" ? NUMBERS.move : NUMBERS.cell)) return;
+    if (!scale || side < (layer === "q" ? NUMBERS.move : NUMBERS.cell)) return;
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const four = layer === "q";

@@ -63,5 +63,10 @@ export function short(value, scale, { steps = 50, cell = false } = {}) {
   const range = scale.high - scale.low || Math.abs(scale.high) || 1;
   const text = value.toFixed(Math.max(0, Math.min(4, Math.ceil(-Math.log10(range / steps)))));
   if (Number(text) === 0) return "0";
-  return (cell ? text.replace(/^(-?)0\./, "$1.") : text).replace("-", "−");
+  return plain(cell ? text.replace(/^(-?)0\./, "$1.") : text);
+}
+
+// A number as it is written: with a minus sign.
+export function plain(number) {
+  return number.replace("-", "−");
 }

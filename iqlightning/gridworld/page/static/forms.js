@@ -25,7 +25,19 @@ export function say(element, sentence) {
   element.hidden = !sentence;
 }
 
+// A message of the program as a sentence.
+export function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+// Has a screen reader say something, also what it has just said.
+export function announce(text) {
+  const place = document.getElementById("announced");
+  place.textContent = place.textContent === text ? `${text}\u00a0` : text;
+}
+
 // Whether a key is meant for something that is being filled in.
 export function isTyping(target) {
-  return target.closest?.("input:not([type=checkbox]), select, textarea, dialog, [contenteditable]") != null;
+  const filledIn = "input:not([type=checkbox], [type=radio], [type=range]), select, textarea, dialog, [contenteditable]";
+  return target.closest?.(filledIn) != null;
 }

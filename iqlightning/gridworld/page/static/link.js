@@ -27,7 +27,7 @@ export class Link {
   }
 
   #connect() {
-    const socket = new WebSocket(`ws://${location.host}/ws`);
+    const socket = new WebSocket(new URL("ws", import.meta.url).href.replace("http", "ws"));
     this.#socket = socket;
     socket.onopen = () => {
       this.#delay = 400;

@@ -2,6 +2,7 @@
 
 import { CELLS } from "./definitions.js";
 import { Link } from "./link.js";
+import { roomOf } from "./place.js";
 import { Play } from "./play.js";
 import { Watch } from "./watch.js";
 
@@ -9,7 +10,7 @@ const banner = document.getElementById("banner");
 const rooms = { play: document.getElementById("play"), watch: document.getElementById("watch") };
 
 // the token has become a cookie; it need not stay in the address bar and the history
-if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", location.pathname + location.hash);
+if (new URLSearchParams(location.search).has("token")) history.replaceState(null, "", new URL(".", import.meta.url).pathname + location.hash);
 
 for (const [name, colour] of Object.entries(CELLS)) document.documentElement.style.setProperty(`--cell-${name}`, colour);
 
@@ -23,6 +24,7 @@ async function begin() {
   const program = await link.request("hello");
   if (!begun) {
     begun = true;
+    for (const each of document.querySelectorAll("[data-needs-program]")) each.hidden = program.exported === true;
     for (const form of document.querySelectorAll("[data-settings]")) prepare(form, program);
     if (!location.hash) history.replaceState(null, "", program.contenders.length > 1 ? "#watch" : "#play");
     addEventListener("hashchange", open);
@@ -44,7 +46,7 @@ function prepare(form, program) {
 }
 
 function open() {
-  const chosen = location.hash === "#watch" ? "watch" : "play";
+  const chosen = roomOf(location.hash) === "watch" ? "watch" : "play";
   for (const [name, room] of Object.entries(rooms)) {
     room.hidden = name !== chosen;
     document.getElementById(`to-${name}`).toggleAttribute("aria-current", name === chosen);
@@ -52,5 +54,5 @@ function open() {
   if (chosen === "play") {
     watch.pause();
     play.focus();
-  }
+  } else watch.open();
 }

@@ -2,8 +2,9 @@
 
 import { Board } from "./board.js";
 import { ACTIONS } from "./definitions.js";
-import { isTyping, readSettings, same, say, writeSettings } from "./forms.js";
+import { announce, isTyping, readSettings, same, say, sentence, writeSettings } from "./forms.js";
 import { Record } from "./record.js";
+import { after } from "./walk.js";
 
 const KEYS = { ArrowUp: "up", ArrowRight: "right", ArrowDown: "down", ArrowLeft: "left", w: "up", d: "right", s: "down", a: "left" };
 const PAUSE = 900; // milliseconds at the goal before the next grid
@@ -58,7 +59,7 @@ export class Play {
     try {
       answer = await this.#link.request("new_game", settings);
     } catch (error) {
-      if (asked === this.#asked) say($("settings-trouble"), sentence(error));
+      if (asked === this.#asked) say($("settings-trouble"), sentence(error.message));
       return;
     }
     // another grid has been asked for since: this one is no longer the server's
@@ -78,6 +79,7 @@ export class Play {
     for (const field of this.#form.elements) field.disabled = answer.recording !== null && field.type !== "submit";
     $("game-says").textContent = "";
     this.#show(false);
+    if (!$("play").hidden) announce(`New grid. ${this.#canvas.getAttribute("aria-label")} ${this.#blocked()}`);
   }
 
   #key(event) {
@@ -98,7 +100,7 @@ export class Play {
     try {
       answer = await this.#link.request("move", { action });
     } catch (error) {
-      $("game-says").textContent = sentence(error);
+      $("game-says").textContent = sentence(error.message);
       return;
     }
     if (grid !== this.#grid || this.#state.finished) return;
@@ -110,7 +112,20 @@ export class Play {
     else state.trail.push(answer.player);
     this.#record.update(answer.recording, answer.trouble);
     if (answer.finished) this.#finish();
+    else announce(`${answer.bumped ? "Blocked, still at" : `${name} to`} ${this.#at(state.player)}. ${this.#blocked()}`);
     this.#show(!answer.bumped);
+  }
+
+  #at(cell) {
+    const { width } = this.#grid;
+    return `row ${Math.floor(cell / width) + 1}, column ${(cell % width) + 1}`;
+  }
+
+  // What a person who does not see the grid has to know of the next move.
+  #blocked() {
+    const { player } = this.#state;
+    const blocked = ACTIONS.filter((_, action) => after(this.#grid, player, action) === player);
+    return blocked.length ? `Blocked: ${blocked.join(", ")}.` : "No wall around.";
   }
 
   #finish() {
@@ -137,10 +152,9 @@ export class Play {
     this.#board.show({ ...this.#grid, player, trail }, { glide });
     this.#canvas.classList.toggle("won", finished === "goal");
     this.#canvas.classList.toggle("over", finished === "limit");
-    const at = (cell) => `row ${Math.floor(cell / width) + 1}, column ${(cell % width) + 1}`;
     this.#canvas.setAttribute(
       "aria-label",
-      `Grid of ${height} by ${width}. Player at ${at(player)}, goal at ${at(this.#grid.goal)}. Arrow keys move.`,
+      `Grid of ${height} by ${width}. Player at ${this.#at(player)}, goal at ${this.#at(this.#grid.goal)}. Arrow keys move.`,
     );
     $("moves").textContent = moves;
     $("moves").title = `at most ${limit}`;
@@ -171,8 +185,4 @@ export class Play {
     });
     for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => (from = null));
   }
-}
-
-function sentence(error) {
-  return error.message.charAt(0).toUpperCase() + error.message.slice(1) + ".";
 }

@@ -1,6 +1,6 @@
 // Recording: the program keeps the episodes; this shows what it has, and asks it to begin, undo, stop and discard.
 
-import { say } from "./forms.js";
+import { say, sentence } from "./forms.js";
 
 const $ = (id) => document.getElementById(id);
 const REMEMBERED = "iqlightning-recording";
@@ -21,7 +21,9 @@ export class Record {
       event.preventDefault();
       this.#ask("record_start", { name: $("record-name").value.trim() });
     });
-    $("record-resume").addEventListener("click", () => this.#ask("record_resume", { name: $("resume-name").value }));
+    $("record-resume").addEventListener("click", () => {
+      this.#ask("record_resume", { name: $("resume-name").value, kept: null });
+    });
     $("record-undo").addEventListener("click", () => this.#ask("record_undo"));
     $("record-stop").addEventListener("click", () => this.#ask("record_stop"));
     $("record-discard").addEventListener("click", () => this.#discard());
@@ -33,15 +35,18 @@ export class Record {
     this.#recording = null;
     this.#list(program.recordings);
     this.update(null);
+    if (program.troubles.length) say($("record-trouble"), program.troubles.map((each) => `${each}.`).join(" "));
     const remembered = JSON.parse(sessionStorage.getItem(REMEMBERED));
     if (!remembered) return false;
-    const { name, settings, episodes } = remembered;
+    const { name, settings, episodes, kept } = remembered;
     let trouble;
     // the old connection may take a moment to end
     for (let attempt = 0; attempt < 8; attempt += 1) {
       try {
         if (!episodes) await this.#link.request("new_game", settings);
-        this.#begun(await this.#link.request(episodes ? "record_resume" : "record_start", { name }));
+        // discarding takes away what it would have taken away before
+        const begin = episodes ? ["record_resume", { name, kept }] : ["record_start", { name }];
+        this.#begun(await this.#link.request(...begin));
         return true;
       } catch (error) {
         if (!this.#link.open) return true;
@@ -83,7 +88,7 @@ export class Record {
       else this.update(answer.recording);
       this.#focus();
     } catch (error) {
-      say($("record-trouble"), `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`);
+      say($("record-trouble"), sentence(error.message));
     }
   }
 
@@ -100,7 +105,7 @@ export class Record {
         : "Nothing was recorded, so there is no file."
       : `${discarded ? "Discarded; the file holds" : "Recorded"} ${amount(ended)} in ${ended.file}. Learn from it:`;
     $("record-done").querySelector(".command").hidden = !kept;
-    $("record-command").replaceChildren(...command(ended).flatMap((words) => [part(words), " "]));
+    $("record-command").textContent = command(ended);
   }
 
   #list(recordings) {
@@ -127,7 +132,7 @@ export class Record {
 
   async #copy() {
     try {
-      await navigator.clipboard.writeText($("record-command").textContent.trim());
+      await navigator.clipboard.writeText($("record-command").textContent);
       $("record-copy").textContent = "Copied";
     } catch {
       getSelection().selectAllChildren($("record-command"));
@@ -143,19 +148,17 @@ function amount({ episodes, transitions }) {
 
 // The command that trains on a recording, with what differs from the configuration's own values.
 function command({ file, settings, level, episodes, transitions }) {
-  const words = ["python -m iqlightning fit --config configs/cnn_iq.yaml", `--data.path ${file} --data.episodes ${episodes}`];
+  const words = ["python -m iqlightning fit --config configs/cnn_iq.yaml", `--data.path ${quoted(file)} --data.episodes ${episodes}`];
   for (const [name, usual] of Object.entries(DEFAULT)) {
     const value = name === "level" ? level : settings[name];
     if (value !== usual) words.push(`--data.env.${name} ${value}`);
   }
   // a batch cannot be larger than what there is to draw it from
   if (transitions < 2 * BATCH) words.push(`--data.batch_size ${Math.max(1, 2 ** Math.floor(Math.log2(transitions / 2)))}`);
-  return words;
+  return words.join(" ");
 }
 
-// Lines break between options, not within them.
-function part(words) {
-  const span = document.createElement("span");
-  span.textContent = words;
-  return span;
+// As a shell reads it.
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
