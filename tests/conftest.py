@@ -1,3 +1,4 @@
+import signal
 import textwrap
 from pathlib import Path
 
@@ -5,6 +6,13 @@ import pytest
 from small_runs import TINY
 
 from iqlightning.cli.main import main
+
+
+def pytest_runtest_setup() -> None:
+    """Commands under test react to signals as from a terminal, even where the tests run under nohup or behind ``&``."""
+    for number, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 class Workplace:
@@ -46,6 +54,13 @@ class Workplace:
     def shown(self) -> str:
         captured = self.capfd.readouterr()
         return captured.out + captured.err
+
+
+@pytest.fixture
+def onnx():
+    for package in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
+    return pytest.importorskip("onnx")
 
 
 @pytest.fixture

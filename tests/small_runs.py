@@ -4,9 +4,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from iqlightning.algorithms.iq_learn import IQLearn
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
@@ -38,6 +40,22 @@ TINY = f"""
         - {{class_path: PolicyEvaluation, init_args: {{episodes: 20, test_episodes: 20}}}}
 """
 
+#: By algorithm, its arguments and an environment of Gymnasium.
+ONLINE = """
+    model: {class_path: %s, init_args: {%s}}
+    data:
+      class_path: ReplayData
+      init_args:
+        env: {class_path: GymnasiumConfig, init_args: {id: %s}}
+        num_envs: 2
+        warmup_steps: 20
+        batch_size: 8
+        updates_per_epoch: 2
+    trainer: {accelerator: cpu, max_steps: 2, callbacks: [{class_path: PolicyEvaluation, init_args: {episodes: 2}}]}
+    checkpoint: {monitor: val/mean_return, mode: max}
+"""
+MLP_8 = "encoder: {class_path: MLP, init_args: {hidden: [8]}}"
+
 GRID = GridWorldConfig("random_walls", 4, 4, num_walls=2)
 
 
@@ -57,18 +75,48 @@ def learner(kind: Any = IQLearn, **changes: Any) -> Any:
     return kind(**({"encoder": partial(MLP, hidden=[16]), "log_every": 5} | changes))
 
 
+def best_and_last(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What the keeper of checkpoints has said in one of them."""
+    return next(state for name, state in checkpoint["callbacks"].items() if "BestAndLast" in name)
+
+
+class Always:
+    """A policy that repeats one action, and notes of how many observations it is asked at once."""
+
+    def __init__(self, action: int) -> None:
+        self.action = action
+        self.asked: list[int] = []
+
+    def act(self, observations: torch.Tensor, *, sample: bool = False) -> torch.Tensor:
+        self.asked.append(len(observations))
+        return torch.full((len(observations),), self.action)
+
+
+def weights(model: Any) -> torch.Tensor:
+    return torch.cat([value.double().flatten() for value in model.state_dict().values() if value.is_floating_point()])
+
+
+def quiet_trainer(**changes: Any) -> Trainer:
+    """A trainer that writes and shows nothing."""
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    options: dict[str, Any] = dict.fromkeys(off, False)
+    options |= {"accelerator": "cpu", "devices": 1, "max_epochs": -1, "plugins": [VerifiedCheckpointIO()]}
+    return Trainer(**(options | changes))
+
+
+def board(run: Trainer) -> EventAccumulator:
+    """All that a run has written for TensorBoard."""
+    return EventAccumulator(str(run.log_dir), size_guidance={"images": 0, "tensors": 0, "scalars": 0}).Reload()
+
+
 def trainer(folder: Path, callbacks: list[Callback], **changes: Any) -> Trainer:
     options: dict[str, Any] = {
-        "accelerator": "cpu",
         "max_steps": 20,
-        "max_epochs": -1,
         "logger": TensorBoardLogger(str(folder / "logs"), name="run"),
         "callbacks": callbacks,
-        "plugins": [VerifiedCheckpointIO()],
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
-        "enable_model_summary": False,
         "num_sanity_val_steps": 1,
         "log_every_n_steps": 1,
     }
-    return Trainer(**(options | changes))
+    return quiet_trainer(**(options | changes))

@@ -1,3 +1,5 @@
+import gymnasium
+import numpy as np
 import pytest
 import torch
 from continuous_checkpoints import PENDULUM, actor
@@ -93,3 +95,65 @@ def test_observations_and_actions_of_another_size_are_named():
         p.q(torch.zeros(2, 3), torch.zeros(2, 2))
     with pytest.raises(UserError, match=r"actions of shape \(\), not a tensor of shape \(2, 1\)"):
         policy().q(torch.zeros(2, 4), torch.zeros(2, 1))
+
+
+def test_predict_gives_what_the_environment_takes_as_stable_baselines_does():
+    p, env = policy(), gymnasium.make("CartPole-v1")
+    observation, _ = env.reset(seed=0)
+    action, state = p.predict(observation)
+    assert (type(action), state) == (np.int64, None)
+    assert env.action_space.contains(p.predict(observation)[0] % 2)
+    many, state = p.predict(np.stack([observation] * 3), state="kept", episode_start=np.ones(3, bool))
+    assert (many.shape, many.dtype, state) == ((3,), np.int64, "kept")
+    assert (many == action).all()
+    assert p.predict(observation.tolist())[0] == p.act(observation[None]).item() == action
+
+
+def test_predict_draws_where_it_need_not_be_deterministic():
+    p, observations = policy(), np.tile(np.array([1.0, -1, 2, 0]), (4000, 1))
+    torch.manual_seed(0)
+    shares = np.bincount(p.predict(observations, deterministic=False)[0], minlength=3) / 4000
+    expected = torch.softmax(p.q_values(observations[:1])[0] / 0.5, 0).numpy()
+    np.testing.assert_allclose(shares, expected, atol=0.03)
+
+
+def test_predict_counts_actions_as_the_environment_does():
+    p = policy()
+    counted = AgentPolicy(p.agent, 0.9, first_action=1)
+    observations = np.random.default_rng(0).normal(size=(50, 4))
+    assert (counted.predict(observations)[0] == p.predict(observations)[0] + 1).all()
+
+
+def test_predict_of_an_actor_stays_within_its_space_and_type():
+    p, env = continuous(), gymnasium.make("Pendulum-v1")
+    observation, _ = env.reset(seed=0)
+    for scale in (1, 1000):
+        action, _ = p.predict(scale * observation)
+        assert (action.shape, action.dtype) == ((1,), np.float32)
+        assert env.action_space.contains(action)
+    assert p.predict(observation[None])[0].shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("observation", "sentence"),
+    [
+        (np.zeros(3), r"observations of shape \(4,\)"),
+        (np.zeros((2, 3)), r"observations of shape \(4,\)"),
+        (np.zeros((2, 3, 4)), r"one observation of shape \(4,\) or a batch of them, not an array of shape \(2, 3, 4\)"),
+        (np.array(3.0), "one observation of shape"),
+        (np.array([0, 0, np.nan, 0]), "not finite"),
+        (np.array([[0, 0, 0, 0], [0, np.inf, 0, 0]]), r"not finite \(number 1 of 2"),
+        ((np.zeros(4), {}), r"of what env\.reset\(\) returns it is the first part"),
+        ("words", "an array of numbers, not this str"),
+    ],
+)
+def test_wrong_observations_are_told_in_a_sentence(observation, sentence):
+    with pytest.raises(UserError, match=sentence):
+        policy().predict(observation)
+
+
+def test_stable_baselines_evaluates_it_as_a_model():
+    evaluation = pytest.importorskip("stable_baselines3.common.evaluation", reason="the extra sb3 is not installed")
+    env = gymnasium.make("Pendulum-v1", max_episode_steps=5)
+    mean, _ = evaluation.evaluate_policy(continuous(), env, n_eval_episodes=2, warn=False)
+    assert mean < 0

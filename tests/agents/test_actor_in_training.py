@@ -7,11 +7,11 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from small_runs import quiet_trainer
 
 import iqlightning
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
 from iqlightning.algorithms import SAC, BehaviorCloning, IQLearn, Learner
-from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import save_demonstrations
 from iqlightning.data.experience import OnlineReplay
@@ -36,16 +36,7 @@ def demonstrations(folder: Path, *, online: bool) -> ImitationData:
 
 
 def trained(model: Learner, data: Any) -> lightning.Trainer:
-    trainer = lightning.Trainer(
-        max_steps=12,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        plugins=[VerifiedCheckpointIO()],
-    )
+    trainer = quiet_trainer(max_steps=12)
     trainer.fit(model, data)
     assert trainer.global_step == 12
     return trainer
@@ -91,20 +82,10 @@ def test_cloning_and_reinforcement_learning_run_on_it(algorithm, tmp_path):
     data: Any = demonstrations(tmp_path, online=False)
     if algorithm is SAC:
         data = ReplayData(PENDULUM, num_envs=2, capacity=200, warmup_steps=20, batch_size=16)
-    before = None
-
-    class Watch(lightning.Callback):
-        def on_train_start(self, trainer, pl_module):
-            nonlocal before
-            learner: Any = pl_module
-            before = [each.clone() for each in learner.agent.actor.parameters()]
-
-    trainer = lightning.Trainer(
-        max_steps=12, max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[Watch()],
-    )  # fmt: skip
-    trainer.fit(model, data)
-    agent: Any = model.agent
-    assert before is not None
-    assert any(not torch.equal(old, new) for old, new in zip(before, agent.actor.parameters(), strict=True))
-    assert all(each.isfinite().all() for each in agent.parameters())
+    trained(model, data)
+    before = algorithm(agent=ACTOR)
+    before.build(PENDULUM)
+    agents: list[Any] = [before.agent, model.agent]
+    old, new = (torch.nn.utils.parameters_to_vector(agent.actor.parameters()) for agent in agents)
+    assert not torch.equal(old, new)
+    assert all(each.isfinite().all() for each in model.agent.parameters())

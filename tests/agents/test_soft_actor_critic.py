@@ -26,7 +26,7 @@ SPACES = Spaces(
 
 def agent(**changes: Any) -> SoftActorCritic:
     torch.manual_seed(0)
-    return SoftActorCritic(SPACES, **({"hidden": (16,), "standardise": False} | changes))
+    return SoftActorCritic(SPACES, **({"hidden": (16,), "scale": "none"} | changes))
 
 
 def transitions(size: int, seed: int) -> Transition:
@@ -162,9 +162,9 @@ def test_each_step_reaches_its_own_weights_only():
 
 
 def test_a_recipe_and_the_weights_rebuild_it():
-    ours = agent(copies=3, layer_norm=True, actor_average=0.9, standardise=True)
-    assert ours.scale is not None
-    ours.scale.fit(torch.randn(100, 3) * 5 + 2)
+    ours = agent(copies=3, layer_norm=True, actor_average=0.9, scale="standardise")
+    scale: Any = ours.scale
+    scale.fit(torch.randn(100, 3) * 5 + 2)
     again = agent_from_recipe(ours.recipe)
     again.load_weights(ours.state_dict())
     obs = torch.randn(5, 3)
@@ -213,7 +213,7 @@ def test_settings_of_the_other_agent_are_not_ignored(algorithm, settings, culpri
 
 def test_nothing_is_cut_or_shifted_before_observations_are_known():
     far = torch.tensor([[8.0, -20.0, 0.5]])
-    own = agent(standardise=True)
+    own = agent(scale="standardise")
     assert torch.equal(own._seen(far), far)
     own.fit_observations(torch.randn(64, 3, generator=torch.Generator().manual_seed(0)))
     assert own._seen(far).abs().max() == 5.0
@@ -234,6 +234,6 @@ def test_the_entropy_aimed_at_does_not_depend_on_the_units_of_actions():
 
 
 def test_standardising_without_demonstrations_is_refused_where_it_was_asked_for():
-    agent(standardise=None).fit_observations(None)
-    with pytest.raises(UserError, match=r"model\.agent\.standardise"):
-        agent(standardise=True).fit_observations(None)
+    agent(scale="auto").fit_observations(None)
+    with pytest.raises(UserError, match=r"model\.agent\.scale standardise"):
+        agent(scale="standardise").fit_observations(None)

@@ -14,7 +14,7 @@ from iqlightning.errors import UserError
 from iqlightning.nets.encoders import MLP
 from iqlightning.types import Batch, Transition
 
-ACTOR = partial(SoftActorCritic, hidden=(16,), standardise=False)
+ACTOR = partial(SoftActorCritic, hidden=(16,), scale="none")
 
 
 def batch() -> Any:

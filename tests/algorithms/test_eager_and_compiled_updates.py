@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from iqlightning.agents.agent import Objective
+from iqlightning.algorithms.updates.compiled import CompiledUpdate
 from iqlightning.algorithms.updates.eager import EagerUpdate
 from iqlightning.algorithms.updates.flat_weights import FlatWeights, flat_optimizer
+from iqlightning.types import Batch
 
 
 def network() -> nn.Module:
@@ -20,6 +22,7 @@ def network() -> nn.Module:
 
 def objective_of(net: nn.Module):
     def objective(batch):
+        batch = batch if isinstance(batch, torch.Tensor) else batch["initial"]
         loss = (net(batch) - batch[:, :2]).square().mean()
         return Objective(loss, {"half": loss / 2}, dict)
 
@@ -71,6 +74,18 @@ def test_updates_are_those_of_torch(name, max_grad_norm):
         update(batch, diagnose=False)
     ours = torch.cat([each.detach().flatten() for each in net.parameters()])
     torch.testing.assert_close(ours, plain_weights(OPTIMIZERS[name], max_grad_norm), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_hooks_of_an_optimizer_are_called_at_each_step(kind):
+    net, calls = network(), []
+    eager = update_of(net, OPTIMIZERS["adam"], None)
+    eager.optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    update = CompiledUpdate(eager, {"net": net}, pytest.fail) if kind == "compiled" else eager
+    update.begin()
+    for batch in batches(3):
+        update(Batch(initial=batch), False)
+    assert len(calls) == 3
 
 
 def test_an_optimizer_that_reads_shapes_keeps_its_parameters():
@@ -149,8 +164,7 @@ def test_compiled_updates_are_the_eager_ones_up_to_rounding(tmp_path, kind):
     run_program(
         tmp_path,
         f"""
-        eager, compiled = run({kind}, 20, False), run({kind}, 20, True, max_grad_norm=None)
-        eager = run({kind}, 20, False, max_grad_norm=None)
+        eager, compiled = (run({kind}, 20, compile, max_grad_norm=None) for compile in (False, True))
         assert not complaints()
         torch.testing.assert_close(compiled, eager, rtol=1e-3, atol=1e-5)
         """,

@@ -4,18 +4,16 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from small_runs import quiet_trainer, weights
 
-import iqlightning
 from iqlightning.algorithms import DQN, BehaviorCloning, IQLearn, Learner
 from iqlightning.algorithms.schedules import Steps
-from iqlightning.checkpoint_io import VerifiedCheckpointIO
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.replay_data import ReplayData
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 from iqlightning.losses.iq import InitialStates
 from iqlightning.losses.munchausen import Munchausen
-from iqlightning.losses.values import SoftValue
 from iqlightning.nets.encoders import MLP
 from iqlightning.nets.target import TargetUpdate
 from iqlightning.types import Transition
@@ -33,39 +31,14 @@ def imitation(folder: Path, **options: Any) -> ImitationData:
 
 
 def replay(**options: Any) -> ReplayData:
-    return ReplayData(
-        ENV,
-        num_envs=8,
-        capacity=400,
-        batch_size=16,
-        warmup_steps=64,
-        steps_per_update=4.0,
-        updates_per_epoch=10,
-        seed=3,
-        **options,
-    )
+    sizes: dict[str, Any] = {"num_envs": 8, "capacity": 400, "batch_size": 16, "warmup_steps": 64}
+    return ReplayData(ENV, **sizes, steps_per_update=4.0, updates_per_epoch=10, seed=3, **options)
 
 
 def train(model: Learner, data: Any, updates: int = 25, **options: Any) -> lightning.Trainer:
-    settings: dict[str, Any] = {"enable_checkpointing": False} | options
-    trainer = lightning.Trainer(
-        max_steps=updates,
-        max_epochs=-1,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        plugins=[VerifiedCheckpointIO()],
-        **settings,
-    )
+    trainer = quiet_trainer(max_steps=updates, limit_val_batches=0, **options)
     trainer.fit(model, data)
     return trainer
-
-
-def weights(model: Learner) -> torch.Tensor:
-    return torch.cat([value.double().flatten() for value in model.state_dict().values() if value.is_floating_point()])
 
 
 @pytest.mark.parametrize("updates_per_step", [3, 8, 100])
@@ -128,27 +101,15 @@ def test_double_q_learning_and_munchausen_exclude_each_other():
     assert not DQN(small, munchausen=Munchausen()).double_q
 
 
-def test_equal_seeds_give_equal_weights_and_other_seeds_others(tmp_path: Path):
-    def run(seed: int) -> torch.Tensor:
-        model = BehaviorCloning(small, seed=seed)
-        train(model, imitation(tmp_path, seed=seed))
-        return weights(model)
-
-    assert torch.equal(run(5), run(5))
-    assert not torch.equal(run(5), run(6))
-
-
 def test_the_schedule_sets_the_rate_of_each_update(tmp_path: Path):
-    model = BehaviorCloning(
-        small, optimizer=lambda p: torch.optim.SGD(p, lr=0.5), schedule=Steps(milestones=[10], rate=0.0)
-    )
-    train(model, imitation(tmp_path), updates=10)
-    after_ten = weights(model)
-    again = BehaviorCloning(
-        small, optimizer=lambda p: torch.optim.SGD(p, lr=0.5), schedule=Steps(milestones=[10], rate=0.0)
-    )
-    train(again, imitation(tmp_path), updates=20)
-    assert torch.equal(after_ten, weights(again))
+    options: dict[str, Any] = {
+        "optimizer": lambda p: torch.optim.SGD(p, lr=0.5),
+        "schedule": Steps(milestones=[10], rate=0.0),
+    }
+    models = [BehaviorCloning(small, **options) for _ in range(2)]
+    for model, updates in zip(models, (10, 20), strict=True):
+        train(model, imitation(tmp_path), updates=updates)
+    assert torch.equal(*map(weights, models))
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path):
@@ -160,37 +121,11 @@ def test_gradients_are_clipped_to_the_norm(tmp_path: Path):
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_a_checkpoint_alone_gives_back_the_policy(tmp_path: Path):
-    model = IQLearn(small, value=SoftValue(0.2), gamma=0.9)
-    trainer = train(model, imitation(tmp_path), enable_checkpointing=True, default_root_dir=str(tmp_path))
-    path = tmp_path / "policy.ckpt"
-    trainer.save_checkpoint(path)
-    policy = iqlightning.load_policy(path)
-    obs = torch.randint(2, (7, 3, 4, 4), generator=torch.Generator().manual_seed(0))
-    assert torch.equal(policy.q_values(obs), model.policy.q_values(obs))
-    assert torch.equal(policy.values(obs), model.policy.values(obs))
-    assert (policy.gamma, policy.env, policy.info["algorithm"]) == (0.9, ENV, "IQLearn")
-
-
 def test_another_algorithms_checkpoint_is_refused_in_a_sentence(tmp_path: Path):
-    trainer = train(IQLearn(small), imitation(tmp_path), enable_checkpointing=True, default_root_dir=str(tmp_path))
-    trainer.save_checkpoint(tmp_path / "iq.ckpt")
-    trainer = lightning.Trainer(max_steps=50, accelerator="cpu", logger=False, enable_progress_bar=False)
+    path = tmp_path / "iq.ckpt"
+    train(IQLearn(small), imitation(tmp_path)).save_checkpoint(path)
     with pytest.raises(UserError, match="IQLearn"):
-        trainer.fit(BehaviorCloning(small), imitation(tmp_path), ckpt_path=str(tmp_path / "iq.ckpt"))
-
-
-def test_divergence_is_named_and_stops_the_run(tmp_path: Path):
-    model = BehaviorCloning(small, optimizer=lambda p: torch.optim.SGD(p, lr=1e30), log_every=5)
-    with pytest.raises(UserError, match=r"diverged.*loss"):
-        train(model, imitation(tmp_path), updates=50)
-
-
-def test_policy_data_are_asked_for_where_there_are_none(tmp_path: Path):
-    from iqlightning.losses.iq import ExpertAndPolicyStates
-
-    with pytest.raises(UserError, match=r"policy.*online"):
-        train(IQLearn(small, value_term=ExpertAndPolicyStates()), imitation(tmp_path), updates=1)
+        quiet_trainer(max_steps=50).fit(BehaviorCloning(small), imitation(tmp_path), ckpt_path=path)
 
 
 @pytest.mark.parametrize(

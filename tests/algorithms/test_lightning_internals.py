@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from small_runs import quiet_trainer
 
 from iqlightning.algorithms import lightning_internals as internals
 
@@ -28,13 +29,8 @@ class Three(LightningModule):
         self.seen.append(self.act(self.trainer))
 
 
-def trainer(**options: Any) -> Trainer:
-    silent: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return Trainer(accelerator="cpu", enable_checkpointing=False, max_epochs=1, **(silent | options))
-
-
 def fit(act: Any, batches: int = 3) -> tuple[Three, Trainer]:
-    module, runs = Three(act), trainer()
+    module, runs = Three(act), quiet_trainer(max_epochs=1)
     try:
         runs.fit(module, train_dataloaders=list(range(batches)))
     except (AttributeError, TypeError, KeyError) as error:
@@ -64,7 +60,7 @@ def test_counted_batches_bring_the_end_of_the_epoch_nearer():
 
 
 def test_a_run_has_begun_with_its_first_batch():
-    assert not internals.has_begun(trainer()), "a trainer counts a batch before it has fitted"
+    assert not internals.has_begun(quiet_trainer(max_epochs=1)), "a trainer counts a batch before it has fitted"
     module, _ = fit(internals.has_begun)
     assert module.seen[0], "batch_progress no longer counts the batch that is being trained on"
 

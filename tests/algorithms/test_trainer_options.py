@@ -1,6 +1,6 @@
 """What Lightning's trainer offers works here, in updates, or is refused in a sentence."""
 
-from collections.abc import Callable
+import csv
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import callbacks
 from lightning.pytorch.loggers import CSVLogger
-from small_runs import GRID, learner
+from small_runs import GRID, learner, quiet_trainer, weights
 
 from iqlightning.algorithms import BehaviorCloning
 from iqlightning.algorithms.schedules import Cosine
@@ -41,11 +41,9 @@ def data(folder: Path, **options: Any) -> ImitationData:
 
 def fit(folder: Path, model: Any = None, batches: Any = None, **options: Any) -> tuple[lightning.Trainer, Writer]:
     writer = Writer()
-    settings: dict[str, Any] = {"max_epochs": 2, "enable_checkpointing": False, "logger": False, "callbacks": []}
-    settings |= {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
-    settings |= options
-    settings["callbacks"] = [*settings["callbacks"], writer]
-    trainer = lightning.Trainer(accelerator="cpu", devices=1, default_root_dir=str(folder), **settings)
+    settings: dict[str, Any] = {"max_epochs": 2, "num_sanity_val_steps": 0} | options
+    settings["callbacks"] = [*settings.get("callbacks", ()), writer]
+    trainer = quiet_trainer(default_root_dir=str(folder), **settings)
     trainer.fit(model or learner(BehaviorCloning), batches or data(folder))
     return trainer, writer
 
@@ -111,26 +109,23 @@ def test_validations_across_epochs_go_on_after_a_resume(tmp_path):
     trainer, _ = fit(tmp_path, max_steps=27, **options)
     trainer.save_checkpoint(tmp_path / "begun.ckpt", weights_only=False)
     writer = Writer()
-    rest = lightning.Trainer(
-        **{"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_steps": 80, "max_epochs": -1},
-        **{"enable_progress_bar": False, "enable_model_summary": False, "callbacks": [writer], **options},
-    )
+    rest = quiet_trainer(max_steps=80, callbacks=[writer], **options)
     rest.fit(learner(BehaviorCloning), data(tmp_path), ckpt_path=str(tmp_path / "begun.ckpt"), weights_only=True)
     assert writer.validated == [30, 45, 60, 75]
     assert writer.epochs == [40, 60, 80]
+
+
+def logged_steps(logger: CSVLogger, prefix: str) -> list[int]:
+    with (Path(logger.log_dir) / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [int(row["step"]) for row in rows if any(row[name] for name in row if name.startswith(prefix))]
 
 
 @pytest.mark.parametrize(("log_every", "expected"), [(None, [7, 14, 21, 28, 35]), (9, [9, 18, 27, 36])])
 def test_figures_are_logged_at_the_trainers_interval_unless_the_model_has_its_own(tmp_path, log_every, expected):
     logger = CSVLogger(str(tmp_path))
     fit(tmp_path, learner(BehaviorCloning, log_every=log_every), logger=logger, log_every_n_steps=7)
-    logged = [row["step"] for row in logger.experiment.metrics if "train/loss" in row]
-    if not logged:  # written already
-        import csv
-
-        with (Path(logger.log_dir) / "metrics.csv").open() as file:
-            logged = [int(row["step"]) for row in csv.DictReader(file) if row.get("train/loss")]
-    assert logged == expected
+    assert logged_steps(logger, "train/loss") == expected
 
 
 def test_checkpoints_are_saved_at_every_interval_in_updates(tmp_path):
@@ -162,12 +157,10 @@ def test_a_run_goes_on_to_its_least_steps_and_epochs(tmp_path):
 
 
 def test_mixed_precision_learns_the_same_whatever_the_grouping(tmp_path):
-    def weights(group: int) -> torch.Tensor:
-        model = learner(BehaviorCloning)
+    models = [learner(BehaviorCloning) for _ in range(2)]
+    for model, group in zip(models, (1, 8), strict=True):
         fit(tmp_path, model, data(tmp_path, updates_per_step=group), precision="bf16-mixed")
-        return torch.cat([each.flatten() for each in model.agent.parameters()])
-
-    assert torch.equal(weights(1), weights(8))
+    assert torch.equal(*map(weights, models))
 
 
 @pytest.mark.parametrize(
@@ -206,15 +199,7 @@ def test_averaged_weights_take_part_in_every_update(tmp_path):
     assert averaging.steps == list(range(40))
 
 
-def test_rates_and_devices_are_monitored_at_the_trainers_interval(tmp_path):
+def test_rates_are_monitored_at_the_trainers_interval(tmp_path):
     logger = CSVLogger(str(tmp_path))
-    steps: list[int] = []
-    write: Callable[..., None] = logger.log_metrics
-
-    def log_metrics(metrics: Any, step: int | None = None) -> None:
-        steps.extend([step] if step is not None and any("lr-" in name for name in metrics) else [])
-        write(metrics, step)
-
-    logger.log_metrics = log_metrics  # type: ignore[method-assign]
     fit(tmp_path, logger=logger, log_every_n_steps=5, callbacks=[callbacks.LearningRateMonitor("step")])
-    assert len(steps) == 8
+    assert len(logged_steps(logger, "lr-")) == 8

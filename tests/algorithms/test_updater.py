@@ -5,20 +5,19 @@ from typing import Any
 
 import lightning
 import torch
-from small_runs import GRID
+from small_runs import GRID, learner, quiet_trainer, weights
 from torch import nn
 
 from iqlightning.agents.agent import Objective, Step
 from iqlightning.algorithms import BehaviorCloning
 from iqlightning.data.imitation_data import ImitationData
-from iqlightning.nets.encoders import MLP
 
 
 class TwoSteps(BehaviorCloning):
     """Cloning, and a second step that learns the entropy of the policy that the first one has left."""
 
-    def build(self, env: Any) -> None:
-        super().build(env)
+    def build(self, env: Any, spaces: Any = None) -> Any:
+        super().build(env, spaces)
         self.guess = nn.Linear(1, 1)
         nn.init.zeros_(self.guess.weight)
         nn.init.zeros_(self.guess.bias)
@@ -35,47 +34,30 @@ class TwoSteps(BehaviorCloning):
 
 def fit(folder: Path, model: Any, updates: int = 30, **options: Any) -> lightning.Trainer:
     data = ImitationData(GRID, episodes=40, batch_size=16, directory=str(folder), updates_per_epoch=10)
-    trainer = lightning.Trainer(
-        max_steps=updates,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_steps=updates)
     trainer.fit(model, data, **options)
     return trainer
 
 
-def model(kind: Any) -> Any:
-    return kind(lambda shape: MLP(shape, hidden=(8,)), log_every=10)
-
-
-def weights(model: Any) -> torch.Tensor:
-    return torch.cat([each.detach().flatten() for each in model.agent.parameters()])
-
-
 def test_each_step_moves_its_own_weights_and_an_update_counts_once(tmp_path):
-    two, one = model(TwoSteps), model(BehaviorCloning)
+    two, one = learner(TwoSteps), learner(BehaviorCloning)
     trainer = fit(tmp_path, two)
     fit(tmp_path, one)
     assert trainer.global_step == 30
     assert len(trainer.optimizers) == 2
-    assert torch.equal(weights(two), weights(one))
+    assert torch.equal(weights(two.agent), weights(one.agent))
     assert float(trainer.callback_metrics["train/guess_loss"]) < 1.0
 
 
 def test_figures_of_the_first_step_go_by_their_own_names(tmp_path):
-    trainer = fit(tmp_path, model(TwoSteps))
+    trainer = fit(tmp_path, learner(TwoSteps))
     names = {name for name in trainer.callback_metrics if name.startswith("train/")}
     assert {"train/loss", "train/grad_norm", "train/guess_loss", "train/guess_error", "train/guess_value"} <= names
 
 
 def test_all_optimizers_come_back_from_a_checkpoint(tmp_path):
-    whole, resumed = model(TwoSteps), model(TwoSteps)
+    whole, resumed = learner(TwoSteps), learner(TwoSteps)
     fit(tmp_path, whole)
-    fit(tmp_path, model(TwoSteps), 13).save_checkpoint(tmp_path / "half.ckpt", weights_only=False)
+    fit(tmp_path, learner(TwoSteps), 13).save_checkpoint(tmp_path / "half.ckpt", weights_only=False)
     fit(tmp_path, resumed, ckpt_path=str(tmp_path / "half.ckpt"), weights_only=True)
     assert torch.equal(weights(resumed), weights(whole))
-    assert torch.equal(resumed.guess.bias, whole.guess.bias)

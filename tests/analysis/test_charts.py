@@ -1,9 +1,10 @@
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 
-from iqlightning.analysis.charts import PALETTE, Series, learning_curves, pixels, scatter
+from iqlightning.analysis.charts import PALETTE, Series, grouped_scatter, learning_curves, pixels
 from iqlightning.analysis.intervals import band
 from iqlightning.analysis.report.embed import chart_html, picture_html
 
@@ -12,9 +13,12 @@ def series(label="a", colour=1):
     return Series(label, colour, band([[(10, 1.0), (20, 2.0)], [(10, 3.0), (20, 2.0)]]))
 
 
+def dots(end: float = 2.0):
+    return grouped_scatter({"<b>": ([1.0, 2.0], [1.0, end])}, "lr & more", "y")
+
+
 def test_a_curve_is_the_mean_of_its_seeds_and_the_band_their_range():
-    figure = learning_curves([series()])
-    assert figure is not None
+    figure: Any = learning_curves([series()])
     (axes,) = figure.axes
     (line,) = axes.lines
     assert line.get_xydata() == pytest.approx(np.array([[10.0, 2.0], [20.0, 2.0]]))
@@ -27,27 +31,14 @@ def test_a_curve_is_the_mean_of_its_seeds_and_the_band_their_range():
 
 def test_an_interval_that_would_flatten_the_curves_is_cut_off():
     wide = Series("a", 0, band([[(10, 0.0), (20, -999.0)], [(10, 1.0), (20, 1001.0)]]))
-    figure = learning_curves([wide])
-    assert figure is not None
+    figure: Any = learning_curves([wide])
     low, high = figure.axes[0].get_ylim()
     assert -1 < low < 0.5
     assert 1 < high < 2
 
 
-def test_dots_of_a_logarithmic_axis_are_spaced_by_ratio_and_words_evenly():
-    (axes,) = scatter([0.001, 0.01, 0.1], [1.0, 2.0, 3.0], "lr", log_x=True).axes
-    (places,) = [np.asarray(dots.get_offsets()) for dots in axes.collections]
-    across, heights = axes.transData.transform(places).T
-    assert across[1] - across[0] == pytest.approx(across[2] - across[1])
-    assert heights[0] < heights[1] < heights[2]
-    (axes,) = scatter(["MLP", "a_$b$", "MLP"], [1.0, 2.0, 3.0], "encoder").axes
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["MLP", "a_$b$"]
-    (places,) = [np.asarray(dots.get_offsets()) for dots in axes.collections]
-    assert places[:, 0].tolist() == [0, 1, 0]
-
-
 def test_a_chart_within_a_page_is_the_same_text_each_time_and_asks_for_nothing():
-    texts = [chart_html(scatter(["<b>", "x"], [1.0, 2.0], "lr & more"), "y <i>") for _ in range(2)]
+    texts = [chart_html(dots(), "y <i>") for _ in range(2)]
     assert texts[0] == texts[1]
     (text, _) = texts
     assert text.startswith('<svg class="chart" role="img" aria-label="y &lt;i&gt;" viewBox=')
@@ -60,15 +51,13 @@ def test_a_chart_within_a_page_is_the_same_text_each_time_and_asks_for_nothing()
 
 
 def test_charts_of_a_page_share_no_name():
-    names = [
-        set(re.findall(r' id="([^"]+)"', chart_html(scatter([1.0, 2.0], [1.0, end], "lr"), "y"))) for end in (2.0, 3.0)
-    ]
+    names = [set(re.findall(r' id="([^"]+)"', chart_html(dots(end), "y"))) for end in (2.0, 3.0)]
     assert names[0]
     assert not names[0] & names[1]
 
 
 def test_pictures_are_part_of_the_page():
-    picture = pixels(scatter([1.0], [1.0], "lr"))
+    picture = pixels(dots())
     assert picture.dtype == np.uint8
     text = picture_html(picture, "a <b>")
     assert 'alt="a &lt;b&gt;" src="data:image/png;base64,' in text

@@ -17,12 +17,13 @@ from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.types import Trajectories
 
+CONTROL = experiments(*EXPERIMENTS)["control"]
 TASKS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 
 
 def options(folder: Path, *, quick: bool = False, **changes) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    experiments(*EXPERIMENTS)["control"].add_options(parser)
+    CONTROL.add_options(parser)
     given = {"demonstrations": str(folder), "seeds": [0, 1, 2, 3, 4], "quick": quick, "configs": config_folder()}
     return argparse.Namespace(**(vars(parser.parse_args([])) | given | changes))
 
@@ -35,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
-    trials = list(experiments(*EXPERIMENTS)["control"].trials(options(folder)))
+    trials = list(CONTROL.trials(options(folder)))
     assert len(trials) == 3 * 2 * 2 * 5 + 2 * 5  # on CartPole also with imagined transitions
     assert len({trial.key() for trial in trials}) == len(trials)
     by_group = {trial.group: dict(trial.settings) for trial in trials}
@@ -48,20 +49,11 @@ def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
     assert numbers == {(task, n) for task, two in zip(TASKS, ((1, 7), (1, 3), (3, 7)), strict=True) for n in two}
 
 
-def test_without_symmetries_runs_have_names_of_their_own(folder):
-    control = experiments(*EXPERIMENTS)["control"]
-    plain = list(control.trials(options(folder, symmetries=False, tasks=["Acrobot-v1"])))
-    assert {trial.settings["data.symmetries"] for trial in plain} == {"false"}
-    both = [*plain, *control.trials(options(folder, tasks=["Acrobot-v1"]))]
-    assert len({trial.name for trial in both}) == len(both) == 40
-
-
 def test_missing_demonstrations_and_unknown_tasks_are_sentences(tmp_path):
-    control = experiments(*EXPERIMENTS)["control"]
     with pytest.raises(UserError, match=r"CartPole-v1\.safetensors.*cartpole_iq\.yaml has the commands"):
-        list(control.trials(options(tmp_path)))
+        list(CONTROL.trials(options(tmp_path)))
     with pytest.raises(UserError, match="CartPole-v1, Acrobot-v1, LunarLander-v3"):
-        list(control.trials(options(tmp_path, tasks=["Pong"])))
+        list(CONTROL.trials(options(tmp_path, tasks=["Pong"])))
 
 
 @pytest.fixture
@@ -75,7 +67,7 @@ def configs(tmp_path):
 
 def test_continuous_tasks_are_played_while_they_are_learnt_and_nothing_is_selected(tmp_path, configs):
     given = options(tmp_path, tasks=["Hopper-v5"], configs=configs, seeds=[0, 1], updates=300)
-    trials = list(experiments(*EXPERIMENTS)["control"].trials(given))
+    trials = list(CONTROL.trials(given))
     by_algorithm = {trial.factors["algorithm"]: trial for trial in trials}
     assert list(by_algorithm) == ["IQ-Learn", "LS-IQ", "SQIL", "cloning"]
     assert len({trial.name for trial in trials}) == len(trials) == 8
@@ -92,16 +84,14 @@ def test_continuous_tasks_are_played_while_they_are_learnt_and_nothing_is_select
 def test_a_configuration_of_an_algorithms_own_is_taken_as_it_is(tmp_path, configs):
     (configs / "hopper_sqil.yaml").write_text("model: {class_path: SQIL}\n")
     given = options(tmp_path, tasks=["Hopper-v5"], configs=configs, seeds=[0])
-    sqil = next(
-        trial for trial in experiments(*EXPERIMENTS)["control"].trials(given) if trial.factors["algorithm"] == "SQIL"
-    )
+    sqil = next(trial for trial in CONTROL.trials(given) if trial.factors["algorithm"] == "SQIL")
     assert sqil.config.endswith("hopper_sqil.yaml")
     assert not any(key.startswith(("model", "trainer.max_steps")) for key in sqil.settings)
 
 
 def test_a_continuous_task_without_demonstrations_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"Ant-v5\.safetensors.*collect --gym Ant-v5"):
-        list(experiments(*EXPERIMENTS)["control"].trials(options(tmp_path, tasks=["Ant-v5"])))
+        list(CONTROL.trials(options(tmp_path, tasks=["Ant-v5"])))
 
 
 def run_folder(place: Path, points: dict[int, float], demonstrations: Path) -> Path:
@@ -152,8 +142,7 @@ def outcomes(tmp_path):
 
 
 def test_scores_are_normalised_by_the_random_policy_and_the_expert(outcomes):
-    control = experiments(*EXPERIMENTS)["control"]
-    measured = control.measured(outcomes)
+    measured = CONTROL.measured(outcomes)
     assert [each.group for each in measured] == [
         "random policy",
         "Pendulum_v1_iq_learn",
@@ -163,18 +152,17 @@ def test_scores_are_normalised_by_the_random_policy_and_the_expert(outcomes):
     scores = [each.figures["Pendulum-v1"].get("normalised") for each in measured]
     assert scores == [None, pytest.approx(0.4), pytest.approx(0.6), None]
     rows = rows_of(measured)
-    (table,) = control.tables(rows)
+    (table,) = CONTROL.tables(rows)
     assert table.row_count == 1
     assert next(row for row in rows if row.factors).figures["last_evaluations"].mean == pytest.approx(60.0)
     known = Outcome("e", "expert", 0, {}, None, 0.0, {"Pendulum-v1": {"mean_return": 210.0, "episodes": 20}})
-    played = control.measured([*outcomes, known])
+    played = CONTROL.measured([*outcomes, known])
     assert played[1].figures["Pendulum-v1"]["normalised"] == pytest.approx(0.2)
     assert played[-1] == known
 
 
 def test_the_learning_curve_has_a_band_over_seeds_and_levels(outcomes):
-    control = experiments(*EXPERIMENTS)["control"]
-    figures = control.figures(control.measured(outcomes))
+    figures = CONTROL.figures(CONTROL.measured(outcomes))
     assert set(figures) == {"learning_Pendulum-v1"}
     (axes,) = figures["learning_Pendulum-v1"].axes
     lines: Any = axes.lines

@@ -60,6 +60,41 @@ def test_seeds_and_places_do_not_make_another_experiment(tmp_path):
     }
 
 
+def test_a_label_has_as_few_settings_as_tell_runs_apart(tmp_path):
+    encoders = ["iqlightning.nets.encoders.GridCNN", "iqlightning.nets.encoders.MLP"]
+    for number, (encoder, lr) in enumerate((encoder, lr) for encoder in encoders for lr in (0.1, 0.2, 0.3)):
+        make_run(tmp_path / "iq" / f"version_{number}", encoder=encoder, lr=lr)
+    labels = [group.label for group in group_runs(find_runs([tmp_path]))]
+    assert len(set(labels)) == 6
+    assert labels[0] == "iq (encoder=GridCNN, lr=0.1)"
+    # one of them suffices where it differs from run to run
+    for number in range(3):
+        make_run(tmp_path / "mlp" / f"version_{number}", encoder=encoders[number % 2], lr=0.1 + number)
+    assert [group.label for group in group_runs(find_runs([tmp_path / "mlp"]))][:2] == ["mlp (lr=0.1)", "mlp (lr=1.1)"]
+
+
+def test_a_long_value_is_shortened_and_runs_stay_apart(tmp_path):
+    for number in range(2):
+        name = f"iqlightning.nets.encoders.{'Long' * 10}{number}{'Name' * 10}"
+        make_run(tmp_path / "iq" / f"version_{number}", encoder=name)
+    labels = [group.label for group in group_runs(find_runs([tmp_path]))]
+    assert labels == ["iq (encoder=LongLongLo…eNameName) #1", "iq (encoder=LongLongLo…eNameName) #2"]
+
+
+def test_what_looks_like_a_run_and_is_none_is_named_and_left_out(tmp_path):
+    good = make_run(tmp_path / "iq" / "version_0")
+    for number, name in ((1, "hparams.yaml"), (2, "metrics.csv")):
+        (tmp_path / "iq" / f"version_{number}").mkdir()
+        (tmp_path / "iq" / f"version_{number}" / name).write_text("x")
+    said = []
+    assert [run.folder for run in find_runs([tmp_path, tmp_path / "iq" / "version_1"], said.append)] == [good]
+    lacking = ["lacks config.yaml and metrics.csv", "lacks config.yaml", "version_1' holds no run"]
+    assert len(said) == 3
+    for part, sentence in zip(lacking, said, strict=True):
+        assert part in sentence
+        assert sentence.endswith("; it is left out")
+
+
 def test_a_run_that_was_killed_is_still_read(tmp_path):
     folder = make_run(tmp_path / "a" / "version_0", summary=False)
     (folder / "summary.json").write_text('{"rows": [')

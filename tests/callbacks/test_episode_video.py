@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from small_runs import demonstrations, learner, trainer
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from small_runs import board, demonstrations, learner, trainer
 
 from iqlightning.callbacks import episode_video
 from iqlightning.callbacks.episode_video import EpisodeVideo
@@ -16,8 +15,7 @@ from iqlightning.errors import UserError
 def test_training_ends_with_an_episode_in_the_board_and_in_the_folder(tmp_path: Path) -> None:
     run = trainer(tmp_path, [EpisodeVideo(side=60)], max_steps=10)
     run.fit(learner(), datamodule=demonstrations(tmp_path))
-    events = EventAccumulator(str(run.log_dir), size_guidance={"images": 0}).Reload()
-    (shown,) = events.Images("video")
+    (shown,) = board(run).Images("video")
     assert shown.step == 10
     assert max(shown.width, shown.height) == 60
     with Image.open(io.BytesIO(shown.encoded_image_string)) as gif:
@@ -28,8 +26,7 @@ def test_training_ends_with_an_episode_in_the_board_and_in_the_folder(tmp_path: 
 def test_it_is_recorded_at_validations_on_request(tmp_path: Path) -> None:
     run = trainer(tmp_path, [EpisodeVideo(every_n_validations=2, side=40)], max_steps=30)
     run.fit(learner(), datamodule=demonstrations(tmp_path))
-    events = EventAccumulator(str(run.log_dir), size_guidance={"images": 0}).Reload()
-    assert [event.step for event in events.Images("video")] == [10, 30]
+    assert [event.step for event in board(run).Images("video")] == [10, 30]
 
 
 def test_a_run_that_cannot_draw_says_so_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ def test_where_there_is_no_terminal_a_run_prints_a_few_lines(tmp_path: Path, mon
     monkeypatch.setattr("iqlightning.callbacks.progress_bar._REFRESH_SECONDS", 0.0)
     bar, screen = _bar(terminal=False)
     trainer(tmp_path, [PolicyEvaluation(10), bar], max_steps=40).fit(learner(), datamodule=demonstrations(tmp_path))
-    lines = screen.getvalue().splitlines()
+    seen, *lines = screen.getvalue().splitlines()
+    assert seen.startswith("run -> ")
     assert len(lines) == 4
     assert lines[0].startswith("update 10/40 (25%) after 0:")
     assert lines[-1].startswith("update 40/40 (100%)")

@@ -1,5 +1,6 @@
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from small_runs import GRID, demonstrations, learner, trainer
 from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.schedules import Cosine
 from iqlightning.callbacks.best_and_last import BestAndLast
-from iqlightning.callbacks.cloning_baseline import expert_batches, train_cloning
+from iqlightning.callbacks.board_layout import BoardLayout
+from iqlightning.callbacks.cloning_baseline import _likeliest, clone, expert_batches, train_cloning
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.summary import FinalSummary
 from iqlightning.checkpoints import load_policy
 from iqlightning.data.experience import OnlineReplay
+from iqlightning.errors import UserError
 from iqlightning.gridworld.evaluation.play import evaluate_gridworld
 
 
@@ -48,6 +51,10 @@ def test_the_table_sets_the_best_checkpoint_beside_its_rivals(tmp_path: Path) ->
     assert low < rows["random policy"]["success_rate"] < high
     assert summary["env"] == GRID.to_dict()
     assert summary["updates"] == 20
+    scores = summary["cloning"]["held_out_log_likelihood"]
+    assert list(scores) == ["1.0", "0.1", "0.01"]
+    assert scores[str(summary["cloning"]["temperature"])] >= scores["1.0"]
+    assert f"softmax(Q / {summary['cloning']['temperature']:g})" in printed
     for text in (
         *rows,
         "50 grids: random_walls, 4x4",
@@ -101,8 +108,8 @@ def test_cloning_repeats_exactly_learns_and_leaves_the_learner_alone(fitted: tup
     model, data = fitted
     before = {name: value.clone() for name, value in model.state_dict().items()}
     counted: list[int] = []
-    one: Any = train_cloning(model, expert_batches(data, 1), 60, progress=counted.append)
-    other: Any = train_cloning(model, expert_batches(data, 1), 60)
+    one: Any = train_cloning(model, expert_batches(data, 1), 60, 0.1, progress=counted.append)
+    other: Any = train_cloning(model, expert_batches(data, 1), 60, 0.1)
     assert sum(counted) == 60
     for name, value in one.agent.network.state_dict().items():
         assert torch.equal(value, other.agent.network.state_dict()[name])
@@ -110,8 +117,40 @@ def test_cloning_repeats_exactly_learns_and_leaves_the_learner_alone(fitted: tup
         assert torch.equal(value, before[name])
     expert = data.training.transitions()
     agreement = (one.act(expert.obs) == expert.actions).float().mean()
-    untrained = train_cloning(model, expert_batches(data, 1), 0)
+    untrained = train_cloning(model, expert_batches(data, 1), 0, 0.1)
     assert agreement > (untrained.act(expert.obs) == expert.actions).float().mean() + 0.1
+
+
+def test_cloning_takes_the_temperature_that_held_out_demonstrations_find_likeliest(fitted: tuple[Any, Any]) -> None:
+    model, data = fitted
+    cloned = clone(model, data, 60, (1e-4, 0.1))
+    held_out = data.held_out.transitions()
+    for temperature, score in cloned.log_likelihood.items():
+        one: Any = train_cloning(model, expert_batches(data, 1), 60, temperature)
+        assert one.temperature == temperature
+        assert score == pytest.approx(float(one.agent.log_prob(held_out.obs, held_out.actions).mean()), rel=1e-5)
+    assert cloned.temperature == 0.1  # the other is sure of itself, and wrong now and then
+    assert cloned.log_likelihood[0.1] > cloned.log_likelihood[1e-4]
+    data._held_out = None
+    alone = clone(model, data, 5, (0.3, 0.1))
+    assert (alone.temperature, alone.log_likelihood) == (0.3, {})
+    assert "no demonstration is held out" in str(alone)
+
+
+def test_another_temperature_has_to_be_likelier_by_more_than_chance() -> None:
+    usual = torch.tensor([-1.0, -0.5, -2.0, -0.1])
+    doubtful = torch.tensor([-0.2, -1.0, -1.9, -0.4])  # 0.025 better on average, with an error of 0.28
+    better = usual + torch.tensor([0.1, 0.2, 0.1, 0.0])
+    assert _likeliest({1.0: usual, 0.1: doubtful}) == 1.0
+    assert _likeliest({1.0: usual, 0.1: doubtful, 0.01: better}) == 0.01
+    assert _likeliest({1.0: better, 0.1: usual}) == 1.0
+    assert _likeliest({1.0: usual[:1], 0.1: better[:1]}) == 1.0
+
+
+@pytest.mark.parametrize("temperatures", [(), (0.1, 0.0)])
+def test_temperatures_of_cloning_that_are_none_are_refused(temperatures: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="cloning_temperatures"):
+        FinalSummary(cloning_temperatures=temperatures)
 
 
 def test_several_processes_and_online_runs_clone_from_the_same_whole_batches(fitted: tuple[Any, Any]) -> None:
@@ -124,3 +163,16 @@ def test_several_processes_and_online_runs_clone_from_the_same_whole_batches(fit
         assert "policy" not in batch
         assert torch.equal(batch["expert"].obs, plain.obs)  # type: ignore[typeddict-item]
         assert torch.equal(batch["expert"].actions, plain.actions)  # type: ignore[typeddict-item]
+
+
+def test_the_last_line_is_the_command_to_look_at_the_run_and_names_the_tab(tmp_path: Path) -> None:
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    screen, summary = io.StringIO(), FinalSummary(episodes=0)
+    summary.console = Console(file=screen, width=80)
+    trainer(folder, [summary, BoardLayout()], max_steps=5).fit(learner(), datamodule=demonstrations(tmp_path))
+    *_, last = screen.getvalue().splitlines()
+    # one line that can be copied as it is, whatever the folder is called
+    command, comment = last.split("# ")
+    assert shlex.split(command)[-3:] == ["tensorboard", "--logdir", str(folder / "logs")]
+    assert comment == "tab Custom Scalars"

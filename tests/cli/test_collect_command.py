@@ -60,15 +60,6 @@ def test_random_actions_that_are_continuous(workplace):
     assert metadata["source"] == "random policy"
 
 
-def test_gymnasiums_own_controller_lands(workplace):
-    pytest.importorskip("Box2D", reason="LunarLander needs the extra box2d")
-    arguments = ("--policy", "heuristic", "--gym", "LunarLander-v3", "--episodes", "4")
-    played, metadata = collected(workplace, *arguments, "--min_return", "200")
-    assert played.returns.min() >= 200
-    assert metadata["source"] == "Gymnasium's heuristic"
-    assert (metadata["env"]["id"], metadata["recipe"]["min_return"]) == ("LunarLander-v3", 200.0)
-
-
 def test_minari_out_and_in_again(workplace, monkeypatch):
     pytest.importorskip("minari", reason="Minari is an optional extra")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(workplace.folder / "minari"))
@@ -180,6 +171,9 @@ def test_a_function_of_ones_own_needs_trust(workplace, monkeypatch):
     )
     sentence = workplace.refused("collect", "--policy", "mine:right", *SMALL)
     assert "--trust mine" in sentence
+    sentence = workplace.refused("collect", "--policy", "os:getcwd", *SMALL)
+    assert "no function of a package of your own" in sentence
+    assert "--trust" not in sentence
     assert "mine" not in sys.modules
     played, _ = collected(workplace, "--policy", "mine:right", "--trust", "mine", "--episodes", "4", *SMALL)
     assert set(played.actions.tolist()) == {1}
@@ -205,12 +199,9 @@ def test_a_function_of_ones_own_may_return_continuous_actions(workplace, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        ("--policy exprt", ["there is no policy 'exprt'", "expert, heuristic, random"]),
+        ("--policy exprt", ["there is no policy 'exprt'", "expert, random"]),
         ("--policy nowhere.ckpt", ["there is no checkpoint 'nowhere.ckpt'"]),
         ("--gym CartPole-v1", ["'CartPole-v1' has no expert of its own"]),
-        ("--gym CartPole-v1 --policy heuristic", ["no heuristic for 'CartPole-v1'", "LunarLander-v3"]),
-        ("--policy heuristic", ["no heuristic for 'gridworld", "LunarLander-v3"]),
-        ("--gym FrozenLake-v1 --policy random", ["FrozenLake-v1", "Discrete", "only Box"]),
         ("--gym CartPole-v1 --policy random --height 4", ["--height is for GridWorld only"]),
         ("--gym CartPol-v1 --policy random", ["CartPol-v1"]),
         ("--gym_kwargs {}", ["--gym ID"]),

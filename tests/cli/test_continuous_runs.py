@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from small_runs import MLP_8, ONLINE
 
 from iqlightning.data.demonstrations import load_demonstrations
 
@@ -31,22 +32,6 @@ ACTOR = """
     checkpoint: {monitor: val/mean_return, mode: max}
 """
 
-ONLINE = """
-    model:
-      class_path: %s
-      init_args: {%s}
-    data:
-      class_path: ReplayData
-      init_args:
-        env: {class_path: GymnasiumConfig, init_args: {id: %s}}
-        num_envs: 2
-        warmup_steps: 20
-        batch_size: 8
-        updates_per_epoch: 2
-    trainer: {accelerator: cpu, max_steps: 2, callbacks: [{class_path: PolicyEvaluation, init_args: {episodes: 1}}]}
-    checkpoint: {monitor: val/mean_return, mode: max}
-"""
-MLP = "encoder: {class_path: MLP, init_args: {hidden: [8]}}"
 SMALL_ACTOR = "agent: {class_path: SoftActorCritic, init_args: {hidden: [8]}}"
 
 
@@ -98,20 +83,25 @@ def test_one_thinned_demonstration_fills_a_larger_batch(workplace):
     ("changes", "parts"),
     [
         ({"actions": np.full((40, 1), 2.5, np.float32)}, ["swing.npz", "the action [2.5]", "from [-2] to [2]"]),
-        ({"actions": np.zeros((40, 2), np.float32)}, ["swing.npz", "shape (2,)", "shape (1,)"]),
-        ({"actions": np.zeros(40, np.float32)}, ["swing.npz", "shape ()", "shape (1,)"]),
-        ({"actions": np.full((40, 1), np.nan, np.float32)}, ["swing.npz", "[nan]"]),
-        ({"actions": np.full((40, 1), "left")}, ["actions of 'swing.npz' are no rows of numbers"]),
+        ({"actions": np.zeros((40, 2), np.float32)}, ["swing.npz", "shape (2,)", "the environment's have (1,)"]),
+        (
+            {"actions": np.full((40, 1), np.nan, np.float32)},
+            ["an action of 'swing.npz' is not finite (at row 0"],
+        ),
+        ({"actions": np.full((40, 1), "left")}, ["'swing.npz' has 'left' at row 0, which is no number"]),
         (
             {"observations": np.zeros((40, 4)), "next_observations": np.zeros((40, 4))},
-            ["swing.npz", "shape (4,), the environment's (3,)"],
+            ["swing.npz", "shape (4,), and the environment's have (3,)"],
         ),
         ({"next_observations": np.zeros((40, 4))}, ["swing.npz", "must be of one shape"]),
         ({"observations": np.float32(3)}, ["observations of 'swing.npz' are no rows of numbers"]),
-        ({"rewards": np.zeros((40, 1))}, ["rewards of 'swing.npz' have shape (40, 1)"]),
-        ({"rewards": np.full(40, np.inf)}, ["pendulum.safetensors", "a reward is not finite"]),
+        ({"rewards": np.zeros((40, 2))}, ["rewards of 'swing.npz' have shape (40, 2)"]),
+        ({"rewards": np.full(40, np.inf)}, ["a reward of 'swing.npz' is not finite"]),
         ({"episode_starts": np.array([0.5, 20])}, ["episode_starts of 'swing.npz' must be whole numbers"]),
-        ({"episode_starts": np.array([0, 50])}, ["episode_starts of 'swing.npz'", "0 to 40"]),
+        (
+            {"episode_starts": np.array([0, 50])},
+            ["episode_starts of 'swing.npz'", "increase to at most 40"],
+        ),
         ({"truncated": None}, ["does not say where episodes end"]),
     ],
 )
@@ -143,7 +133,9 @@ def test_files_that_hold_no_arrays_are_refused(workplace):
     assert "'one.npy'" in workplace.refused("collect", "--from", "one.npy", *options)
     assert "there is no file 'none.npz'" in workplace.refused("collect", "--from", "none.npz", *options)
     arguments = arrays(workplace)
-    assert "name the environment they are of with --gym ID" in workplace.refused(*arguments[:3], *arguments[5:])
+    assert "does not say which environment it is of: name it with --gym ID" in workplace.refused(
+        *arguments[:3], *arguments[5:]
+    )
 
 
 def test_demonstrations_out_of_the_space_or_of_another_size_are_refused_by_fit(workplace):
@@ -163,7 +155,7 @@ def test_demonstrations_out_of_the_space_or_of_another_size_are_refused_by_fit(w
 @pytest.mark.parametrize(
     ("algorithm", "arguments", "env", "parts"),
     [
-        ("DQN", MLP, "Pendulum-v1", ["SoftQ needs discrete actions", "model.agent: SoftActorCritic", "SAC instead"]),
+        ("DQN", MLP_8, "Pendulum-v1", ["SoftQ needs discrete actions", "model.agent: SoftActorCritic", "SAC instead"]),
         ("SAC", "", "CartPole-v1", ["an actor draws continuous actions", "are Discrete", "DQN instead of SAC"]),
         ("SAC", SMALL_ACTOR, "CartPole-v1", ["an actor draws continuous actions", "leave out model.agent"]),
         ("SAC", "", "Endless-v0", ["'Endless-v0'", "Box without bounds"]),
@@ -175,6 +167,12 @@ def test_an_algorithm_and_a_task_that_do_not_go_together_are_told(workplace, alg
     for part in parts:
         assert part in sentence
     assert not list(workplace.folder.glob("logs/*/*"))
+
+
+def test_a_run_of_reinforcement_learning_is_played_by_evaluate(workplace):
+    workplace.write("online.yaml", ONLINE % ("SAC", SMALL_ACTOR, "Pendulum-v1"))
+    checkpoint = workplace.fit(config="online.yaml") / "checkpoints" / "best.ckpt"
+    assert workplace.run("evaluate", str(checkpoint), "--episodes", "1", "--rewards", "2") == 0, workplace.shown()
 
 
 def test_an_imitation_of_continuous_actions_without_an_actor_is_told_what_to_set(workplace):

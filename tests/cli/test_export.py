@@ -4,7 +4,7 @@ import pytest
 import torch
 from continuous_checkpoints import actor_checkpoint
 
-from iqlightning.analysis import portable
+from iqlightning import portable
 from iqlightning.checkpoints import load_policy
 
 
@@ -26,9 +26,22 @@ def test_files_and_card_land_beside_the_run(workplace, checkpoint):
     assert "uint8, shape (batch, 3, height, width)" in card
 
 
-def test_what_the_card_says_about_loading_works(workplace, checkpoint, monkeypatch):
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(package)
+def test_files_of_others_stay_unless_they_are_to_be_replaced(workplace, checkpoint):
+    command = ("export", checkpoint, "--format", "torch", "--observations", "20", "--output", "taken")
+    (workplace.folder / "taken").mkdir()
+    for name in ("README.md", "weights.safetensors"):
+        other = workplace.folder / "taken" / name
+        other.write_text("somebody's")
+        assert f"'taken/{name}' exists already" in workplace.refused(*command)
+        assert [each.name for each in other.parent.iterdir()] == [name]
+        if name == "README.md":
+            other.unlink()
+    assert workplace.run(*command, "--force") == 0, workplace.shown()
+    assert other.read_bytes() != b"somebody's"
+    assert workplace.run(*command) == 0  # its own files
+
+
+def test_what_the_card_says_about_loading_works(workplace, checkpoint, onnx, monkeypatch):
     assert workplace.run("export", checkpoint, "--observations", "50", "--output", "taken") == 0
     monkeypatch.chdir(workplace.folder / "taken")
     observations = torch.zeros(2, 3, 5, 6, dtype=torch.uint8)
@@ -44,9 +57,7 @@ def test_what_the_card_says_about_loading_works(workplace, checkpoint, monkeypat
     torch.testing.assert_close(answers[1], answers[2])
 
 
-def test_what_the_card_says_about_loading_an_actor_works(workplace, monkeypatch):
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(package)
+def test_what_the_card_says_about_loading_an_actor_works(workplace, onnx, monkeypatch):
     checkpoint = actor_checkpoint(workplace.folder / "actor.ckpt")
     assert workplace.run("export", checkpoint, "--observations", "50") == 0, workplace.shown()
     folder = workplace.folder / "actor_export"
@@ -71,4 +82,13 @@ def test_mistakes_are_one_sentence(workplace, monkeypatch):
     assert "--format" in workplace.refused("export", "x.ckpt", "--format", "tflite")
     checkpoint = str(workplace.fit("--trainer.max_steps", "1") / "checkpoints" / "last.ckpt")
     monkeypatch.setattr(portable, "find_spec", lambda name: None)
-    assert "pip install 'iqlightning[export]'" in workplace.refused("export", checkpoint)
+    assert "pip install 'iqlightning[export]'" in workplace.refused("export", checkpoint, "--format", "onnx")
+
+
+def test_without_the_extra_the_rest_is_written_and_that_is_said(workplace, checkpoint, monkeypatch):
+    monkeypatch.setattr("iqlightning.portable._ONNX_PACKAGES", ("no_such_onnx",))
+    assert workplace.run("export", str(checkpoint), "--output", "here", "--observations", "20") == 0
+    assert "without policy.onnx: ONNX needs no_such_onnx" in workplace.shown()
+    assert (workplace.folder / "here" / "policy.pt2").is_file()
+    assert not (workplace.folder / "here" / "policy.onnx").exists()
+    assert "no_such_onnx" in workplace.refused("export", str(checkpoint), "--output", "there", "--format", "all")

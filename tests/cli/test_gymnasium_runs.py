@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -10,7 +11,10 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.checkpoints import load_policy
 from iqlightning.data.demonstrations import load_demonstrations
+from iqlightning.envs.gymnasium import _facts
+from iqlightning.errors import UserError
 from iqlightning.types import Trajectories
 
 
@@ -20,7 +24,7 @@ class Lamp(gymnasium.Env):
     observation_space = spaces.Box(0, 255, (3, 32, 32), np.uint8)
     action_space = spaces.Discrete(3)
 
-    def _image(self):
+    def _image(self) -> Any:
         self.place = int(self.np_random.integers(3))
         image = self.np_random.integers(0, 40, (3, 32, 32), dtype=np.uint8)
         image[:, 8:24, 10 * self.place + 1 : 10 * self.place + 11] = 230
@@ -150,28 +154,80 @@ def test_what_cannot_be_is_one_sentence(workplace, cart, changes, parts):
         assert part in sentence, sentence
 
 
-ACTOR = """
+DICTIONARIES = """
     model:
-      class_path: SAC
-      init_args: {agent: {class_path: SoftActorCritic, init_args: {hidden: [8]}}, gamma: 0.9}
+      class_path: IQLearn
+      init_args: {encoder: {class_path: LocalCNN, init_args: {hidden: 8}}, log_every: 2}
     data:
-      class_path: ReplayData
-      init_args:
-        env: {class_path: GymnasiumConfig, init_args: {id: Pendulum-v1}}
-        num_envs: 2
-        warmup_steps: 20
-        batch_size: 8
-        updates_per_epoch: 4
+      class_path: ImitationData
+      init_args: {path: mixed.safetensors, batch_size: 16, updates_per_epoch: 4}
     trainer:
       accelerator: cpu
       max_steps: 4
-      callbacks: []
-    checkpoint: {monitor: null}
+      callbacks:
+        - {class_path: PolicyEvaluation, init_args: {episodes: 2, test_episodes: 2}}
+        - {class_path: UpdateProgressBar}
+    checkpoint: {monitor: val/mean_return, mode: max}
 """
 
 
-def test_a_checkpoint_of_continuous_actions_is_played_by_evaluate(workplace):
-    workplace.write("actor.yaml", ACTOR)
-    checkpoint = workplace.fit(config="actor.yaml") / "checkpoints" / "last.ckpt"
-    assert workplace.run("evaluate", str(checkpoint), "--episodes", "2", "--json", "actor.json") == 0, workplace.shown()
-    assert json.loads((workplace.folder / "actor.json").read_text())["episodes"] == 2
+class Mixed(Lamp):
+    """The lamp beside a number and a mask of all but one wrong action."""
+
+    parts: ClassVar[dict[str, spaces.Space]] = {
+        "image": spaces.Box(0, 255, (8, 8, 1), np.uint8),
+        "way": spaces.Discrete(4),
+    }
+    observation_space = spaces.Dict({**parts, "action_mask": spaces.MultiBinary(3)})
+
+    def _image(self) -> Any:
+        self.place = int(self.np_random.integers(3))
+        image = np.zeros((8, 8, 1), np.uint8)
+        image[:, 2 * self.place] = 230
+        mask = np.ones(3, np.int8)
+        mask[(self.place + 1) % 3] = 0
+        return {"image": image, "way": int(self.np_random.integers(4)), "action_mask": mask}
+
+
+def test_dictionaries_with_pictures_and_masks_are_collected_imitated_and_played(workplace, monkeypatch):
+    monkeypatch.setitem(gymnasium.registry, "Mixed-v0", EnvSpec("Mixed-v0", entry_point=Mixed))  # type: ignore[arg-type]
+    workplace.write("seer.py", "def seer(given):\n    return given['image'][:, 0, [0, 2, 4], 0].argmax(1)\n")
+    arguments = ("--policy", "seer:seer", "--trust", "seer", "--gym", "Mixed-v0", "--episodes", "10")
+    assert workplace.run("collect", *arguments, "--output", "mixed.safetensors") == 0, workplace.shown()
+    played, _ = load_demonstrations(workplace.folder / "mixed.safetensors")
+    assert (played.returns == 6).all()
+    workplace.write("mixed.yaml", DICTIONARIES)
+    run = workplace.fit(config="mixed.yaml")
+    assert "networks see them bytes divided by 255, the rest as it is" in workplace.shown()
+    checkpoint = str(run / "checkpoints" / "last.ckpt")
+    assert workplace.run("evaluate", checkpoint, "--episodes", "2", "--json", "mixed.json") == 0, workplace.shown()
+    policy = load_policy(checkpoint)
+    given, _ = gymnasium.vector.SyncVectorEnv([Mixed] * 5).reset(seed=0)
+    actions = policy.act(given)
+    assert given["action_mask"][np.arange(5), actions.numpy()].all()
+    given["action_mask"][2] = 0
+    with pytest.raises(UserError, match="row 2 allows no action"):
+        policy.act(given)
+    monkeypatch.setattr(Mixed, "action_space", spaces.Discrete(2))
+    monkeypatch.setattr(
+        Mixed,
+        "observation_space",
+        spaces.Dict({**Mixed.parts, "action_mask": spaces.MultiBinary(2)}),
+    )
+    _facts.cache_clear()
+    assert workplace.run("evaluate", checkpoint, "--episodes", "2") == 2
+    assert "with actions Discrete(3), and 'Mixed-v0' has Discrete(2)" in workplace.shown()
+    _facts.cache_clear()
+    monkeypatch.delitem(sys.modules, "seer")
+
+
+def test_recordings_made_under_other_wrappers_are_refused(workplace):
+    arguments = ("--policy", "random", "--gym", "CartPole-v1", "--episodes", "3", "--output", "cart.safetensors")
+    assert workplace.run("collect", *arguments, "--wrappers", "DelayedCart") == 2
+    assert "no wrapper 'DelayedCart'" in workplace.shown()
+    limit = '{"class_path": "TimeLimit", "init_args": {"max_episode_steps": 9}}'
+    assert workplace.run("collect", *arguments, "--wrappers", f"[{limit}]") == 0, workplace.shown()
+    workplace.write("online.yaml", ONLINE)
+    bare = ("--data.env.class_path", "GymnasiumConfig", "--data.env.init_args.id", "CartPole-v1")
+    assert workplace.run("fit", "--config", "online.yaml", *bare) == 2
+    assert "recorded under TimeLimit(max_episode_steps=9), and this environment has no wrapper" in workplace.shown()

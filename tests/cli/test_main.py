@@ -45,6 +45,13 @@ def test_without_a_command_the_help_is_shown_and_the_status_says_so(capsys):
     assert "COMMAND" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "bench sweep", "bench speed"])
+def test_every_command_has_its_help_and_says_how_own_code_is_trusted(workplace, command):
+    assert workplace.run(*command.split(), "--help") == 0
+    without = command in ("bench", "bench speed")  # which run what comes with the package
+    assert ("--trust PACKAGE" in workplace.shown()) != without
+
+
 def test_a_misspelt_variable_is_refused(workplace, monkeypatch):
     monkeypatch.setenv("IQLIGHTNING_TRUTS", "x")
     assert "did you mean 'IQLIGHTNING_TRUST'" in workplace.refused("fit", "--help")

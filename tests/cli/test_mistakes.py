@@ -1,4 +1,5 @@
 import pytest
+from small_runs import MLP_8, ONLINE
 from torch.optim import Optimizer
 
 from iqlightning.agents import Agent
@@ -41,6 +42,23 @@ MISTAKES = {
     "--seed_everything many": ["seed_everything must be a whole number, not 'many'"],
     "--seed_everything -1": ["seed_everything must be a whole number from 0"],
     "--threads 0": ["threads must be at least 1"],
+    "--threads 1000000": ["threads must be at most", "not 1000000"],
+    "--trainer.devices 1000000": ["trainer.devices must be at most", "not 1000000"],
+    "--trainer.accelerator abacus": ["invalid accelerator name", "abacus"],
+    "--trainer.precision 7": ["trainer.precision must be", "not '7'"],
+    "--trainer.val_check_interval 100": ["val_check_interval 100 is longer than an epoch of 10 updates"],
+    "--trainer.callbacks+=LearningRateFinder": ["LearningRateFinder cannot work here", "step their optimizers"],
+    "--model.optimizer Adam --model.optimizer.lr -1": ["the optimizer of the", "cannot be made", "-1"],
+    "--model.optimizer SGD --model.optimizer.lr 0.1 --model.optimizer.nesterov true": ["Nesterov momentum"],
+    "--model.optimizer LBFGS": ["the optimizer LBFGS cannot work here", "take Adam"],
+    "--model.divergence.alpha 3": ["BehaviorCloning has no setting 'divergence'"],
+    "--data.online.num_envs 2.5": ["data.online.num_envs must be a whole number"],
+    "--model.encoder.hidden [1000000000000]": ["there is not enough memory", "take smaller sizes"],
+    f"--data.episodes {1 << 70}": ["data.episodes is 1.18e+21, which is beyond 64 bits"],
+    f"--model.encoder.hidden [{1 << 63}]": ["model.encoder.hidden is 9.22e+18, which is beyond 64 bits"],
+    "--checkpoint.monitor val/mean_retrun": ["checkpoint.monitor", "did you mean 'val/mean_return'?"],
+    "--trainer.callbacks []": ["nothing logs 'val/mean_return'", "PolicyEvaluation", "null", "to val/log_likelihood"],
+    "--trainer.callbacks [] --data.validation_fraction 0": ["nothing logs 'val/mean_return'", "PolicyEvaluation"],
     "--data.seed 3": ["data.seed follows seed_everything"],
     "--trainer.gradient_clip_val 1": ["trainer.gradient_clip_val has no effect", "--model.max_grad_norm"],
     "--trainer.accumulate_grad_batches 4": ["trainer.accumulate_grad_batches has no effect", "--data.batch_size"],
@@ -100,8 +118,6 @@ FILES = {
     "data: {init_args: {seed: 4}}": ["data.seed (in bad.yaml) follows seed_everything"],
     "model: !!python/object/apply:os.mkdir [executed]": ["bad.yaml' is not valid YAML"],
     "model: {class_path: os.mkdir, init_args: {path: executed}}": ["'os.mkdir' (in bad.yaml)", "may not"],
-    "model: {init_args: {encoder: os.mkdir}}": ["'os.mkdir' (in bad.yaml)", "may not"],
-    "trainer: {callbacks: [{class_path: subprocess.Popen, init_args: {args: [mkdir, executed]}}]}": ["may not"],
     "trainer: {callbacks: [{class_path: LambdaCallback, init_args: {setup: os.mkdir}}]}": ["may not"],
     "trainer: {logger: {class_path: builtins.exec, init_args: {source: 'x'}}}": ["may not"],
 }
@@ -115,6 +131,14 @@ def test_a_mistake_in_a_file_is_one_sentence_that_names_the_file(workplace, cont
         assert part in sentence
     assert not (workplace.folder / "executed").exists()
     assert not list(workplace.folder.glob("logs/*/*"))
+
+
+def test_memory_that_cannot_be_had_is_a_sentence(workplace):
+    workplace.write("dqn.yaml", ONLINE % ("DQN", MLP_8, "CartPole-v1"))
+    sentence = workplace.refused("fit", "--config", "dqn.yaml", "--data.capacity", str(10**15))
+    assert "there is not enough memory" in sentence
+    assert "a smaller batch or buffer" in sentence
+    assert not (workplace.folder / "logs").exists()
 
 
 def slips(word: str) -> set[str]:

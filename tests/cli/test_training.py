@@ -1,26 +1,31 @@
 import csv
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from datetime import datetime
 
 import pytest
 import torch
 import yaml
+from small_runs import MLP_8, ONLINE, best_and_last
 
 from iqlightning.checkpoint_files import read_checkpoint
+from iqlightning.checkpoints import load_policy
 from iqlightning.cli import config_files
 from iqlightning.errors import UserError
 
 
 def weights(folder, name="last"):
-    state = read_checkpoint(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
-    return {name: value for name, value in state.items() if name.startswith("network.")}
+    return read_checkpoint(folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
 
 
 def same(one, other):
+    assert one
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -45,10 +50,6 @@ def signalling(workplace, monkeypatch):
                 if trainer.global_step >= self.update:
                     for _ in range(self.times):
                         os.kill(os.getpid(), self.signum)
-
-            def on_validation_start(self, trainer, pl_module):
-                if trainer.global_step == self.update:
-                    os.kill(os.getpid(), self.signum)
         """,
     )
     monkeypatch.syspath_prepend(workplace.folder)
@@ -61,6 +62,15 @@ def test_a_run_leaves_settings_checkpoints_events_and_figures_in_its_folder(work
     assert folder == workplace.folder / "logs" / "tiny" / "version_0"
     assert {file.name for file in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert (folder / "config.yaml").is_file()
+    record = json.loads((folder / "run.json").read_text())
+    assert record["seeds"] == {"seed_everything": 0, "model": 0, "data": 0}
+    assert record["updates"] == 30
+    assert datetime.fromisoformat(record["begun"]) <= datetime.fromisoformat(record["ended"])
+    assert record["machine"]["threads"] == torch.get_num_threads()
+    made = read_checkpoint(folder / "checkpoints" / "last.ckpt")["iqlightning_made"]
+    assert made.items() <= record.items()
+    assert "begun" not in made
+    assert load_policy(folder / "checkpoints" / "last.ckpt").info["made"] == made
     assert list(folder.glob("events.out.tfevents.*"))
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert any(row["val/success_rate"] for row in rows)
@@ -88,30 +98,11 @@ def test_every_setting_can_be_overridden(workplace):
 
 
 def test_gamma_of_the_data_follows_the_models(workplace):
-    folder = workplace.fit(
-        *("--model", "DQN", "--model.gamma", "0.5", "--data", "ReplayData", "--trainer.max_steps", "2"),
-        *("--data.env.height", "4", "--data.num_envs", "4", "--data.warmup_steps", "50"),
-        config=workplace.write("dqn.yaml", DQN),
-    )
+    workplace.write("dqn.yaml", ONLINE % ("DQN", MLP_8, "CartPole-v1"))
+    folder = workplace.fit("--model.gamma", "0.5", config="dqn.yaml")
     stored = read_checkpoint(folder / "checkpoints" / "last.ckpt")
     assert stored["settings"]["data"]["init_args"]["gamma"] == 0.5
     assert "gamma" not in settings(folder)["data"]["init_args"]
-
-
-DQN = """
-    model:
-      class_path: DQN
-      init_args:
-        encoder: {class_path: MLP, init_args: {hidden: [16]}}
-    data:
-      class_path: ReplayData
-      init_args:
-        env: {class_path: GridWorldConfig, init_args: {height: 4, width: 4, num_walls: 2}}
-        updates_per_epoch: 2
-    trainer:
-      accelerator: cpu
-      callbacks: [{class_path: PolicyEvaluation, init_args: {episodes: 20}}]
-"""
 
 
 def test_the_recorded_settings_repeat_the_run_under_its_name(workplace):
@@ -145,12 +136,7 @@ def test_callbacks_are_replaced_or_added(workplace):
 
 def test_the_monitored_figure_can_be_chosen_and_a_wrong_one_is_refused(workplace):
     folder = workplace.fit("--checkpoint.monitor", "val/spl", "--checkpoint.mode", "max")
-    keeper = next(
-        value
-        for key, value in read_checkpoint(folder / "checkpoints/last.ckpt")["callbacks"].items()
-        if "BestAndLast" in key
-    )
-    assert keeper["monitor"] == "val/spl"
+    assert best_and_last(read_checkpoint(folder / "checkpoints/last.ckpt"))["monitor"] == "val/spl"
     sentence = workplace.refused("fit", "--config", "tiny.yaml", "--checkpoint.monitor", "val/sucess_rate")
     assert "did you mean 'val/success_rate'?" in sentence
 
@@ -169,71 +155,33 @@ def test_a_resumed_run_keeps_the_best_of_the_whole_run(workplace):
     best = read_checkpoint(first / "checkpoints" / "best.ckpt")
     # nothing is better than a score of minus infinity
     resumed = workplace.fit("--ckpt_path", "last", "--model.log_every", "5")
-    keeper = next(
-        v for k, v in read_checkpoint(resumed / "checkpoints/last.ckpt")["callbacks"].items() if "BestAndLast" in k
-    )
-    score = next(v for k, v in best["callbacks"].items() if "BestAndLast" in k)["best_model_score"]
-    assert keeper["best_model_score"] <= score
+    keeper = best_and_last(read_checkpoint(resumed / "checkpoints/last.ckpt"))
+    assert keeper["best_model_score"] <= best_and_last(best)["best_model_score"]
     assert keeper["best_model_path"] == str(resumed / "checkpoints" / "best.ckpt")
     assert (resumed / "checkpoints" / "best.ckpt").is_file()
-    assert same(weights(first, "best"), {k: v for k, v in best["state_dict"].items() if k.startswith("network.")})
-
-
-def test_resuming_with_other_settings_is_refused_with_both_values(workplace):
-    workplace.fit("--trainer.max_steps", "10")
-    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--model.gamma", "0.5")
-    assert "model.gamma 0.99 (now 0.5)" in sentence
-    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--data.batch_size", "8")
-    assert "data.batch_size 16 (now 8)" in sentence
-
-
-def test_a_run_that_has_made_its_updates_is_complete_and_fewer_are_refused(workplace):
-    whole = workplace.fit()
-    again = workplace.fit("--ckpt_path", "last")
-    assert "has made all 30 updates: there is nothing left to train" in workplace.shown()
-    assert same(weights(again), weights(whole))
-    sentence = workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", "last", "--trainer.max_steps", "29")
-    assert "has made 30 updates, more than --trainer.max_steps 29" in sentence
-
-
-def test_a_damaged_checkpoint_is_refused_and_leaves_no_folder(workplace):
-    folder = workplace.fit("--trainer.max_steps", "10")
-    path = folder / "checkpoints" / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:-7])
-    assert "damaged" in workplace.refused("fit", "--config", "tiny.yaml", "--ckpt_path", str(path))
-    resumed = workplace.fit("--ckpt_path", "last")
-    assert "going on from" in workplace.shown()
-    assert resumed.name == "version_1"
+    assert same(weights(first, "best"), best["state_dict"])
 
 
 def test_validate_test_and_predict_play_a_checkpoint(workplace):
     workplace.fit("--trainer.max_steps", "10")
-    for command, shown in (("validate", "val/success_rate"), ("test", "test/success_rate")):
+    for command, name in (("validate", "val/success_rate"), ("test", "test/success_rate")):
         assert workplace.run(command, "--config", "tiny.yaml", "--ckpt_path", "best") == 0
-        assert shown in workplace.shown()
+        shown = workplace.shown()
+        assert f"{command}: logs/tiny/version_0/checkpoints/best.ckpt" in shown
+        assert re.search(rf"success rate +{name} +\d+\.\d+%", shown)
+        assert "metric" not in shown  # of Lightning's own table
     arguments = ("--config", "tiny.yaml", "--ckpt_path", "last", "--output", "out/actions.safetensors")
     assert workplace.run("predict", *arguments) == 0
     assert "wrote q, v, actions" in workplace.shown()
-    assert (workplace.folder / "out" / "actions.safetensors").is_file()
+    file = workplace.folder / "out" / "actions.safetensors"
+    content = file.read_bytes()
+    assert workplace.run("predict", *arguments) == 0  # its own file
+    file.write_text("somebody's")
+    assert "replace it with --force" in workplace.refused("predict", *arguments)
+    assert file.read_text() == "somebody's"
+    assert workplace.run("predict", *arguments, "--force") == 0
+    assert file.read_bytes() == content
     assert len(list(workplace.folder.glob("logs/*/*"))) == 1
-
-
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
-@pytest.mark.parametrize("update", [13, 20], ids=["within an epoch", "in the validation"])
-def test_a_stopped_run_is_saved_and_goes_on_exactly(workplace, signalling, signum, status, update):
-    whole = workplace.fit()
-    stop = [*signalling, f"--trainer.callbacks.update={update}", f"--trainer.callbacks.signum={int(signum)}"]
-    before = signal.getsignal(signum)
-    assert workplace.run("fit", "--config", "tiny.yaml", *stop) == status
-    assert signal.getsignal(signum) is before
-    stopped = workplace.folder / "logs" / "tiny" / "version_1"
-    step = read_checkpoint(stopped / "checkpoints" / "last.ckpt")["global_step"]
-    assert update <= step < update + 8
-    assert f"stopped after update {step}; continue with" in workplace.shown()
-    resumed = workplace.fit("--ckpt_path", "last")
-    assert same(weights(resumed), weights(whole))
-    rows = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, resumed)]
-    assert [row["val/success_rate"] for row in rows[0]][-1] == [row["val/success_rate"] for row in rows[1]][-1]
 
 
 @pytest.mark.slow
@@ -256,7 +204,9 @@ def test_two_processes_share_a_folder_and_stop_together(workplace):
 
 def test_a_second_ctrl_c_stops_at_once_and_keeps_the_last_epoch(workplace, signalling):
     stop = [*signalling, "--trainer.callbacks.update=13", "--trainer.callbacks.signum=2", "--trainer.callbacks.times=2"]
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     assert workplace.run("fit", "--config", "tiny.yaml", *stop) == 130
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert read_checkpoint(workplace.folder / "logs/tiny/version_0/checkpoints/last.ckpt")["global_step"] == 10
 
 
@@ -347,7 +297,12 @@ def test_a_configuration_can_be_based_on_another_beside_it_or_of_the_package(wor
     assert [each["class_path"].rpartition(".")[2] for each in resolved["trainer"]["callbacks"]] == [
         "LearningRateMonitor"
     ]
-    assert resolved["checkpoint"] == {"monitor": "val/distance_ratio", "mode": "max", "dirpath": None}
+    assert resolved["checkpoint"] == {
+        "monitor": "val/distance_ratio",
+        "mode": "max",
+        "dirpath": None,
+        "snapshots": 20,
+    }
     assert resolved["trainer"]["max_steps"] == 7
     order = config_files.with_bases(["tiny2.yaml"])
     assert [os.path.basename(path) for path in order] == ["base.yaml", "gridworld.yaml", "mine.yaml", "tiny2.yaml"]

@@ -1,12 +1,10 @@
 """What every divergence promises, run on every one found in the package."""
 
-import importlib
-import inspect
 import math
-import pkgutil
 
 import pytest
 import torch
+from families import members
 
 from iqlightning.losses import divergences
 from iqlightning.losses.divergences import Chi2, Divergence, Penalized
@@ -14,14 +12,7 @@ from iqlightning.losses.iq import BellmanTerms, ExpertStates, iq_loss
 from iqlightning.losses.values import SoftValue
 from iqlightning.types import Transition
 
-
-def found() -> list[Divergence]:
-    modules = [
-        importlib.import_module(f"{divergences.__name__}.{m.name}") for m in pkgutil.iter_modules(divergences.__path__)
-    ]
-    classes = {c for m in modules for _, c in inspect.getmembers(m, inspect.isclass) if issubclass(c, Divergence)}
-    concrete = sorted((c for c in classes if not inspect.isabstract(c)), key=lambda c: c.__name__)
-    return [c(Chi2()) if c is Penalized else c() for c in concrete]
+FOUND = [each(Chi2()) if each is Penalized else each() for each in members(Divergence, divergences)]
 
 
 def name(divergence: Divergence) -> str:
@@ -38,13 +29,13 @@ def policy_rewards(divergence: Divergence, count: int = 7) -> torch.Tensor | Non
 
 
 def test_the_search_finds_the_family():
-    names = {name(d) for d in found()}
+    names = {name(d) for d in FOUND}
     assert {"Chi2", "Chi2Mixture", "TotalVariation", "Hellinger", "JensenShannon", "ForwardKL", "ReverseKL"} <= names
     assert {"ReverseKLFixed", "ReverseKLDual", "Wasserstein1", "Identity"} <= names
     assert set(divergences.__all__) >= names
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 def test_is_a_scalar_whose_gradient_checks(divergence: Divergence):
     points = rewards(9).requires_grad_()
     others = policy_rewards(divergence)
@@ -52,7 +43,7 @@ def test_is_a_scalar_whose_gradient_checks(divergence: Divergence):
     assert torch.autograd.gradcheck(lambda r: divergence(r, others), points)
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 def test_is_concave(divergence: Divergence):
     a, b = rewards(50), rewards(100)[50:]
     others = policy_rewards(divergence)
@@ -61,7 +52,7 @@ def test_is_concave(divergence: Divergence):
         assert divergence(share * a + (1 - share) * b, others) >= chord - 1e-12
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_stays_finite_and_differentiable_up_to_ten_thousand(divergence: Divergence, dtype: torch.dtype):
     points = torch.tensor([-1e4, -100.0, -1.0, -math.log(2), 0.0, 1.0, 100.0, 1e4], dtype=dtype, requires_grad=True)
@@ -73,7 +64,7 @@ def test_stays_finite_and_differentiable_up_to_ten_thousand(divergence: Divergen
     assert points.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 @pytest.mark.parametrize("absorbing", [False, True])
 @pytest.mark.parametrize("temperature", [0.01, 1.0])
 def test_the_whole_objective_stays_finite_for_logits_up_to_ten_thousand(
@@ -94,7 +85,7 @@ def test_the_whole_objective_stays_finite_for_logits_up_to_ten_thousand(
         assert gradient is None or gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 def test_weights_of_one_change_nothing_and_a_weight_of_two_counts_twice(divergence: Divergence):
     points, others = rewards(6), policy_rewards(divergence, 6)
     plain = divergence(points, others)
@@ -109,7 +100,7 @@ def test_weights_of_one_change_nothing_and_a_weight_of_two_counts_twice(divergen
         torch.testing.assert_close(divergence(half_zero, expert_weights=weights), divergence(points[:3]))
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 def test_reports_the_share_at_its_guard(divergence: Divergence):
     far = torch.tensor([-1e4, 1e3, 1e3, 1e3])
     low, high = divergence.domain
@@ -118,7 +109,7 @@ def test_reports_the_share_at_its_guard(divergence: Divergence):
     assert divergence.guarded(torch.full((3,), 0.4)).item() == 0.0
 
 
-@pytest.mark.parametrize("divergence", found(), ids=name)
+@pytest.mark.parametrize("divergence", FOUND, ids=name)
 def test_a_penalty_is_nothing_or_a_scalar_that_reaches_the_weights(divergence: Divergence):
     network = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
     flags = torch.zeros(6, dtype=torch.bool)

@@ -1,11 +1,9 @@
 """What every encoder promises, run on every one found in the package."""
 
-import importlib
-import inspect
-import pkgutil
-
 import pytest
 import torch
+from families import members
+from random_grids import random_observations
 
 from iqlightning.errors import UserError
 from iqlightning.gridworld import encoders as grid_encoders
@@ -15,38 +13,31 @@ from iqlightning.nets.heads import DuelingHead, PlainHead
 from iqlightning.nets.q_network import QNetwork
 
 SHAPE = (3, 6, 5)
+FOUND = members(Encoder, encoders, grid_encoders)
 
 
-def found() -> list[type[Encoder]]:
-    modules = [
-        importlib.import_module(f"{package.__name__}.{m.name}")
-        for package in (encoders, grid_encoders)
-        for m in pkgutil.iter_modules(package.__path__)
-    ]
-    classes = {c for m in modules for _, c in inspect.getmembers(m, inspect.isclass) if issubclass(c, Encoder)}
-    return sorted((c for c in classes if not inspect.isabstract(c)), key=lambda c: c.__name__)
+def shape_of(encoder: type[Encoder]) -> tuple[int, int, int]:
+    """An observation that it reads: most take a grid of any size."""
+    return (3, 40, 37) if encoder is encoders.NatureCNN else SHAPE
 
 
-def observations(batch: int = 12) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    planes = torch.zeros(batch, 3, 30, dtype=torch.uint8)
-    planes[:, 0] = (torch.rand(batch, 30, generator=generator) < 0.2).to(torch.uint8)
-    rows = torch.arange(batch)
-    planes[rows, 1, torch.randint(30, (batch,), generator=generator)] = 1
-    planes[rows, 2, torch.randint(30, (batch,), generator=generator)] = 1
-    return planes.view(batch, *SHAPE)
+def observations(encoder: type[Encoder]) -> torch.Tensor:
+    shape = shape_of(encoder)
+    if shape == SHAPE:
+        return random_observations(12, *SHAPE[1:]).to(torch.uint8)
+    return torch.randint(0, 2, (12, *shape), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
 def test_the_search_finds_the_encoders():
-    assert {"MLP", "GridCNN", "TorchvisionBackbone", "RenderedBackbone"} <= {c.__name__ for c in found()}
+    assert {"MLP", "GridCNN", "TorchvisionBackbone", "RenderedBackbone"} <= {c.__name__ for c in FOUND}
 
 
 @pytest.mark.parametrize("head", [PlainHead, DuelingHead])
-@pytest.mark.parametrize("encoder", found())
+@pytest.mark.parametrize("encoder", FOUND)
 def test_q_values_have_one_column_an_action_and_gradients_reach_every_weight(encoder, head):
     torch.manual_seed(0)
-    network = QNetwork(SHAPE, 4, 1.0, encoder, head)
-    q = network(observations())
+    network = QNetwork(shape_of(encoder), 4, 1.0, encoder, head)
+    q = network(observations(encoder))
     assert q.shape == (12, 4)
     assert q.isfinite().all()
     (q * torch.randn(12, 4, generator=torch.Generator().manual_seed(1))).sum().backward()
@@ -55,32 +46,34 @@ def test_q_values_have_one_column_an_action_and_gradients_reach_every_weight(enc
     assert not idle
 
 
-@pytest.mark.parametrize("encoder", found())
+@pytest.mark.parametrize("encoder", FOUND)
 def test_a_saved_network_is_rebuilt_from_its_recipe_with_equal_outputs(encoder, tmp_path):
     torch.manual_seed(0)
-    network = QNetwork(SHAPE, 4, 1.0, encoder).eval()
+    network = QNetwork(shape_of(encoder), 4, 1.0, encoder).eval()
     torch.save({"recipe": network.recipe, "weights": network.state_dict()}, tmp_path / "network.pt")
     stored = torch.load(tmp_path / "network.pt", weights_only=True)
     again = QNetwork.from_recipe(stored["recipe"]).eval()
     again.load_state_dict(stored["weights"])
-    assert torch.equal(again(observations()), network(observations()))
+    assert torch.equal(again(observations(encoder)), network(observations(encoder)))
 
 
-@pytest.mark.parametrize("encoder", found())
+@pytest.mark.parametrize("encoder", FOUND)
 def test_dtype_of_observations_does_not_matter_and_a_batch_equals_its_parts(encoder):
     torch.manual_seed(0)
-    network = QNetwork(SHAPE, 4, 1.0, encoder).eval()
-    whole = network(observations())
-    torch.testing.assert_close(network(observations().double()), whole)
+    network = QNetwork(shape_of(encoder), 4, 1.0, encoder).eval()
+    whole = network(observations(encoder))
+    torch.testing.assert_close(network(observations(encoder).double()), whole)
     torch.testing.assert_close(
-        torch.cat([network(part) for part in observations().split(5)]), whole, atol=1e-5, rtol=1e-4
+        torch.cat([network(part) for part in observations(encoder).split(5)]), whole, atol=1e-5, rtol=1e-4
     )
 
 
-@pytest.mark.parametrize("encoder", found())
+@pytest.mark.parametrize("encoder", FOUND)
 def test_an_encoder_of_each_action_is_refused_where_there_is_another_number_of_them(encoder):
-    if len(encoder(SHAPE).feature_shape) == 1:
-        assert QNetwork(SHAPE, 2, 1.0, encoder)(observations()).shape == (12, 2)
+    if len(encoder(shape_of(encoder)).feature_shape) == 1:
+        assert QNetwork(shape_of(encoder), 2, 1.0, encoder)(observations(encoder)).shape == (12, 2)
         return
-    with pytest.raises(UserError, match=f"{encoder.__name__} has features for each of 4 actions, .* has 2; take MLP"):
-        QNetwork(SHAPE, 2, 1.0, encoder)
+    with pytest.raises(
+        UserError, match=f"{encoder.__name__} has features for each of 4 actions, .* has 2; take MLP, SmallCNN"
+    ):
+        QNetwork(shape_of(encoder), 2, 1.0, encoder)

@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from small_runs import quiet_trainer
 
 from iqlightning.types import Batch
 
@@ -15,7 +16,12 @@ def leaves(batch: Batch) -> list[torch.Tensor]:
 
 def equal(one: Batch, other: Batch) -> bool:
     pairs = list(zip(leaves(one), leaves(other), strict=True))
-    return one.keys() == other.keys() and all(torch.equal(a, b) for a, b in pairs)
+    return one.keys() == other.keys() and all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
+
+
+def are_rows(part: Any, whole: Any, rows: Any) -> bool:
+    """Whether transitions are those of ``whole`` in some rows."""
+    return all(a is b is None or torch.equal(a, b[rows]) for a, b in zip(part, whole, strict=True))
 
 
 class Explorer(LightningModule):
@@ -49,8 +55,7 @@ class Explorer(LightningModule):
 
 def fit(data, folder, *, steps: int, resume=None, save=None) -> Explorer:
     module = Explorer()
-    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    trainer = Trainer(max_steps=steps, enable_checkpointing=False, default_root_dir=folder, **options)
+    trainer = quiet_trainer(max_steps=steps, default_root_dir=folder)
     trainer.fit(module, datamodule=data, ckpt_path=resume)
     if save is not None:
         trainer.save_checkpoint(save)

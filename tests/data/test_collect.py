@@ -6,6 +6,7 @@ from multiprocessing import get_context
 import pytest
 import torch
 from filelock import FileLock
+from small_runs import Always
 
 from iqlightning.data.collect import collect, demonstrations_path, ensure_demonstrations
 from iqlightning.data.demonstrations import load_demonstrations
@@ -14,11 +15,6 @@ from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
 
 ENV = GridWorldConfig(height=4, width=4, num_walls=1)
-
-
-class Upwards:
-    def act(self, observations, *, sample=False):
-        return torch.zeros(len(observations), dtype=torch.int64)
 
 
 def test_a_recipe_is_made_once(tmp_path):
@@ -43,7 +39,7 @@ def test_a_damaged_file_is_not_taken_and_not_replaced(tmp_path):
     path = ensure_demonstrations(ENV, 20, 0, tmp_path)
     damaged = path.read_bytes()[:-1]
     path.write_bytes(damaged)
-    with pytest.raises(UserError, match="delete it"):
+    with pytest.raises(UserError, match=r"delete .*, and it is made anew"):
         ensure_demonstrations(ENV, 20, 0, tmp_path)
     assert path.read_bytes() == damaged
 
@@ -64,11 +60,11 @@ def test_an_environment_without_an_expert_is_refused(tmp_path):
 
 
 def test_collects_whole_episodes_of_any_policy():
-    trajectories = collect(Upwards(), ENV, 10, seed=0, num_envs=4)
+    trajectories = collect(Always(0), ENV, 10, seed=0, num_envs=4)
     assert trajectories.num_episodes == 10
     assert (trajectories.terminated ^ trajectories.truncated).all()
     with pytest.raises(UserError, match="at least 1"):
-        collect(Upwards(), ENV, 0, seed=0)
+        collect(Always(0), ENV, 0, seed=0)
 
 
 class Drawing:

@@ -56,25 +56,22 @@ def test_demonstrations_are_served_with_their_own_actions(path, out_of_core):
     played, _ = load_demonstrations(path)
     rows = {bytes(row.numpy()) for row in torch.cat([played.transitions().obs, played.actions], 1)}
     for update in (0, 1, 200):
-        expert = data.batch(update).get("expert")
-        assert expert is not None
+        expert: Any = data.batch(update).get("expert")
         assert expert.actions.dtype == torch.float32
         assert all(bytes(row.numpy()) in rows for row in torch.cat([expert.obs, expert.actions], 1))
 
 
-class Torque:
+@pytest.fixture
+def torque_explorer(monkeypatch) -> None:
     """Explores by a rule that depends on what is seen."""
 
     def explore(self, observations, env_steps: int, envs):
         return Damped().act(observations) + 1e-3 * envs[:, None]
 
-
-def explorer(monkeypatch) -> None:
-    monkeypatch.setattr("explorer.Explorer.explore", Torque.explore)
+    monkeypatch.setattr("explorer.Explorer.explore", explore)
 
 
-def test_replay_warms_up_over_the_whole_space_and_then_asks_the_learner(tmp_path, monkeypatch):
-    explorer(monkeypatch)
+def test_replay_warms_up_over_the_whole_space_and_then_asks_the_learner(tmp_path, torque_explorer):
     data = ReplayData(PENDULUM, num_envs=4, batch_size=64, warmup_steps=2_000, steps_per_update=4.0)
     warm = torques(fit(data, tmp_path, steps=1).served, "policy")
     assert -2 <= float(warm.min()) < -1.8
@@ -85,15 +82,12 @@ def test_replay_warms_up_over_the_whole_space_and_then_asks_the_learner(tmp_path
     data = ReplayData(PENDULUM, num_envs=4, batch_size=16, warmup_steps=0, steps_per_update=4.0)
     served = fit(data, tmp_path, steps=20).served
     for batch in served.values():
-        policy = batch.get("policy")
-        assert policy is not None
+        policy: Any = batch.get("policy")
         shift = policy.actions - Damped().act(policy.obs)
         assert (shift.abs() < 4e-3).all()
 
 
-def test_a_resumed_run_is_served_the_same(path, tmp_path, monkeypatch):
-    explorer(monkeypatch)
-
+def test_a_resumed_run_is_served_the_same(path, tmp_path, torque_explorer):
     def data() -> ImitationData:
         online = OnlineReplay(num_envs=4, capacity=400, warmup_steps=40, steps_per_update=2.0)
         return ImitationData(path=path, batch_size=16, online=online, noise_std=0.01, updates_per_epoch=20)

@@ -10,7 +10,7 @@ from iqlightning.data.experience import OnlineReplay
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.envs.dynamics.gaussian_process import GaussianProcess
 from iqlightning.envs.dynamics.imagination import Imagination
-from iqlightning.envs.gymnasium import GymnasiumBatch
+from iqlightning.envs.gymnasium_batch import GymnasiumBatch
 from iqlightning.types import Trajectories
 
 ENV = GymnasiumConfig("CartPole-v1")

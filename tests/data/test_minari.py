@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -10,10 +11,9 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from iqlightning import GridWorldConfig, GymnasiumConfig, UserError
-from iqlightning.data import minari as minari_module
 from iqlightning.data.collect import collect
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
-from iqlightning.data.minari import check_new_minari, from_minari, to_minari
+from iqlightning.data.minari import check_new_minari, from_minari, read_minari, to_minari
 from iqlightning.keyed import Stream
 from iqlightning.spaces import random_actions
 from iqlightning.types import EnvConfig, Trajectories
@@ -141,11 +141,11 @@ def test_a_dataset_of_minaris_own_recording_becomes_a_file_that_fit_reads(tmp_pa
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "words"),
     [
-        (spaces.Box(-1, 1, (4,)), spaces.Box(-1, 1, (2,)), ["do not fit", "actions are torch.float32", "torch.int64"]),
+        (spaces.Box(-1, 1, (4,)), spaces.Box(-1, 1, (2,)), ["actions of", "have shape (2,)", "have ()"]),
         (spaces.Box(-1, 1, (4,)), spaces.MultiBinary(2), ["actions", "MultiBinary", "only Discrete and Box"]),
-        (spaces.Discrete(9), spaces.Discrete(2), ["observations", "Discrete", "only Box"]),
-        (spaces.Box(-1, 1, (5,)), spaces.Discrete(2), ["do not fit", "(5,)", "(4,)"]),
-        (spaces.Box(-1, 1, (4,)), spaces.Discrete(7, start=5), ["do not fit", "action 6", "0 to 1"]),
+        (spaces.Discrete(9), spaces.Discrete(2), ["observations", "have shape ()", "have (4,)"]),
+        (spaces.Box(-1, 1, (5,)), spaces.Discrete(2), ["have shape (5,)", "have (4,)"]),
+        (spaces.Box(-1, 1, (4,)), spaces.Discrete(7, start=5), ["whole numbers from 5 to 6", "but one is"]),
     ],
 )
 def test_wrong_spaces_are_named(observation_space, action_space, words):
@@ -218,13 +218,13 @@ def test_damage_is_a_sentence(folder):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("observation", "action", "words"),
-    [(np.nan, 0, "an observation is not finite"), (0.0, -1, "there is an action -1")],
+    [(np.nan, 0, "an observation of 'bad-v0' is not finite"), (0.0, -1, "must be .* but one is -1")],
 )
 def test_what_no_environment_gives_is_refused(observation, action, words):
     observations = np.zeros((3, 4), np.float32)
     observations[1, 2] = observation
     foreign("bad-v0", spaces.Box(-1, 1, (4,)), spaces.Discrete(2), observations, np.array([action, 1]))
-    with pytest.raises(UserError, match=f"'bad-v0' are not valid: {words}"):
+    with pytest.raises(UserError, match=words):
         from_minari("bad-v0", GymnasiumConfig("CartPole-v1"))
 
 
@@ -237,23 +237,53 @@ def test_what_is_not_valid_is_not_written(folder):
     ):
         with pytest.raises(UserError, match=words):
             to_minari("bad-v0", wrong, env, "me")
-    with pytest.raises(UserError, match="did you mean 'CartPole-v1'"):
+    with pytest.raises(UserError, match="near ids: CartPole-v1"):
         to_minari("bad-v0", there, GymnasiumConfig("CartPol-v1"), "me")
     assert not folder.exists()
 
 
-def test_episodes_of_different_shapes_are_a_sentence(monkeypatch):
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(7, {"max_episode_steps": 7}), (500, {}), (None, {"max_episode_steps": -1})]
+)
+def test_the_time_limit_of_the_recording_is_that_of_the_environment(folder, limit, kept):
     env = GymnasiumConfig("CartPole-v1")
-    to_minari("mixed-v0", played(env, 2), env, "me")
-    read, widths = minari_module._episode, iter((4, 3))
+    metadata = to_minari("limited-v0", played(env, 2), env, "me") / "data" / "metadata.json"
+    change_spec(metadata, max_episode_steps=limit)
+    _, named, _ = from_minari("limited-v0")
+    assert named == GymnasiumConfig("CartPole-v1", kept)
+    if limit == 7:
+        batch = named.make_batch(1, seed=0)
+        batch.reset()
+        ends = [bool(batch.step(torch.tensor([move % 2])).truncated) for move in range(7)]
+        assert ends == [False] * 6 + [True]
+        to_minari("again-v0", played(named, 2), named, "me")
+        assert from_minari("again-v0")[1] == named
+        assert any("time limit of 7 steps" in note for note in read_minari("limited-v0").notes)
 
-    def narrower(*arguments):
-        episode = read(*arguments)
-        return dataclasses.replace(episode, observations=episode.observations[:, : next(widths)])
 
-    monkeypatch.setattr(minari_module, "_episode", narrower)
-    with pytest.raises(UserError, match="'mixed-v0' is damaged or of another version"):
-        from_minari("mixed-v0")
+def test_a_recording_through_wrappers_is_refused_unless_its_environment_has_a_name(folder, monkeypatch):
+    env = GymnasiumConfig("CartPole-v1")
+    metadata = to_minari("wrapped-v0", played(env, 2), env, "me") / "data" / "metadata.json"
+    wrapper = {"name": "NormalizeObservation", "entry_point": "x:NormalizeObservation", "kwargs": {}}
+    change_spec(metadata, additional_wrappers=[wrapper])
+    for named in (None, env):
+        with pytest.raises(UserError, match="was recorded through NormalizeObservation, and the environment has no"):
+            from_minari("wrapped-v0", named)
+    spec = EnvSpec("Normalised-v1", entry_point=gymnasium.spec("CartPole-v1").entry_point)
+    monkeypatch.setitem(gymnasium.registry, "Normalised-v1", spec)
+    kinds: tuple[list[Any], ...] = ([], ["FlattenObservation"])
+    for wrappers in kinds:  # what it has besides is for its author to know
+        other = GymnasiumConfig("Normalised-v1", wrappers=wrappers, max_episode_steps=500)
+        notes = read_minari("wrapped-v0", other).notes
+        assert f"it says that it is of 'CartPole-v1', and is taken for '{other.name}'" in notes
+        assert any(f"'{other.name}' must give the same" in note for note in notes)
+    change_spec(metadata, additional_wrappers=[wrapper | {"name": "RecordEpisodeStatistics"}])
+    assert from_minari("wrapped-v0")[1] == env
+
+
+def change_spec(metadata: Path, **changes) -> None:
+    raw = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps(raw | {"env_spec": json.dumps(json.loads(raw["env_spec"]) | changes)}))
 
 
 def test_what_someone_else_wrote_meanwhile_stays(folder, monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from explorer import equal
 from gymnasium import spaces
 
 from iqlightning import GridWorldConfig, Trajectories, UserError
@@ -44,16 +45,6 @@ def both(path, **options: Any) -> tuple[ImitationData, ImitationData]:
     return modules  # type: ignore[return-value]
 
 
-def assert_equal(ours: Any, theirs: Any) -> None:
-    assert set(ours) == set(theirs)
-    for name in ours:
-        for x, y in zip(tuple(ours[name]), tuple(theirs[name]), strict=True):
-            assert (x is None) == (y is None)
-            if x is not None:
-                assert x.dtype == y.dtype
-                assert torch.equal(x, y)
-
-
 @pytest.mark.parametrize("at_once", [1, 1 << 24], ids=["a batch", "a block"])
 @pytest.mark.parametrize(
     "options",
@@ -72,7 +63,7 @@ def test_batches_are_those_from_memory(path, options, at_once, monkeypatch):
     assert memory.training.shared_rows is None
     assert disk.training.shared_rows is not None
     for update in [*range(5), 127, 128, 300, 4, 129]:
-        assert_equal(disk.batch(update), memory.batch(update))
+        assert equal(disk.batch(update), memory.batch(update))
 
 
 def test_held_out_transitions_are_those_from_memory(path):
@@ -80,7 +71,7 @@ def test_held_out_transitions_are_those_from_memory(path):
     batches = list(disk.val_dataloader()), list(memory.val_dataloader())
     assert len(batches[0]) == len(batches[1]) > 0
     for ours, theirs in zip(*batches, strict=True):
-        assert_equal(ours, theirs)
+        assert equal(ours, theirs)
 
 
 def test_a_run_may_go_on_either_way(path):
@@ -122,24 +113,6 @@ def test_large_files_stay_where_they_are_and_small_ones_do_not(path, monkeypatch
     assert module._stays_on_disk(str(path))
 
 
-@pytest.mark.parametrize("place", [0.4, 0.9])
-def test_a_flipped_bit_is_noticed(path, tmp_path, place):
-    content = bytearray(path.read_bytes())
-    content[int(len(content) * place)] ^= 1
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(content)
-    with pytest.raises(UserError, match="damaged"):
-        load_demonstrations(damaged, in_memory=False)
-
-
-def test_what_is_missing_or_no_demonstrations_is_said(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
-        load_demonstrations(tmp_path / "none.safetensors", in_memory=False)
-    (tmp_path / "short.safetensors").write_bytes(b"12345678")
-    with pytest.raises(UserError, match="damaged"):
-        load_demonstrations(tmp_path / "short.safetensors", in_memory=False)
-
-
 def copied(path, tmp_path) -> tuple[Path, ImitationData]:
     copy = tmp_path / "copied.safetensors"
     copy.write_bytes(path.read_bytes())
@@ -163,9 +136,9 @@ def test_a_file_that_is_replaced_or_deleted_is_served_as_it_was(path, tmp_path):
     memory.setup("fit")
     (tmp_path / "other").write_bytes(b"other")
     (tmp_path / "other").rename(copy)
-    assert_equal(data.batch(1), memory.batch(1))
+    assert equal(data.batch(1), memory.batch(1))
     copy.unlink()
-    assert_equal(data.batch(200), memory.batch(200))
+    assert equal(data.batch(200), memory.batch(200))
 
 
 def test_a_disk_that_cannot_be_mapped_is_said(path, monkeypatch):

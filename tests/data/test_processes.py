@@ -1,12 +1,11 @@
 """Two real processes are served, together, what one is served alone."""
 
 import socket
-from typing import Any
 
 import pytest
 import torch
-from explorer import Explorer
-from lightning.pytorch import Trainer
+from explorer import Explorer, are_rows
+from small_runs import quiet_trainer
 from torch.multiprocessing.spawn import spawn
 
 from iqlightning.data.experience import OnlineReplay
@@ -36,11 +35,7 @@ def run(rank: int, processes: int, port: int, folder: str) -> None:
             updates_per_epoch=5,
             updates_per_step=2,
         )
-        options: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-        strategy = "ddp" if processes > 1 else "auto"
-        trainer = Trainer(
-            max_steps=12, devices=processes, strategy=strategy, accelerator="cpu", enable_checkpointing=False, **options
-        )
+        trainer = quiet_trainer(max_steps=12, devices=processes, strategy="ddp" if processes > 1 else "auto")
         module = Explorer()
         trainer.fit(module, datamodule=data)
         held_out = [batch["expert"].actions for batch in data.val_dataloader() if "expert" in batch]
@@ -67,9 +62,7 @@ def test_two_processes_are_served_what_one_is(tmp_path):
             mine = part["served"][update]
             pairs = places.view(-1, 2)[rank::2].flatten()
             for name, own in (("expert", pairs), ("policy", places[rank::2])):
-                for ours, everyones in zip(mine[name], batch[name], strict=True):
-                    assert (ours is None) == (everyones is None)
-                    assert ours is None or torch.equal(ours, everyones[own])
+                assert are_rows(mine[name], batch[name], own)
             assert torch.equal(mine["initial"], batch["initial"][rank::2])
     first, second = (torch.cat(part["held_out"]) for part in parts)
     everything = torch.cat(alone["held_out"])

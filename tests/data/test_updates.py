@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from small_runs import quiet_trainer
 
 from iqlightning.algorithms.lightning_internals import align_counts, count_batches, count_update
 from iqlightning.data.updates import EmptyBatchLoader, UpdateChunk, UpdateLoader, limited_epoch
@@ -90,9 +91,7 @@ class SaveAt(Callback):
 
 
 def trainer(tmp_path, **options) -> Trainer:
-    silent = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    defaults = {"enable_checkpointing": False, "num_sanity_val_steps": 0, "default_root_dir": tmp_path}
-    return Trainer(**(silent | defaults | options))
+    return quiet_trainer(**({"num_sanity_val_steps": 0, "default_root_dir": tmp_path} | options))
 
 
 def fit(tmp_path, sizes, *, resume=None, fail_after=None, **options) -> Recorder:
@@ -123,10 +122,6 @@ def test_limited_epochs_go_on_where_the_last_one_ended(tmp_path):
     recorder = fit(tmp_path, (10, 2), max_epochs=3, limit_train_batches=2)
     assert recorder.updates == list(range(6))
     assert recorder.validated == [2, 4, 6]
-
-
-def test_fast_dev_run_makes_one_update(tmp_path):
-    assert fit(tmp_path, (10, 4), fast_dev_run=True).updates == [0]
 
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_end", "on_train_epoch_end"])

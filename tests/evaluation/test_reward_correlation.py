@@ -8,7 +8,6 @@ from gymnasium import spaces
 
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.evaluation.reward_correlation import (
-    SHARES,
     PartlyRandom,
     RewardPairs,
     reward_correlations,
@@ -99,7 +98,3 @@ def test_a_reward_that_never_varies_has_no_correlation():
     figures = reward_correlations(pairs_of([[0.1] * 5] * 4, [[1.0, 2.0, 3.0, 4.0, 5.0]] * 4))
     assert math.isnan(figures["reward_correlation_transitions"])
     assert all(math.isnan(end) for end in figures["reward_correlation_episodes_ci95"])
-
-
-def test_shares_run_from_the_policy_itself_to_chance():
-    assert (SHARES[0], SHARES[-1]) == (0.0, 1.0)

@@ -20,6 +20,7 @@ def test_a_reading_by_hand():
     agent = create_autospec(Agent, instance=True)
     agent.q.side_effect = lambda obs, actions: q.gather(1, actions[:, None]).T
     agent.v.side_effect = lambda obs: value[obs[0].item()]
+    agent.value_after.side_effect = lambda obs, ended: value[obs[0].item()].masked_fill(ended, 0.0)
     agent.entropy.return_value, agent.log_prob.return_value = -log_pi, log_pi
     reading = read(agent, expert._replace(next_obs=next_obs), 0.5)
     # r = 1 - 0.5 * 2 = 0 and 3

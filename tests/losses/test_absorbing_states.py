@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from iqlightning.losses.divergences import Chi2, Chi2Mixture, Identity
+from iqlightning.losses.divergences import Chi2, Chi2Mixture
 from iqlightning.losses.iq import BellmanTerms, ExpertStates, absorbed, iq_loss
 
 TERMS = BellmanTerms(
@@ -25,12 +25,6 @@ def test_chi2_penalises_a_terminal_reward_one_minus_gamma_times_as_much():
     absorbing, scalars = iq_loss(TERMS, None, None, Chi2(0.5), ExpertStates(), 0.5, absorbing_states=True)
     assert scalars["expert_term"].item() == pytest.approx((4 - 0.5 * 8) / 2)
     assert absorbing < plain
-
-
-def test_a_linear_phi_does_not_care():
-    plain, _ = iq_loss(TERMS, None, None, Identity(), ExpertStates(), 0.5)
-    absorbing, _ = iq_loss(TERMS, None, None, Identity(), ExpertStates(), 0.5, absorbing_states=True)
-    assert absorbing.item() == pytest.approx(plain.item())
 
 
 def test_the_policys_terminal_rewards_are_spread_too():

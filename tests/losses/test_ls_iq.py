@@ -2,15 +2,8 @@ import pytest
 import torch
 
 from iqlightning.errors import UserError
-from iqlightning.losses.divergences import Chi2Mixture
-from iqlightning.losses.iq import BellmanTerms, ExpertAndPolicyStates, iq_loss
+from iqlightning.losses.iq import BellmanTerms
 from iqlightning.losses.ls_iq import RewardBounds, ls_iq_loss
-
-
-def terms(seed: int, size: int = 32) -> BellmanTerms:
-    generator = torch.Generator().manual_seed(seed)
-    q_a, v, next_v = torch.randn(3, size, generator=generator, dtype=torch.float64).unbind(0)
-    return BellmanTerms(q_a, v, next_v, torch.rand(size, generator=generator) < 0.3)
 
 
 def one(q_a: float, v: float, next_v: float, terminated: bool) -> BellmanTerms:
@@ -41,19 +34,3 @@ def test_targets_are_clipped_to_what_returns_can_be():
     _, free = ls_iq_loss(far, far, 1.0, 0.5, clip_targets=False)
     assert clipped["expert_term"].item() == -1.0
     assert free["expert_term"].item() == -25.0
-
-
-def test_a_fixed_expert_target_pulls_to_the_largest_return_and_bootstraps_nothing():
-    expert, policy = terms(0), terms(1)
-    _, scalars = ls_iq_loss(expert, policy, 0.5, 0.9, fixed_expert_target=True)
-    assert scalars["expert_term"].item() == pytest.approx(-(expert.q_a - 20).square().mean().item())
-
-
-def test_without_its_treatments_it_is_iq_learn_with_chi2_on_the_mixture():
-    expert, policy = terms(0), terms(1)
-    ours, _ = ls_iq_loss(expert, policy, 0.5, 0.9, clip_targets=False, absorbing_states=False)
-    theirs, _ = iq_loss(expert, policy, None, Chi2Mixture(alpha=0.5), ExpertAndPolicyStates(), 0.9)
-    assert ours.item() == pytest.approx(theirs.item())
-    ours, _ = ls_iq_loss(expert, policy, 0.5, 0.9, clip_targets=False, absorbing_states=True)
-    theirs, _ = iq_loss(expert, policy, None, Chi2Mixture(alpha=0.5), ExpertAndPolicyStates(), 0.9, True)
-    assert ours.item() == pytest.approx(theirs.item())

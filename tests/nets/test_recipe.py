@@ -54,5 +54,5 @@ def test_a_backbone_that_was_stored_when_it_drew_grids_itself_draws_them_as_it_d
 
 def test_a_backbone_that_was_stored_for_pictures_is_one_still():
     encoder = build(former_recipe(rendered=False), Encoder)
-    assert encoder.recipe["init_args"].keys() == {"observation_shape", "name", "weights"}
+    assert encoder.recipe["init_args"].keys() == {"observation_shape", "name", "weights", "channels"}
     assert {name.partition(".")[0] for name in encoder.state_dict()} == {"backbone"}

@@ -1,8 +1,17 @@
 """How many faults are injected: few by default, more in slow tests, all with ``TRUST_COUNT=full pytest -m slow``."""
 
 import os
+from typing import Any
 
-__all__ = ["slow_count"]
+import pytest
+
+__all__ = ["slow", "slow_count"]
+
+
+def slow(*values: Any) -> list[Any]:
+    """Parameters of slow tests; a tuple is the values of several."""
+    each = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*value, marks=pytest.mark.slow) for value in each]
 
 
 def slow_count(full: int, otherwise: int) -> int:

@@ -1,6 +1,7 @@
 """Faults to plant in a command: it sends itself a signal at a chosen update or moment."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 from forked_commands import plant
 
-from iqlightning import checkpoint_files
+from iqlightning import checkpoint_files, files
 from iqlightning.algorithms import learner
 from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
@@ -43,12 +44,7 @@ def _send(signum: int) -> None:
 
 def signal_at_update(update: int, signum: int = signal.SIGKILL) -> None:
     """When ``update`` gradient updates have been made, in the middle of a step of several."""
-
-    def act(trainer: Any) -> None:
-        if trainer.global_step == update:
-            _send(signum)
-
-    plant(learner, "count_update", act, after=True)
+    call_at_update(update, _send, signum)
 
 
 def signal_at_setup(signum: int) -> None:
@@ -97,7 +93,7 @@ def signal_in_save(count: int, stage: str | float, signum: int = signal.SIGKILL)
         if due():
             _send(signum)
 
-    plant(checkpoint_files, "_sealed", begin)
+    plant(checkpoint_files._Sealed, "__init__", begin)
     if stage in ("written", "flushed"):
         plant(os, "fsync", act, after=stage == "flushed")
     elif stage == "renamed":
@@ -116,16 +112,16 @@ def _interrupt_writing(stage: str | float, signum: int, due: Callable[[], bool])
 
     def opening(path: Any, *arguments: Any, **named: Any) -> Any:
         file = opened(path, *arguments, **named)
-        return _Interrupted(file, stage, signum) if due() else file
+        return _Interrupted(file, stage, signum) if "x" in arguments[0] and due() else file
 
-    checkpoint_files.__dict__["open"] = opening  # found before the built-in one
+    files.__dict__["open"] = opening  # found before the built-in one
 
 
 class _Interrupted:
     """A file of which a share is written before the signal."""
 
     def __init__(self, file: Any, stage: str | float, signum: int) -> None:
-        self._file, self._stage, self._signum = file, stage, signum
+        self._file, self._stage, self._signum, self._content = file, stage, signum, io.BytesIO()
 
     def __enter__(self) -> "_Interrupted":
         return self
@@ -133,12 +129,21 @@ class _Interrupted:
     def __exit__(self, *arguments: Any) -> None:
         self._file.close()
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: Any) -> int:
+        return self._content.write(content)
+
+    def seek(self, position: int) -> int:
+        return self._content.seek(position)
+
+    def flush(self) -> None:
+        """All has been written; now its size is known, and what a share of it is."""
+        content = self._content.getvalue()
         share = 0.0 if isinstance(self._stage, str) else self._stage
         self._file.write(content[: int(share * len(content))])
         self._file.flush()
         _send(self._signum)
         self._file.write(content[int(share * len(content)) :])
+        self._file.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -147,11 +152,10 @@ class _Interrupted:
 def raise_at_update(update: int, way: str) -> None:
     """A ``bug`` or a ``mistake`` of the user, as in :func:`signal_at_update`."""
 
-    def act(trainer: Any) -> None:
-        if trainer.global_step == update:
-            raise {"bug": RuntimeError, "mistake": UserError}[way](f"planted {way}")
+    def act() -> None:
+        raise {"bug": RuntimeError, "mistake": UserError}[way](f"planted {way}")
 
-    plant(learner, "count_update", act, after=True)
+    call_at_update(update, act)
 
 
 def call_at_update(update: int, function: Callable[..., Any], *arguments: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-__all__ = ["Command", "Commands", "plant"]
+__all__ = ["Command", "Commands", "plant", "preload"]
 
 _FAMILIES = ("algorithms", "callbacks", "data", "envs", "losses", "nets")
 _OTHERS = ("pytest", "torch.utils.tensorboard", "tensorboard.summary.writer.event_file_writer", "matplotlib.pyplot")
@@ -30,12 +30,13 @@ _server = multiprocessing.get_context("forkserver")
 Fault = Callable[[], object]
 
 
-def _modules() -> list[str]:
+def preload() -> None:
+    """Lets the server import everything before its first child; of no effect once it runs."""
     names = ["iqlightning.cli.main", "iqlightning.cli.training", "iqlightning.cli.collect", *_OTHERS]
     for family in _FAMILIES:
         package = import_module(f"iqlightning.{family}")
         names += [module.name for module in walk_packages(package.__path__, f"{package.__name__}.")]
-    return names
+    _server.set_forkserver_preload(names)
 
 
 class Command:
@@ -82,7 +83,7 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._count = 0
-        _server.set_forkserver_preload(_modules())
+        preload()
 
     def start(
         self, *arguments: object, fault: Fault | None = None, environment: Mapping[str, object] | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from small_runs import SMALL_DATA
+from small_runs import SMALL_DATA, best_and_last
 
 from iqlightning.checkpoint_files import read_checkpoint
 
@@ -109,7 +109,7 @@ def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     parts = (*learnt, "ImitationData", "ReplayData", "settings")
     assert one.keys() == other.keys()
     found = [where for part in parts if part in one for where in _differences(one[part], other[part], part)]
-    best = [next(v for k, v in each["callbacks"].items() if "BestAndLast" in k) for each in (one, other)]
+    best = [best_and_last(each) for each in (one, other)]
     return found + _differences(best[0]["best_model_score"], best[1]["best_model_score"], "best score")
 
 

@@ -6,28 +6,16 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from counts import slow_count
+from counts import slow, slow_count
 from faults import call_at_update, fail_at_write, remount
-from forked_commands import Commands
-from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
+from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint
 
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.data.demonstrations import load_demonstrations
 
 FIT = ("fit", "--config", "dqn.yaml")
-
-
-def slow(*values: object) -> list[Any]:
-    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
-
-
-@pytest.fixture
-def commands(tmp_path) -> Commands:
-    write_configurations(tmp_path)
-    return Commands(tmp_path)
 
 
 @pytest.fixture
@@ -50,17 +38,9 @@ def whole(folder: Path) -> None:
     assert not list(folder.glob("**/.*.tmp"))
 
 
-def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(commands, disk):
-    fill(commands, disk, [60])
-
-
-@pytest.mark.slow
-def test_further_full_disks_are_one_sentence_each(commands, disk):
-    # from too little for the record of the run to too little for its last checkpoint
-    fill(commands, disk, [4, 8, 12, 16, 24, 36, 48, 60, 72, 84][:: slow_count(1, 2)])
-
-
-def fill(commands: Commands, disk: Path, sizes: list[int]) -> None:
+# from too little for the record of the run to too little for its last checkpoint
+@pytest.mark.parametrize("sizes", [[60], *slow([4, 8, 12, 16, 24, 36, 48, 60, 72, 84][:: slow_count(1, 2)])])
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(commands, disk, sizes):
     commands.run(*FIT, "--trainer.default_root_dir", "elsewhere")
     complete = last_checkpoint(commands.folder / "elsewhere" / "dqn" / "version_0")
     for kilobytes in sizes:
@@ -93,37 +73,25 @@ def test_a_disk_that_becomes_read_only_is_one_sentence(commands, disk):
         shutil.rmtree(disk / "dqn")
 
 
-def test_a_folder_that_vanishes_is_one_sentence(commands):
-    vanish(commands, 17)
-
-
-@pytest.mark.slow
-def test_a_folder_that_vanishes_at_further_moments_is_one_sentence(commands):
-    for update in range(6, UPDATES + 1, slow_count(6, 12)):
-        vanish(commands, update)
-
-
-def vanish(commands: Commands, update: int) -> None:
+@pytest.mark.parametrize("update", [17, *slow(*range(6, UPDATES + 1, slow_count(6, 12)))])
+def test_a_folder_that_vanishes_is_one_sentence(commands, update):
     sentence = commands.refused(*FIT, fault=partial(call_at_update, update, os.rename, "logs", "gone"))
     assert "cannot write the file 'logs/dqn/version_0/" in sentence
     assert "No such file or directory" in sentence
     whole(commands.folder / "gone")
-    shutil.rmtree(commands.folder / "gone")
-    shutil.rmtree(commands.folder / "logs", ignore_errors=True)
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", *slow("EROFS", "EDQUOT", "EIO")])
-@pytest.mark.parametrize("write", [1, 5, *slow(2)])
+@pytest.mark.parametrize("write", [1, 6, *slow(2, 3)])
 def test_a_write_that_fails_is_one_sentence_and_leaves_nothing_half_done(commands, write, error):
-    """The first is that of the demonstrations, then the record of the run and checkpoints."""
+    """The first is that of the demonstrations, then the two of the record of the run, then checkpoints."""
     arguments = ("fit", "--config", "bc.yaml")
     sentence = commands.refused(*arguments, fault=partial(fail_at_write, write, error))
-    assert (
-        f"cannot write the {['demonstrations file', 'record of the run', 'checkpoint'][min(write, 3) - 1]}" in sentence
-    )
+    what = ["demonstrations file", "record of the run", "record of the run", "checkpoint"][min(write, 4) - 1]
+    assert f"cannot write the {what}" in sentence
     whole(commands.folder)
     assert len(list(commands.folder.glob("data/*"))) == (write > 1)
     # a run that did not begin leaves no folder behind
-    assert len(list(commands.folder.glob("logs/bc/*"))) == (write > 2)
-    commands.run(*arguments, *(("--ckpt_path", "last") if write > 4 else ()))
+    assert len(list(commands.folder.glob("logs/bc/*"))) == (write > 3)
+    commands.run(*arguments, *(("--ckpt_path", "last") if write > 5 else ()))
     whole(commands.folder)

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from counts import slow_count
+from counts import slow, slow_count
 from faults import raise_at_update, signal_at_update
-from forked_commands import Commands, until
+from forked_commands import until
 from processes_together import left_over, start_together, wait_for_all
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
 
@@ -23,13 +23,16 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="pr
 SECONDS = 60
 
 
-def lose(folder: Path, cases: list[tuple[str, int]]) -> None:
+MANY = [[(way, rank) for way in ("kill", "bug", "kill", "mistake") for _ in range(slow_count(5, 1))] for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("cases", [[("kill", 0), ("mistake", 1)], *slow(*MANY)])
+def test_a_process_that_is_lost_ends_the_other_and_the_run_goes_on_exactly(tmp_path, commands, cases):
     """Each case is a way to die and the rank that does; the other one ends by itself, in time and with a reason."""
-    write_configurations(folder)
-    commands, numbers = Commands(folder), random.Random(0)
+    numbers = random.Random(0)
     arguments = ("fit", "--config", "dqn.yaml")
     assert wait_for_all(start_together(commands, *arguments), SECONDS) == [0, 0]
-    whole = last_checkpoint(folder / "logs" / "dqn" / "version_0")
+    whole = last_checkpoint(tmp_path / "logs" / "dqn" / "version_0")
     for number, (way, rank) in enumerate(cases, 1):
         update = numbers.randint(UPDATES_PER_EPOCH + 1, UPDATES - 1)
         fault = partial(signal_at_update, update) if way == "kill" else partial(raise_at_update, update, way)
@@ -45,22 +48,12 @@ def lose(folder: Path, cases: list[tuple[str, int]]) -> None:
             r"^iqlightning( \(process 1\))?: another process of this run has ended", other.said, re.MULTILINE
         )
         assert "Traceback" not in other.said
-        run = folder / "logs" / "dqn" / f"version_{number}"
+        run = tmp_path / "logs" / "dqn" / f"version_{number}"
         # an epoch that was finished is there
         assert last_checkpoint(run)["global_step"] == (update - 1) // UPDATES_PER_EPOCH * UPDATES_PER_EPOCH
     processes = start_together(commands, *arguments, "--ckpt_path", "last")
     assert wait_for_all(processes, SECONDS) == [0, 0], [each.said for each in processes]
-    assert differences(last_checkpoint(folder / "logs" / "dqn" / f"version_{len(cases) + 1}"), whole) == []
-
-
-def test_a_process_that_is_lost_ends_the_other_and_the_run_goes_on_exactly(tmp_path):
-    lose(tmp_path, [("kill", 0), ("mistake", 1)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_many_losses_of_a_process_end_the_other(tmp_path, rank):
-    lose(tmp_path, [(way, rank) for way in ("kill", "bug", "kill", "mistake") for _ in range(slow_count(5, 1))])
+    assert differences(last_checkpoint(tmp_path / "logs" / "dqn" / f"version_{len(cases) + 1}"), whole) == []
 
 
 LAUNCHES = [("lightning", 1), ("torchrun", 0), ("lightning", 0), ("torchrun", 1)]

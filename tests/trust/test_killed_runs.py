@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from counts import slow_count
+from counts import slow, slow_count
 from faults import EDGES, signal_at_edge, signal_at_setup, signal_at_update
 from forked_commands import Commands, Fault
 from small_configurations import UPDATES, UPDATES_PER_EPOCH, differences, last_checkpoint, write_configurations
@@ -78,8 +78,9 @@ def faults_in_a_row(numbers: random.Random, chain: int, signum: int = signal.SIG
             yield partial(signal_at_update, update, signum)
 
 
-def kill_at_updates(folder: Path, name: str, chains: int, seed: int) -> int:
-    runs, numbers, killed = Runs(folder, name), random.Random(f"{seed} {name}"), 0
+@pytest.mark.parametrize(("name", "chains"), [("dqn", 1), *slow(*((name, slow_count(5, 2)) for name in LEARNERS))])
+def test_a_run_killed_at_many_updates_ends_as_the_one_left_alone(tmp_path, name, chains):
+    runs, numbers, killed = Runs(tmp_path, name), random.Random(f"{chains} {name}"), 0
     for chain in range(chains):
         for fault in faults_in_a_row(numbers, chain + LEARNERS.index(name)):
             runs.commands.run(*runs.arguments, *runs.continuing(), fault=fault, status=KILLED)
@@ -87,18 +88,7 @@ def kill_at_updates(folder: Path, name: str, chains: int, seed: int) -> int:
         runs.commands.run(*runs.arguments, *runs.continuing())
         runs.check()
         runs.forget()
-    return killed
-
-
-def test_a_run_killed_five_times_ends_as_the_one_left_alone(tmp_path):
-    assert kill_at_updates(tmp_path, "dqn", chains=1, seed=0) == 5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LEARNERS)
-def test_a_run_killed_at_many_updates_ends_as_the_one_left_alone(tmp_path, name):
-    chains = slow_count(5, 2)
-    assert kill_at_updates(tmp_path, name, chains, seed=1) == 5 * chains
+    assert killed == 5 * chains
 
 
 @pytest.mark.slow
@@ -120,14 +110,15 @@ def test_a_run_killed_by_the_clock_ends_as_the_one_left_alone(tmp_path, name):
     runs.check()
 
 
-@pytest.mark.parametrize(("signum", "said"), [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGINT, "interrupted")])
-def test_a_run_that_is_stopped_before_its_first_update_leaves_no_folder(tmp_path, signum, said):
-    write_configurations(tmp_path)
-    commands = Commands(tmp_path)
+@pytest.mark.parametrize(
+    ("signum", "said"),
+    [(signal.SIGTERM, "stopped by SIGTERM"), (signal.SIGHUP, "stopped by SIGHUP"), (signal.SIGINT, "interrupted")],
+)
+def test_a_run_that_is_stopped_before_its_first_update_leaves_no_folder(tmp_path, commands, signum, said):
     for _ in range(2):
         fault = partial(signal_at_setup, signum)
         assert said in commands.run("fit", "--config", "bc.yaml", fault=fault, status=128 + signum)
-    assert list((tmp_path / "logs" / "bc").iterdir()) == []
+    assert not (tmp_path / "logs" / "bc").exists()
 
 
 def stop(folder: Path, name: str, signum: int, moments: Sequence[Fault]) -> None:
@@ -145,9 +136,10 @@ def stop(folder: Path, name: str, signum: int, moments: Sequence[Fault]) -> None
     runs.check()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_run_that_is_stopped_saves_first_and_ends_as_the_one_left_alone(tmp_path, signum):
-    stop(tmp_path, "dqn", signum, [partial(signal_at_update, 17, signum)])
+    moments = [partial(signal_at_update, 17, signum), partial(signal_at_edge, 24, "in validation", signum)]
+    stop(tmp_path, "dqn", signum, moments)
 
 
 @pytest.mark.slow

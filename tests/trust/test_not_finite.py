@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from counts import slow
 from gymnasium import spaces
 from small_runs import SMALL_DATA
 
@@ -15,7 +16,7 @@ from iqlightning.algorithms.learner import Objective
 from iqlightning.checkpoint_files import read_checkpoint
 
 VALUES = (math.nan, math.inf, -math.inf)
-MOMENTS = 10
+MOMENTS = pytest.mark.parametrize("moments", [2, *slow(10)])
 
 IQ = f"""
     model:
@@ -77,7 +78,11 @@ class Faulty(gymnasium.Env[np.ndarray, np.int64]):
 @pytest.fixture(autouse=True)
 def faulty_environment():
     gymnasium.register(
-        "Faulty-v0", entry_point=lambda **options: Faulty(**options), disable_env_checker=True, order_enforce=False
+        "Faulty-v0",
+        entry_point=lambda **options: Faulty(**options),
+        disable_env_checker=True,
+        order_enforce=False,
+        max_episode_steps=7,
     )
     yield
     gymnasium.registry.pop("Faulty-v0")
@@ -95,19 +100,8 @@ def finite_last(workplace) -> int:
     return stored["global_step"]
 
 
-def from_the_environment(workplace, part: str, moment: int) -> None:
-    workplace.write("dqn.yaml", DQN)
-    # 20 of 2 environments' transitions before the first update, then 2 for each: epoch 1 ends at step 20
-    step, value = 21 + 2 * moment, VALUES[moment % len(VALUES)]
-    kwargs = f"{{part: {part}, step: {step}, value: '{value}'}}"
-    sentence = workplace.refused("fit", "--config", "dqn.yaml", "--data.env.kwargs", kwargs)
-    article = "an" if part == "observation" else "a"
-    assert f"the environment 'Faulty-v0' gave {article} {part} of {value} at step {step}" in sentence
-    assert finite_last(workplace) == (10 if step <= 30 else 20)
-
-
-def in_the_update(workplace, monkeypatch, part: str, moment: int) -> None:
-    workplace.write("iq.yaml", IQ)
+def in_the_update(workplace, monkeypatch, part: str, moment: int, log_every: int = 7) -> None:
+    workplace.write("iq.yaml", IQ.replace("log_every: 7", f"log_every: {log_every}"))
     at, value = 11 + 2 * moment, VALUES[moment % len(VALUES)]
     real = IQLearn.objective
 
@@ -130,28 +124,23 @@ def in_the_update(workplace, monkeypatch, part: str, moment: int) -> None:
 
 
 @pytest.mark.parametrize("part", ["observation", "reward"])
-def test_what_the_environment_gives_is_looked_at(workplace, part):
-    for moment in range(2):
-        from_the_environment(workplace, part, moment)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["observation", "reward"])
-def test_what_the_environment_gives_is_looked_at_at_any_moment(workplace, part):
-    for moment in range(MOMENTS):
-        from_the_environment(workplace, part, moment)
+@MOMENTS
+def test_what_the_environment_gives_is_looked_at(workplace, part, moments):
+    workplace.write("dqn.yaml", DQN)
+    for moment in range(moments):
+        # 20 of 2 environments' transitions before the first update, then 2 for each: epoch 1 ends at step 20
+        step, value = 21 + 2 * moment, VALUES[moment % len(VALUES)]
+        kwargs = f"{{part: {part}, step: {step}, value: '{value}'}}"
+        sentence = workplace.refused("fit", "--config", "dqn.yaml", "--data.env.kwargs", kwargs)
+        article = "an" if part == "observation" else "a"
+        assert f"the environment 'Faulty-v0' gave {article} {part} of {value} at step {step}" in sentence
+        assert finite_last(workplace) == (10 if step <= 30 else 20)
 
 
 @pytest.mark.parametrize("part", ["loss", "gradient"])
-def test_an_update_that_is_not_finite_stops_the_run(workplace, monkeypatch, part):
-    for moment in range(2):
-        in_the_update(workplace, monkeypatch, part, moment)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["loss", "gradient"])
-def test_an_update_that_is_not_finite_stops_the_run_at_any_moment(workplace, monkeypatch, part):
-    for moment in range(MOMENTS):
+@MOMENTS
+def test_an_update_that_is_not_finite_stops_the_run(workplace, monkeypatch, part, moments):
+    for moment in range(moments):
         in_the_update(workplace, monkeypatch, part, moment)
 
 
@@ -164,9 +153,7 @@ def test_a_run_with_nothing_wrong_ends_well(workplace):
 @pytest.mark.parametrize("part", ["loss", "gradient"])
 def test_a_run_that_logs_seldom_is_stopped_before_it_is_saved(workplace, monkeypatch, part):
     """Whatever ``log_every`` is, the checks before an epoch's validation and save see it."""
-    workplace.write("iq.yaml", IQ.replace("log_every: 7", "log_every: 1000"))
-    monkeypatch.setattr("test_not_finite.IQ", (workplace.folder / "iq.yaml").read_text(), raising=False)
-    in_the_update(workplace, monkeypatch, part, 0)
+    in_the_update(workplace, monkeypatch, part, 0, log_every=1000)
 
 
 def test_two_kinds_of_wrong_are_both_named(workplace, monkeypatch):

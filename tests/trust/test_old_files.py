@@ -5,6 +5,7 @@ written it. Demonstrations have a second version, with actions that are numbers;
 as a program, this writes files of a version that has none yet, and never touches those there are.
 """
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 import torch
 from gymnasium import spaces
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
+from sealed_files import sealed
 
 from iqlightning import checkpoint_files
 from iqlightning.checkpoint_files import read_checkpoint, write_checkpoint
@@ -149,7 +151,7 @@ def test_a_checkpoint_of_another_version_is_refused_with_advice(workplace, comma
 def test_a_dataset_of_another_version_is_refused_with_advice(workplace):
     path = str(KEPT / "version_0.safetensors")
     sentence = workplace.refused("fit", "--config", "tiny.yaml", "--data.path", path)
-    assert "version_0.safetensors' has schema version 0, but this program reads version 1 and 2" in sentence
+    assert "version_0.safetensors' has schema version 0, but this program reads version 1, 2 and 3" in sentence
     assert "make the file again or install the program that wrote it" in sentence
 
 
@@ -159,7 +161,7 @@ def test_a_policy_of_another_version_is_refused_with_advice(tmp_path):
     buffer = io.BytesIO()
     torch.save(stored, buffer)
     path = tmp_path / "old.ckpt"
-    path.write_bytes(checkpoint_files._sealed(buffer.getvalue()))
+    path.write_bytes(sealed(buffer.getvalue()))
     with pytest.raises(UserError, match=r"old\.ckpt' has checkpoint version 0.*train it again or install"):
         load_policy(path)
 
@@ -183,12 +185,12 @@ def _write_checkpoint(folder: Path) -> None:
 def _lower() -> None:
     """The same files under version 0, each with a checksum that is right."""
     body = (KEPT / "version_1.ckpt").read_bytes()[: -checkpoint_files._SEAL_LENGTH]
-    digest = checkpoint_files._digest(body, 0)
+    digest = checkpoint_files._finished(hashlib.sha256(body), 0)
     (KEPT / "version_0.ckpt").write_bytes(body + checkpoint_files._SEAL.format(version="000", digest=digest).encode())
     path = KEPT / "version_1.safetensors"
     tensors, header = load_file(path), demonstrations.header_of(path)[0] | {"schema_version": "0"}
     header["sha256"] = demonstrations._checksum(tensors, header)
-    (KEPT / "version_0.safetensors").write_bytes(demonstrations._serialize(tensors, header))
+    (KEPT / "version_0.safetensors").write_bytes(save(tensors, header))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from counts import slow
+from forked_commands import preload
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch.multiprocessing.spawn import start_processes
 
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.cli.main import main
-from iqlightning.cli.trust import import_families
 
 UPDATES = 200
 CLOSE = 1e-12
@@ -128,9 +129,10 @@ def in_processes(processes: int, folder: Path, names: list[str], *more: str) -> 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    import_families([])  # here, once; the processes are forked and have it already
+    preload()
     arguments = (processes, port, str(folder), names, list(more))
-    start_processes(fit_all, arguments, nprocs=processes, start_method="fork")
+    # of a server that has computed nothing: where a test of this process has, a fork cannot differentiate
+    start_processes(fit_all, arguments, nprocs=processes, start_method="forkserver")
 
 
 def largest_difference(one: Path, two: Path) -> float:
@@ -159,14 +161,16 @@ def figures(run: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((run / "metrics.csv").open()))
 
 
-def compare(folder: Path, names: list[str], updates: int) -> None:
+@pytest.mark.parametrize(("names", "updates"), [(["chi2", "dqn"], 20), *slow((list(LEARNERS), UPDATES))])
+def test_two_processes_learn_what_one_does(tmp_path, names, updates):
+    assert len(LEARNERS) == 11
     for name in names:
-        write(folder, name, updates)
-    in_processes(1, folder, names)
-    in_processes(2, folder, names)
+        write(tmp_path, name, updates)
+    in_processes(1, tmp_path, names)
+    in_processes(2, tmp_path, names)
     for name in names:
-        assert {each.name for each in (folder / "logs" / name).iterdir()} == {"version_0", "version_1"}
-        one, two = (folder / "logs" / name / f"version_{number}" for number in (0, 1))
+        assert {each.name for each in (tmp_path / "logs" / name).iterdir()} == {"version_0", "version_1"}
+        one, two = (tmp_path / "logs" / name / f"version_{number}" for number in (0, 1))
         weights = read_checkpoint(two / "checkpoints" / "last.ckpt")
         assert weights["global_step"] == updates
         assert all(each.dtype == torch.float64 for each in weights["state_dict"].values() if each.is_floating_point())
@@ -183,16 +187,23 @@ def same_figures(one: list[dict[str, str]], other: list[dict[str, str]]) -> None
                 assert float(value) == pytest.approx(float(second[figure]), rel=1e-9, abs=CLOSE), figure
 
 
-def go_on(folder: Path, names: list[str], before: int, after: int) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        (1, 2, ["dueling"]),
+        *slow((1, 2, ["hellinger", "online", "dqn", "ls_iq"]), (2, 1, ["hellinger", "online", "dqn", "dueling"])),
+    ],
+)
+def test_a_run_goes_on_exactly_on_another_number_of_processes(tmp_path, before, after, names):
     """``before`` processes begin each run, in the middle of an epoch and of what is logged ``after`` take over."""
     updates, half = 60, 37
     for name in names:
-        write(folder, name, updates)
-    in_processes(1, folder, names)
-    in_processes(before, folder, names, "--trainer.max_steps", str(half))
-    in_processes(after, folder, names, "--ckpt_path", "last")
+        write(tmp_path, name, updates)
+    in_processes(1, tmp_path, names)
+    in_processes(before, tmp_path, names, "--trainer.max_steps", str(half))
+    in_processes(after, tmp_path, names, "--ckpt_path", "last")
     for name in names:
-        whole, begun, resumed = (folder / "logs" / name / f"version_{number}" for number in range(3))
+        whole, begun, resumed = (tmp_path / "logs" / name / f"version_{number}" for number in range(3))
         assert read_checkpoint(begun / "checkpoints" / "last.ckpt")["global_step"] == half
         assert read_checkpoint(resumed / "checkpoints" / "last.ckpt")["global_step"] == updates
         assert largest_difference(whole, resumed) < CLOSE, name
@@ -205,25 +216,3 @@ def go_on(folder: Path, names: list[str], before: int, after: int) -> None:
         assert played[0].keys() == played[1].keys()
         for where, tensor in played[0].items():
             assert torch.equal(tensor, played[1][where]), where
-
-
-def test_two_processes_learn_what_one_does(tmp_path):
-    compare(tmp_path, ["chi2", "dqn"], 20)
-
-
-@pytest.mark.slow
-def test_two_processes_learn_what_one_does_in_every_way_of_learning(tmp_path):
-    assert len(LEARNERS) == 11
-    compare(tmp_path, list(LEARNERS), UPDATES)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "names"),
-    [
-        (1, 2, ["dueling"]),
-        pytest.param(1, 2, ["hellinger", "online", "dqn", "ls_iq"], marks=pytest.mark.slow),
-        pytest.param(2, 1, ["hellinger", "online", "dqn", "dueling"], marks=pytest.mark.slow),
-    ],
-)
-def test_a_run_goes_on_exactly_on_another_number_of_processes(tmp_path, before, after, names):
-    go_on(tmp_path, names, before, after)

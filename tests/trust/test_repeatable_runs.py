@@ -2,9 +2,9 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
+from counts import slow
 from forked_commands import Commands
 from small_configurations import differences, last_checkpoint
 
@@ -23,17 +23,20 @@ CONFIGURATIONS = {
     "cnn_dqn": REPLAY,
     "study_dqn": REPLAY,
 }
+QUICK = ("cnn_iq", "study_dqn")
+FURTHER = [name for name in CONFIGURATIONS if name not in QUICK]
 EVALUATION = [{"class_path": "PolicyEvaluation", "init_args": {"episodes": 20, "test_episodes": 20}}]
 
 
-def twice(folder: Path, name: str) -> None:
-    commands = Commands(folder)
+@pytest.mark.parametrize("name", [*QUICK, *slow(*FURTHER)])
+def test_the_same_seed_gives_the_same_run(tmp_path, name):
+    commands = Commands(tmp_path)
     common = ("--trainer.accelerator", "cpu", "--trainer.max_steps", 20, "--model.log_every", 5)
     common += ("--trainer.callbacks", json.dumps(EVALUATION))
     for seed in (3, 3, 4):
         configuration = base_config().parent / f"{name}.yaml"
         commands.run("fit", "--config", configuration, *CONFIGURATIONS[name], *common, "--seed_everything", seed)
-    first, again, other = (folder / "logs" / name / f"version_{number}" for number in range(3))
+    first, again, other = (tmp_path / "logs" / name / f"version_{number}" for number in range(3))
     one, same, third = (last_checkpoint(each) for each in (first, again, other))
     assert differences(same, one) == []
     metrics = (first / "metrics.csv").read_text()
@@ -42,14 +45,3 @@ def twice(folder: Path, name: str) -> None:
     assert [row["step"] for row in rows if row["train/loss"]] == ["5", "10", "15", "20"]
     assert sum(bool(row["val/success_rate"]) for row in rows) == 2
     assert any(where.startswith("state_dict") for where in differences(third, one))
-
-
-@pytest.mark.parametrize("name", ["cnn_iq", "study_dqn"])
-def test_the_same_seed_gives_the_same_run(tmp_path, name):
-    twice(tmp_path, name)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name not in ("cnn_iq", "study_dqn")])
-def test_the_same_seed_gives_the_same_run_with_further_configurations(tmp_path, name):
-    twice(tmp_path, name)

@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from forked_commands import Commands
-from small_configurations import UPDATES, differences, last_checkpoint, write_configurations
+from small_configurations import UPDATES, differences, last_checkpoint
+from small_runs import best_and_last
 
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 
 HALF = 24
-
-
-@pytest.fixture
-def commands(tmp_path) -> Commands:
-    write_configurations(tmp_path)
-    return Commands(tmp_path)
 
 
 def half(commands: Commands, name: str, *settings: object) -> tuple[object, ...]:
@@ -106,21 +101,13 @@ def test_what_changes_no_number_may_change(commands):
 def test_more_updates_another_precision_and_another_evaluation_are_honoured(commands):
     resumed = half(commands, "bc")
     evaluation = {"class_path": "PolicyEvaluation", "init_args": {"episodes": 7}}
-    commands.run(
-        *(*resumed, "--trainer.max_steps", UPDATES + 12, "--trainer.precision", "64-true"),
-        *(
-            "--trainer.callbacks",
-            json.dumps([evaluation]),
-            "--checkpoint.monitor",
-            "val/spl",
-            "--checkpoint.mode",
-            "max",
-        ),
-    )
+    monitor = ("--checkpoint.monitor", "val/spl", "--checkpoint.mode", "max")
+    more = ("--trainer.max_steps", UPDATES + 12, "--trainer.precision", "64-true")
+    commands.run(*resumed, *more, *monitor, "--trainer.callbacks", json.dumps([evaluation]))
     saved = last_checkpoint(runs(commands)[-1])
     assert saved["global_step"] == UPDATES + 12
     assert {value.dtype for value in saved["state_dict"].values() if value.is_floating_point()} == {torch.float64}
-    (keeper,) = (value for key, value in saved["callbacks"].items() if "BestAndLast" in key)
+    keeper = best_and_last(saved)
     assert (keeper["monitor"], keeper["best_model_path"][-9:]) == ("val/spl", "best.ckpt")
 
 

@@ -1,12 +1,13 @@
 """Runs of several processes as torchrun and SLURM start them; nothing hangs where numbers do not divide evenly."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from forked_commands import Commands
+from counts import slow
 from processes_together import start_together, wait_for_all
 from small_configurations import UPDATES, differences, last_checkpoint, write_configurations
 
@@ -21,10 +22,8 @@ UNEVEN = {
 }
 
 
-@pytest.mark.parametrize("name", ["iq", pytest.param("dqn", marks=pytest.mark.slow)])
-def test_nothing_hangs_where_numbers_do_not_divide_evenly(tmp_path, name):
-    write_configurations(tmp_path)
-    commands = Commands(tmp_path)
+@pytest.mark.parametrize("name", ["iq", *slow("dqn")])
+def test_nothing_hangs_where_numbers_do_not_divide_evenly(tmp_path, commands, name):
     arguments = ("fit", "--config", f"{name}.yaml", "--trainer.max_steps", 25, *UNEVEN[name])
     processes = start_together(commands, *arguments, faults=[None] * 3)
     assert wait_for_all(processes, 120) == [0, 0, 0], [each.said for each in processes]
@@ -36,26 +35,20 @@ def test_nothing_hangs_where_numbers_do_not_divide_evenly(tmp_path, name):
         assert wait_for_all(processes, 120) == [0, 0, 0], [each.said for each in processes]
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused_by_all(tmp_path):
-    write_configurations(tmp_path)
-    arguments = ("fit", "--config", "bc.yaml", "--data.batch_size", 15)
-    processes = start_together(Commands(tmp_path), *arguments)
+@pytest.mark.parametrize(
+    ("name", "option", "value", "sentence"),
+    [
+        ("bc", "batch_size", 15, "batch_size 15 is not a multiple of 2"),
+        ("dqn", "num_envs", 5, "num_envs 5 is not a multiple of 2.*the nearest valid: 4 or 6"),
+        ("online_iq", "online.num_envs", 5, "num_envs 5 is not a multiple of 2.*the nearest valid: 4 or 6"),
+    ],
+)
+def test_what_cannot_be_shared_out_is_refused_by_all(tmp_path, commands, name, option, value, sentence):
+    processes = start_together(commands, "fit", "--config", f"{name}.yaml", f"--data.{option}", value)
     assert wait_for_all(processes, 60) == [2, 2]
-    assert "batch_size 15 is not a multiple of 2" in processes[0].said
+    assert re.search(sentence, processes[0].said)
     assert "Traceback" not in processes[0].said + processes[1].said
-    assert not list((tmp_path / "logs" / "bc").iterdir())
-
-
-@pytest.mark.parametrize(("name", "option"), [("dqn", "num_envs"), ("online_iq", "online.num_envs")])
-def test_environments_that_cannot_be_shared_out_are_refused_by_all(tmp_path, name, option):
-    write_configurations(tmp_path)
-    arguments = ("fit", "--config", f"{name}.yaml", f"--data.{option}", 5)
-    processes = start_together(Commands(tmp_path), *arguments)
-    assert wait_for_all(processes, 60) == [2, 2]
-    assert "num_envs 5 is not a multiple of 2" in processes[0].said
-    assert "the nearest valid: 4 or 6" in processes[0].said
-    assert "Traceback" not in processes[0].said + processes[1].said
-    assert not list((tmp_path / "logs" / name).iterdir())
+    assert not (tmp_path / "logs" / name).exists()
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:

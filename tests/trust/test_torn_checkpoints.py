@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from counts import slow_count
+from counts import slow, slow_count
 from faults import STAGES, signal_in_save
 from forked_commands import Commands
 from small_configurations import UPDATES, last_checkpoint, write_configurations
@@ -43,32 +43,24 @@ def whole(folder: Path) -> int:
     return len(paths)
 
 
-def kill_in_saves(folder: Path, temporary: Path, kills: int) -> None:
-    write_configurations(folder)
-    commands, numbers = Commands(folder), random.Random(0)
+@pytest.mark.parametrize("kills", [len(STAGES), *slow(slow_count(50, 14))])
+def test_a_kill_at_any_stage_of_a_save_leaves_whole_checkpoints(tmp_path, commands, other_file_system, kills):
+    numbers = random.Random(0)
     for kill in range(kills):
         count, stage = numbers.randint(1, 20), STAGES[kill % len(STAGES)]
         fault = partial(signal_in_save, count, stage)
-        command = commands.start(*FIT, fault=fault, environment={"TMPDIR": temporary})
+        command = commands.start(*FIT, fault=fault, environment={"TMPDIR": other_file_system})
         assert command.wait() == KILLED, command.said
         # every save but the first file's leaves something to go on from
-        assert whole(folder) >= (count + (stage == "renamed") > 1)
-        shutil.rmtree(folder / "logs")
-
-
-def test_a_kill_at_any_stage_of_a_save_leaves_whole_checkpoints(tmp_path, other_file_system):
-    kill_in_saves(tmp_path, other_file_system, kills=len(STAGES))
+        assert whole(tmp_path) >= (count + (stage == "renamed") > 1)
+        shutil.rmtree(tmp_path / "logs")
 
 
 @pytest.mark.slow
-def test_a_kill_in_many_saves_leaves_whole_checkpoints(tmp_path, other_file_system):
-    kill_in_saves(tmp_path, other_file_system, kills=slow_count(50, 14))
-
-
-@pytest.mark.slow
-def test_a_kill_by_the_clock_while_large_files_are_saved_leaves_whole_checkpoints(tmp_path, other_file_system):
-    write_configurations(tmp_path)
-    commands, numbers, found = Commands(tmp_path), random.Random(1), 0
+def test_a_kill_by_the_clock_while_large_files_are_saved_leaves_whole_checkpoints(
+    tmp_path, commands, other_file_system
+):
+    numbers, found = random.Random(1), 0
     kills = slow_count(50, 14)
     for _ in range(kills):
         command = commands.start(*FIT, *LARGE, environment={"TMPDIR": other_file_system})
@@ -115,8 +107,8 @@ def test_200_flipped_bits_of_a_run_s_checkpoint_are_noticed_and_named(run):
 def test_50_truncations_of_a_run_s_checkpoint_are_noticed_and_named(run):
     path, numbers = run / "checkpoints" / "last.ckpt", random.Random(0)
     content = path.read_bytes()
-    for _ in range(50):
-        path.write_bytes(content[: numbers.randrange(len(content))])
+    for length in [0, 1, 4, len(content) - 1, *(numbers.randrange(len(content)) for _ in range(46))]:
+        path.write_bytes(content[:length])
         with pytest.raises(UserError) as raised:
             read_checkpoint(path)
         assert str(path) in str(raised.value)
@@ -157,6 +149,7 @@ def test_every_command_that_reads_a_checkpoint_names_a_damaged_one(run, tmp_path
         "best.ckpt' is damaged: its checksum does not match; use another one (in the same folder: last.ckpt)"
         in sentence
     )
+    assert [each.name for each in run.parent.iterdir()] == ["version_0"]
 
 
 def flip(path: Path) -> None:

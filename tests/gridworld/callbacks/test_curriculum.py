@@ -6,9 +6,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from small_runs import demonstrations, learner, trainer
+from small_runs import demonstrations, learner, trainer, weights
 
-from iqlightning.algorithms.dqn import DQN
+from iqlightning.algorithms import DQN, IQLearn
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.data.replay_data import ReplayData
 from iqlightning.envs.gymnasium import GymnasiumConfig
@@ -49,14 +49,10 @@ def replay(folder: Path) -> ReplayData:
     return ReplayData(TARGET, num_envs=4, **options, updates_per_epoch=4, updates_per_step=2)
 
 
-def weights(module: Any) -> torch.Tensor:
-    return torch.nn.utils.parameters_to_vector(module.agent.network.parameters())
-
-
-@pytest.mark.parametrize(("make_data", "kind"), [(imitation, None), (replay, DQN)])
+@pytest.mark.parametrize(("make_data", "kind"), [(imitation, IQLearn), (replay, DQN)])
 def test_stages_follow_each_other_by_epochs_and_the_runs_own_environment_comes_last(tmp_path, make_data, kind):
     watch = Watch()
-    module = learner(**({} if kind is None else {"kind": kind}))
+    module = learner(kind)
     data = make_data(tmp_path)
     trainer(tmp_path, [Curriculum(STAGES, episodes=20), watch], max_steps=12).fit(module, datamodule=data)
     first, second = (stage.env(TARGET) for stage in STAGES)
@@ -92,15 +88,14 @@ def test_success_ends_a_stage_as_soon_as_it_is_reached(tmp_path):
     assert [env.num_walls for env in watch.envs.values()][::2] == [easy, easy, TARGET.num_walls]
 
 
-@pytest.mark.parametrize(("make_data", "kind"), [(imitation, None), (replay, DQN)])
+@pytest.mark.parametrize(("make_data", "kind"), [(imitation, IQLearn), (replay, DQN)])
 def test_a_resumed_run_goes_on_in_its_stage_bit_for_bit(tmp_path, make_data, kind):
-    options = {} if kind is None else {"kind": kind}
-    whole = learner(**options)
+    whole = learner(kind)
     keep = ModelCheckpoint(str(tmp_path), filename="{step}", every_n_train_steps=2, save_top_k=-1)
     run = trainer(tmp_path, [Curriculum(STAGES, episodes=5), keep], max_steps=12)
     run.fit(whole, datamodule=make_data(tmp_path))
     for step in (2, 4, 6):  # the second is between an epoch's last update and its validation
-        resumed, watch = learner(**options), Watch()
+        resumed, watch = learner(kind), Watch()
         again = trainer(tmp_path, [Curriculum(STAGES, episodes=5), watch], max_steps=12)
         again.fit(resumed, datamodule=make_data(tmp_path), ckpt_path=str(tmp_path / f"step={step}.ckpt"))
         assert torch.equal(weights(resumed), weights(whole))

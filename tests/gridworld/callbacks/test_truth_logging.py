@@ -1,6 +1,5 @@
 import math
 
-import pytest
 from small_runs import demonstrations, learner, trainer
 
 from iqlightning.gridworld.callbacks.truth_logging import TruthLogging
@@ -14,12 +13,3 @@ def test_logs_the_truth_at_validation(tmp_path):
     assert all(math.isfinite(value) for value in logged.values())
     assert 0 <= logged["truth/policy_agreement"] <= 1
     assert 0 <= logged["truth/occupancy_divergence"] <= 1
-
-
-@pytest.mark.parametrize("every", [1, 2])
-def test_keeps_its_grids(tmp_path, every: int):
-    callback = TruthLogging(num_grids=2, every_n_validations=every)
-    trainer(tmp_path, [callback]).fit(learner(), demonstrations(tmp_path))
-    grids = callback._grids
-    assert grids is not None
-    assert grids[1].walls.shape == (2, 4, 4)

@@ -1,22 +1,9 @@
 import pytest
 import torch
+from random_grids import random_observations
 from torch.nn import functional as F
 
-from iqlightning.errors import UserError
 from iqlightning.gridworld.encoders import GridCNN
-from iqlightning.gridworld.encoders.grid_cnn import _NeighbourMax
-from iqlightning.nets.q_network import QNetwork
-
-
-def random_observations(batch: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    cells = height * width
-    observations = torch.zeros(batch, 3, cells)
-    observations[:, 0] = (torch.rand(batch, cells, generator=generator) < 0.2).float()
-    rows = torch.arange(batch)
-    observations[rows, 1, torch.randint(cells, (batch,), generator=generator)] = 1
-    observations[rows, 2, torch.randint(cells, (batch,), generator=generator)] = 1
-    return observations.view(batch, 3, height, width)
 
 
 def test_one_line_of_cells_computes_the_documented_equation():
@@ -59,18 +46,6 @@ def test_noise_on_the_observation_does_not_open_walls():
     torch.testing.assert_close(encoder(noisy), encoder(observations), atol=0.2, rtol=0.2)
 
 
-@pytest.mark.parametrize(("height", "width"), [(2, 2), (6, 6), (4, 9)])
-def test_rotating_or_mirroring_the_grid_does_the_same_to_the_q_values(height: int, width: int):
-    torch.manual_seed(0)
-    network = QNetwork((3, height, width), 4, 1.0, GridCNN)
-    observations = random_observations(16, height, width)
-    q = network(observations)
-    turned = network(torch.rot90(observations, 1, (2, 3)))  # counter-clockwise: up becomes left
-    torch.testing.assert_close(turned[:, [3, 0, 1, 2]], q)
-    mirrored = network(observations.flip(3))
-    torch.testing.assert_close(mirrored[:, [0, 3, 2, 1]], q)
-
-
 def test_a_grid_is_computed_once_until_the_weights_change(monkeypatch):
     torch.manual_seed(0)
     network = GridCNN((3, 4, 4)).eval()
@@ -89,12 +64,6 @@ def test_a_grid_is_computed_once_until_the_weights_change(monkeypatch):
         network.weight.mul_(2)
         assert not torch.equal(network(observations), one_by_one)
         assert computed[-1] == 5
-
-
-def test_gradient_of_the_neighbour_maximum():
-    cells = torch.rand(3, 40, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: _NeighbourMax.apply(x, 5), cells)
-    assert torch.autograd.gradgradcheck(lambda x: _NeighbourMax.apply(x, 5), cells)
 
 
 def test_a_gradient_penalty_on_observations_has_a_gradient():
@@ -144,17 +113,3 @@ def test_without_gradients_the_same_features_come_out():
     with torch.no_grad():
         features = network(observations)
     assert torch.equal(features, network(observations).detach())
-
-
-def test_equally_large_neighbours_share_the_gradient():
-    cells = torch.zeros(1, 9, requires_grad=True)  # one row of three cells and its borders, stride 3
-    _NeighbourMax.apply(cells, 3).sum().backward()  # type: ignore[union-attr]
-    # Each of the three results spreads a gradient of 1 evenly over its four neighbours.
-    assert cells.grad is not None
-    assert cells.grad.sum().item() == pytest.approx(3.0)
-    assert cells.grad.max().item() == pytest.approx(0.5)
-
-
-def test_other_observations_are_refused_in_a_sentence():
-    with pytest.raises(UserError, match="walls, player and goal"):
-        GridCNN((4,))

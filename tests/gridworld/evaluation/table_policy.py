@@ -4,12 +4,18 @@ from collections.abc import Callable
 
 import torch
 
-from iqlightning.gridworld.game.layouts import Layouts
+from iqlightning.gridworld.config import GridWorldConfig
+from iqlightning.gridworld.game.layouts import Layouts, draw_layouts
 from iqlightning.gridworld.game.observation import parse
 from iqlightning.losses.values import ValueFunction
 
 # cells 0 and 1, goal on 2
 CORRIDOR = Layouts(torch.zeros(1, 1, 3, dtype=torch.bool), torch.tensor([0]), torch.tensor([2]))
+
+
+def grids(count: int = 6, first: int = 0) -> Layouts:
+    config = GridWorldConfig("random_everything", 5, 5, num_walls=4)
+    return draw_layouts(config, torch.zeros(count, dtype=torch.int64), torch.arange(first, first + count))
 
 
 class TablePolicy:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 from jaxtyping import Int
+from small_runs import Always
 from torch import Tensor
 
 from iqlightning.evaluation.choice import action_probabilities, draw_actions
@@ -17,18 +18,6 @@ from iqlightning.losses.values import SoftValue
 
 UP, RIGHT, DOWN, LEFT = range(4)
 CONFIG = GridWorldConfig(height=6, width=7, num_walls=6)
-
-
-class Always:
-    """Repeats one action; counts the observations it is asked about."""
-
-    def __init__(self, action: int) -> None:
-        self.action = action
-        self.asked: list[int] = []
-
-    def act(self, observations: Tensor, *, sample: bool = False) -> Int[Tensor, " batch"]:
-        self.asked.append(len(observations))
-        return torch.full((len(observations),), self.action)
 
 
 class Table:
@@ -102,8 +91,8 @@ def test_the_expert_is_perfect_on_every_level(level: str) -> None:
     assert torch.equal(greedy.layouts.walls, sampled.layouts.walls)
 
 
-def test_the_expert_plans_anew_when_size_or_memory_ask_for_it() -> None:
-    policy = ShortestPathPolicy(max_cells=2000)
+def test_the_expert_plays_grids_of_any_size_one_after_the_other() -> None:
+    policy = ShortestPathPolicy()
     for height in (5, 9, 5):
         config = GridWorldConfig(height=height, width=6)
         assert evaluate_gridworld(policy, config, 120, height, batch_size=50).success.all()

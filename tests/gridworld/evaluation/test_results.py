@@ -47,11 +47,3 @@ def test_the_metric_over_uneven_updates_equals_all_episodes_at_once() -> None:
     assert set(computed) == set(expected) - {"solved_distance_ratio"}  # which is of one process alone
     for name, value in computed.items():
         assert value.item() == pytest.approx(expected[name], abs=1e-12)
-
-
-def test_the_metric_forgets_when_it_is_reset() -> None:
-    metric = EpisodeMetrics(GridWorldResults)
-    metric.update(results())
-    metric.reset()
-    metric.update(results(slice(0, 1)))
-    assert metric.compute()["success_rate"] == 1.0

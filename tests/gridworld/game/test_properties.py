@@ -3,7 +3,6 @@
 from collections import deque
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +13,7 @@ from iqlightning.gridworld.game.layouts import draw_layouts
 from iqlightning.gridworld.game.state import GridWorldBatch
 
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
-FEW = settings(max_examples=40, deadline=None, derandomize=True)
-MANY = settings(FEW, max_examples=100)
+MANY = settings(max_examples=100, deadline=None, derandomize=True)
 
 Cell = tuple[int, int]
 
@@ -76,7 +74,9 @@ def cell(flat: int, config: GridWorldConfig) -> Cell:
     return divmod(flat, config.width)
 
 
-def check_grids(config: GridWorldConfig, seed: int, split: str) -> None:
+@MANY
+@given(games(), st.integers(-(2**40), 2**40), st.sampled_from(["any", "train", "validation", "test"]))
+def test_every_grid_is_what_its_configuration_says(config: GridWorldConfig, seed: int, split: str):
     seeds = torch.tensor([seed, seed, seed + 1])
     episodes = torch.tensor([0, 1, 0])
     layouts = draw_layouts(config, seeds, episodes, split)
@@ -100,7 +100,9 @@ def check_grids(config: GridWorldConfig, seed: int, split: str) -> None:
         assert torch.equal(layouts.walls[0], layouts.walls[2])
 
 
-def check_play(config: GridWorldConfig, seed: int, actions: list[int]) -> None:
+@MANY
+@given(games(), st.integers(0, 2**40), st.lists(st.integers(0, 3), min_size=1, max_size=60))
+def test_a_batch_plays_as_the_rules_say(config: GridWorldConfig, seed: int, actions: list[int]):
     """Three grids at once, each with actions of its own, through the ends of episodes."""
     batch = GridWorldBatch(config, 3, seed=seed)
     seeds = torch.arange(seed, seed + 3)
@@ -127,33 +129,3 @@ def check_play(config: GridWorldConfig, seed: int, actions: list[int]) -> None:
                 episodes[index] += 1
                 grids[index] = begin(index)
             assert result.obs[index].tolist() == grids[index].observation()
-
-
-ANY_GRID = given(games(), st.integers(-(2**40), 2**40), st.sampled_from(["any", "train", "validation", "test"]))
-ANY_PLAY = given(games(), st.integers(0, 2**40), st.lists(st.integers(0, 3), min_size=1, max_size=60))
-
-
-@FEW
-@ANY_GRID
-def test_every_grid_is_what_its_configuration_says(config: GridWorldConfig, seed: int, split: str):
-    check_grids(config, seed, split)
-
-
-@FEW
-@ANY_PLAY
-def test_a_batch_plays_as_the_rules_say(config: GridWorldConfig, seed: int, actions: list[int]):
-    check_play(config, seed, actions)
-
-
-@pytest.mark.slow
-@MANY
-@ANY_GRID
-def test_many_grids_are_what_their_configurations_say(config: GridWorldConfig, seed: int, split: str):
-    check_grids(config, seed, split)
-
-
-@pytest.mark.slow
-@MANY
-@ANY_PLAY
-def test_batches_play_as_the_rules_say_in_many_games(config: GridWorldConfig, seed: int, actions: list[int]):
-    check_play(config, seed, actions)

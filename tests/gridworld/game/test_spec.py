@@ -18,6 +18,18 @@ from iqlightning.gridworld.config import LEVELS
         ({"wall_density": 1.5}, ["wall_density", "1.5"]),
         ({"wall_density": 0.99}, ["99 walls"]),
         ({"max_moves": 0}, ["max_moves", "0"]),
+        ({"layout": "labyrinth"}, ["valid"]),
+        ({"layout": "maze", "num_walls": 3}, ["given by the size"]),
+        ({"layout": "rooms", "wall_density": 0.1}, ["given by the size"]),
+        ({"layout": "maze", "level": "static"}, ["random_everything"]),
+        ({"layout": "maze", "height": 2}, ["at least 3"]),
+        ({"layout": "rooms", "width": 4}, ["at least 5"]),
+        ({"min_size": 11}, ["2 to 10"]),
+        ({"min_size": 1}, ["2 to 10"]),
+        ({"max_size": 5}, ["give min_size"]),
+        ({"min_size": 5, "max_size": 4}, ["from min_size 5 to 10"]),
+        ({"min_size": 2, "num_walls": 5}, ["do not fit"]),
+        ({"min_size": 4, "layout": "rooms"}, ["at least 5"]),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(options, words):

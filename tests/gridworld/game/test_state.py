@@ -10,75 +10,6 @@ from iqlightning.gridworld.game.rules import next_cells
 from iqlightning.gridworld.game.state import GridWorldBatch
 
 
-class PlainGrid:
-    """The rules as one would write them down for a single grid, without a tensor."""
-
-    MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
-
-    def __init__(self, walls, start, goal, width, limit):
-        self.walls, self.width, self.limit = walls, width, limit
-        self.player, self.goal, self.moves = divmod(start, width), divmod(goal, width), 0
-
-    def step(self, action):
-        row, column = self.player[0] + self.MOVES[action][0], self.player[1] + self.MOVES[action][1]
-        inside = 0 <= row < len(self.walls) and 0 <= column < self.width
-        if inside and not self.walls[row][column]:
-            self.player = (row, column)
-        self.moves += 1
-        terminated = self.player == self.goal
-        return (10.0 if terminated else -1.0), terminated, not terminated and self.moves >= self.limit
-
-    def observation(self):
-        rows, columns = range(len(self.walls)), range(self.width)
-        marks = [[[int((r, c) == place) for c in columns] for r in rows] for place in (self.player, self.goal)]
-        return [[[int(cell) for cell in row] for row in self.walls], *marks]
-
-
-@pytest.mark.parametrize(
-    ("config", "count", "steps"),
-    [
-        (GridWorldConfig(), 600, 200),
-        (GridWorldConfig("static"), 100, 200),
-        (GridWorldConfig("random_walls", 4, 6, num_walls=5, random_start=False, max_moves=9), 200, 200),
-        (GridWorldConfig("random_goal", 5, 3, num_walls=2, max_moves=7), 100, 200),
-    ],
-    ids=lambda value: getattr(value, "level", str(value)),
-)
-@pytest.mark.parametrize("copy_observations", [True, False])
-def test_a_batch_plays_as_a_plain_reference_does(config, count, steps, copy_observations):
-    batch = GridWorldBatch(config, count, seed=7, copy_observations=copy_observations)
-    batch.reset()
-    episodes = [0] * count
-
-    # One episode after the other of each seed; no episode is shorter than a step.
-    ahead = draw_layouts(config, 7 + torch.arange(count).repeat_interleave(steps), torch.arange(steps).repeat(count))
-
-    def begin(index):
-        walls, start, goal = (column[index * steps + episodes[index]].tolist() for column in ahead)
-        return PlainGrid(walls, start, goal, config.width, config.move_limit)
-
-    grids = [begin(index) for index in range(count)]
-    generator = torch.Generator().manual_seed(0)
-    for step in range(steps):
-        actions = torch.randint(0, 4, (count,), generator=generator)
-        result = batch.step(actions)
-        expected = [grid.step(action) for grid, action in zip(grids, actions.tolist(), strict=True)]
-        successors = [(grid.player[0] * config.width + grid.player[1]) for grid in grids]
-        assert list(zip(*(x.tolist() for x in result[2:]), strict=True)) == expected
-        walls, player, goal = parse(result.next_obs)
-        assert player.tolist() == successors
-        for index, (_, terminated, truncated) in enumerate(expected):
-            if terminated or truncated:
-                episodes[index] += 1
-                grids[index] = begin(index)
-        if step % 20 == 19:
-            whole = torch.tensor([grid.observation() for grid in grids], dtype=torch.uint8)
-            assert torch.equal(result.obs, whole)
-            assert torch.equal(batch.observations, whole)
-            assert walls.shape == (count, config.height, config.width)
-            assert goal.shape == (count,)
-
-
 def test_what_is_left_behind_and_what_begins():
     """By hand: a 2x2 grid of one move."""
     walls = torch.zeros((1, 2, 2), dtype=torch.bool)
@@ -242,26 +173,3 @@ def test_a_game_is_the_same_on_a_gpu():
     for actions in torch.randint(0, 4, (100, 300), generator=torch.Generator().manual_seed(3)):
         for x, y in zip(here.step(actions), there.step(actions.cuda()), strict=True):
             assert torch.equal(x, y.cpu())
-
-
-def test_successors_that_are_not_copied_follow_whatever_happens_between_steps():
-    config = GridWorldConfig(height=4, width=5)
-    batches = [GridWorldBatch(config, 40, copy_observations=copied) for copied in (False, True)]
-    generator = torch.Generator().manual_seed(0)
-    saved = batches[1].state_dict()
-    for batch in batches:
-        batch.reset()
-    for step in range(60):
-        actions = torch.randint(4, (40,), generator=generator)
-        for batch in batches:
-            if step % 13 == 5:
-                batch.move(actions)
-            if step % 13 == 7:
-                batch.restart(torch.tensor([3, 1, 20]))
-            if step == 45:
-                batch.load_state_dict(saved)
-        shared, copied = (batch.step(actions) for batch in batches)
-        for seen, expected in zip(shared, copied, strict=True):
-            assert torch.equal(seen, expected), step
-        if step == 30:
-            saved = batches[1].state_dict()

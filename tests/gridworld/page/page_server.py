@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -25,12 +26,40 @@ from iqlightning.policies import AgentPolicy
 SMALL = GridWorldConfig(height=4, width=5, num_walls=2)
 SETTINGS = {"random_walls": True, "random_goal": True, "random_start": True, "height": 4, "width": 5, "num_walls": 2}
 
+#: Names of recordings that could lead elsewhere.
+HOSTILE_NAMES = [
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "a\\b",
+    "/etc/passwd",
+    "a.b",
+    ".hidden",
+    "-x",
+    "_x",
+    "a b",
+    "a\n",
+    "a\0",
+    "ä",
+    "x" * 65,
+    "a%2fb",
+    "~",
+    "~root",
+    "$HOME",
+    "a;b",
+    "\ud800",
+    "\u202e",
+    "%s%n",
+    "-rf",
+]
+
 #: Attackers are faster than people.
 UNHURRIED = Limits(messages_per_second=1e9, burst=10**9)
 
 
-def policy(encoder: Any = GridCNN, env: GridWorldConfig = SMALL) -> AgentPolicy:
-    torch.manual_seed(0)
+def policy(encoder: Any = GridCNN, env: GridWorldConfig = SMALL, seed: int = 0) -> AgentPolicy:
+    torch.manual_seed(seed)
     network = QNetwork(env.observation_shape, 4, 1.0, encoder)
     network.eval()
     return AgentPolicy(
@@ -101,6 +130,16 @@ async def ask(socket: aiohttp.ClientWebSocketResponse, type: str, **fields: Any)
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(main, 240))
+
+
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Makes a test of a coroutine."""
+
+    @functools.wraps(test)
+    def run_test(**given: Any) -> None:
+        run(test(**given))
+
+    return run_test
 
 
 def solve(grid: dict[str, Any]) -> list[int]:

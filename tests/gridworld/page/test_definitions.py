@@ -15,5 +15,5 @@ def test_the_page_has_the_rules_and_colours_of_the_package():
     assert (
         constants["CELLS"].keys()
         == constants["DARK_CELLS"].keys()
-        == {"floor", "line", "wall", "cut", "player", "goal"}
+        == {"floor", "line", "wall", "cut", "player", "goal", "edge"}
     )

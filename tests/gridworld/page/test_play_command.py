@@ -11,15 +11,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-import torch
 from page_server import SETTINGS, ask, policy, solve
 
+from iqlightning.cli import play
 from iqlightning.cli.main import main
-from iqlightning.cli.play import _contenders
 from iqlightning.data.demonstrations import load_demonstrations
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
-from iqlightning.gridworld.page.contenders import check_playable, labels_of
+from iqlightning.gridworld.page.contenders import check_playable, contenders_of, labels_of
 
 
 @pytest.fixture
@@ -44,6 +43,16 @@ def test_a_port_in_use(refused):
     assert "--port 0" in sentence
 
 
+def test_the_browser_is_told_the_token_in_a_private_file(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(play.webbrowser, "open", opened.append)
+    play._open("http://127.0.0.1:1/?token=secret", tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert opened == [file.as_uri()]
+    assert 'url=http://127.0.0.1:1/?token=secret"' in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
 def test_mistakes(refused, tmp_path):
     assert "there is no checkpoint 'nowhere.ckpt'" in refused("nowhere.ckpt")
     assert "from 0 to 65535, not 70000" in refused("--port", "70000")
@@ -62,13 +71,13 @@ def test_another_games_checkpoint_cannot_be_watched():
 
 
 def test_without_checkpoints_the_exact_optimum_can_be_watched():
-    (only,) = _contenders([], torch.device("cpu"))
+    (only,) = contenders_of([])
     assert only.policy is None
 
 
 def test_labels_are_short_and_differ():
     best, last = "logs/cnn_iq/version_0/checkpoints/best.ckpt", "logs/cnn_iq/version_0/checkpoints/last.ckpt"
-    assert labels_of([best, last]) == ["cnn_iq version_0", "cnn_iq version_0 last"]
+    assert labels_of([best, last]) == ["cnn_iq/version_0", "cnn_iq/version_0/last.ckpt"]
     assert labels_of(["mine.ckpt"]) == ["mine"]
     assert labels_of([best, best]) == [best, best]
 
@@ -77,7 +86,7 @@ class Program:
     """The command in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
         command = [sys.executable, "-m", "iqlightning", "play", "--port", "0", "--no-open", "--seed", "1"]
         self.process = subprocess.Popen(
             command,
@@ -108,7 +117,7 @@ def test_finished_episodes_survive_a_killed_program(tmp_path):
         moves = []
         async with aiohttp.ClientSession() as client, program.connect(client) as socket:
             await ask(socket, "new_game", **SETTINGS)
-            grid = await ask(socket, begin, name="mine")
+            grid = await ask(socket, begin, name="mine", **({"kept": None} if begin == "record_resume" else {}))
             for _ in range(episodes):
                 moves += solve(grid)
                 answers = [await ask(socket, "move", action=action) for action in solve(grid)]
@@ -127,11 +136,13 @@ def test_finished_episodes_survive_a_killed_program(tmp_path):
 
     moves += asyncio.run(play(Program(tmp_path), "record_resume", 1))
     assert load_demonstrations(file)[0].actions.tolist() == moves
-    assert os.listdir(tmp_path / "data") == ["mine.safetensors"]
+    # the lock of a killed program is free, its file waits for the next one
+    assert {name for name in os.listdir(tmp_path / "data") if not name.endswith(".lock")} == {"mine.safetensors"}
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "said"), [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "interrupted")]
+    ("number", "status", "said"),
+    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP"), (signal.SIGINT, 130, "interrupted")],
 )
 def test_it_ends_when_asked_to_while_a_page_is_open(tmp_path, number, status, said):
     async def end(program: Program) -> tuple[int, str]:

@@ -1,9 +1,11 @@
 """Recordings: finished episodes are on the disk, and nothing else on the disk changes."""
 
 import os
+import re
 
 import pytest
 import torch
+from page_server import HOSTILE_NAMES
 
 from iqlightning.data.demonstrations import load_demonstrations, save_demonstrations
 from iqlightning.errors import UserError
@@ -22,6 +24,11 @@ def folder(tmp_path):
     return RecordingFolder(tmp_path / "data")
 
 
+def files(folder):
+    """What is in the folder, locks aside."""
+    return [path.name for path in folder.path.iterdir() if path.suffix != ".lock"]
+
+
 def on_disk(folder, name="mine"):
     return load_demonstrations(folder.file(name))
 
@@ -36,7 +43,7 @@ def test_every_finished_episode_is_on_the_disk_at_once(folder):
     assert torch.equal(trajectories.observations, PLAYED.observations)
     assert torch.equal(trajectories.actions, PLAYED.actions)
     assert (metadata["env"], metadata["seed"], metadata["source"]) == (ENV.to_dict(), 7, SOURCE)
-    assert [path.name for path in folder.path.iterdir()] == ["mine.safetensors"]
+    assert files(folder) == ["mine.safetensors"]
 
 
 def test_undo_takes_the_last_episode_away_and_with_the_only_one_the_file(folder):
@@ -46,7 +53,7 @@ def test_undo_takes_the_last_episode_away_and_with_the_only_one_the_file(folder)
     recording.undo()
     assert on_disk(folder)[0].num_episodes == 1
     recording.undo()
-    assert list(folder.path.iterdir()) == []
+    assert files(folder) == []
     with pytest.raises(UserError, match="no episode"):
         recording.undo()
     recording.add(EPISODES[2])
@@ -73,7 +80,7 @@ def test_discarding_removes_the_file_but_not_what_an_earlier_time_recorded(folde
 def test_a_recording_goes_on_where_it_was_left(folder):
     recording = folder.start("mine", ENV, 5)
     recording.add(EPISODES[0])
-    del recording  # the program dies: nobody says goodbye
+    recording._locked.release()  # the program dies: nobody says goodbye
     later = RecordingFolder(folder.path).resume("mine")
     assert (later.env, later.seed, len(later.episodes)) == (ENV, 5, 1)
     later.add(EPISODES[1])
@@ -81,35 +88,7 @@ def test_a_recording_goes_on_where_it_was_left(folder):
     assert torch.equal(trajectories.actions, torch.cat([EPISODES[0].actions, EPISODES[1].actions]))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        ".",
-        "..",
-        "../x",
-        "a/b",
-        "a\\b",
-        "/etc/passwd",
-        "a.b",
-        ".hidden",
-        "-x",
-        "_x",
-        "a b",
-        "a\n",
-        "a\0",
-        "ä",
-        "x" * 65,
-        "con:",
-        "a%2fb",
-        "~",
-        "~root",
-        "$HOME",
-        "a;b",
-        "\ud800",
-        "\u202e",
-    ],
-)
+@pytest.mark.parametrize("name", ["", "con:", *HOSTILE_NAMES])
 def test_a_name_that_could_lead_elsewhere_is_refused(folder, name):
     for use in (folder.resume, lambda name: folder.start(name, ENV, 0)):
         with pytest.raises(UserError, match="letters, digits"):
@@ -144,7 +123,6 @@ def test_a_file_that_appears_in_the_meantime_stays(folder, monkeypatch, links):
 
         monkeypatch.setattr(module.os, "link", unsupported)
     recording = folder.start("mine", ENV, 0)
-    folder.path.mkdir()
     folder.file("mine").write_text("somebody else's")
     with pytest.raises(UserError, match="another program"):
         recording.add(EPISODES[0])
@@ -153,7 +131,8 @@ def test_a_file_that_appears_in_the_meantime_stays(folder, monkeypatch, links):
     with pytest.raises(UserError, match="nothing is overwritten"):
         recording.add(EPISODES[0])
     assert recording.episodes == []
-    assert {path.name: path.read_text() for path in folder.path.iterdir()} == {"mine.safetensors": "somebody else's"}
+    assert files(folder) == ["mine.safetensors"]
+    assert folder.file("mine").read_text() == "somebody else's"
 
 
 def test_a_file_system_without_links_will_do(folder, monkeypatch):
@@ -165,7 +144,7 @@ def test_a_file_system_without_links_will_do(folder, monkeypatch):
     recording.add(EPISODES[0])
     recording.add(EPISODES[1])
     assert on_disk(folder)[0].num_episodes == 2
-    assert len(list(folder.path.iterdir())) == 1
+    assert len(files(folder)) == 1
 
 
 def test_a_file_that_another_program_changed_is_left_alone(folder):
@@ -202,18 +181,82 @@ def test_a_full_recording_and_a_full_disk_lose_nothing(folder, monkeypatch):
     with pytest.raises(UserError, match="full"):
         recording.add(EPISODES[2])
     recording.undo()
+    folder.max_bytes *= 2
 
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("iqlightning.checkpoint_files.os.fsync", no_space)
+        patch.setattr("iqlightning.files.os.fsync", no_space)
+        assert "No space left" in recording.add(EPISODES[1])
+        assert "No space left" in recording.add(EPISODES[0].select(torch.tensor([0])))
         with pytest.raises(UserError, match="No space left"):
-            recording.add(EPISODES[1])
-    assert len(recording.episodes) == on_disk(folder)[0].num_episodes == 1
-    assert len(list(folder.path.iterdir())) == 1
-    recording.add(EPISODES[1])
+            recording.close()
+        recording.undo()
+        assert (len(recording.episodes), recording.waiting, on_disk(folder)[0].num_episodes) == (2, 1, 1)
+        assert files(folder) == ["mine.safetensors"]
+        recording.leave()  # its page goes away
+        assert folder.write_waiting() == ["1 episode waits in memory to be written: " + str(no_room(folder))]
+        assert folder.resume("mine") is recording
+        recording.leave()
+    assert folder.write_waiting() == []
     assert on_disk(folder)[0].num_episodes == 2
+    assert len(folder.resume("mine").episodes) == 2
+
+
+def no_room(folder):
+    return f"cannot write the demonstrations file '{folder.file('mine')}': No space left on device"
+
+
+def test_two_programs_cannot_record_under_one_name(folder):
+    recording, other = folder.start("mine", ENV, 0), RecordingFolder(folder.path)
+    for use in (lambda: other.start("mine", ENV, 0), lambda: other.resume("mine")):
+        recording.add(EPISODES[0])
+        with pytest.raises(UserError, match=r"by another program|already"):
+            use()
+    other.start("theirs", ENV, 0).close()
+    recording.close()
+    again = other.resume("mine")
+    with pytest.raises(UserError, match="by another program"):
+        folder.resume("mine")
+    again.close()
+    assert folder.resume("mine").kept == 2
+
+
+def test_a_discard_that_the_disk_refuses_is_a_sentence(folder, monkeypatch):
+    recording = folder.start("mine", ENV, 0)
+    recording.add(EPISODES[0])
+
+    def read_only(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.unlink", read_only)
+        with pytest.raises(UserError, match=r"cannot remove .*Read-only"):
+            recording.discard()
+    recording.discard()
+    assert files(folder) == []
+
+
+def test_strange_files_hide_no_recording(folder):
+    recording = folder.start("mine", ENV, 0)
+    recording.add(EPISODES[0])
+    recording.close()
+    os.utime(folder.file("mine"), (1000, 1000))
+    os.symlink(folder.path / "nowhere", folder.file("dangling"))
+    for number in range(300):
+        folder.file(f"foreign-{number}").write_bytes(b"a foreign file")
+    metadata = {"env": ENV.to_dict(), "source": SOURCE}
+    save_demonstrations(folder.file("seedless"), PLAYED, metadata | {"seed": [1]}, ENV.spaces)
+    save_demonstrations(folder.file("nowhere-played"), PLAYED, metadata | {"env": 3}, ENV.spaces)
+    folder.file("torn").write_bytes(folder.file("mine").read_bytes()[:-9])
+    assert folder.names() == ["mine"]
+    for name, problem in (("seedless", "seed"), ("nowhere-played", "game|cannot be"), ("torn", "damaged")):
+        assert any(name in text and re.search(problem, text) for text in folder.troubles())
+        for _ in range(2):  # the name is released
+            with pytest.raises(UserError, match=problem):
+                folder.resume(name)
+    assert len(folder.troubles()) == 3
 
 
 def test_recordings_are_listed_newest_first(folder):

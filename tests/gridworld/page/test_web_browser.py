@@ -3,15 +3,15 @@
 import contextlib
 import re
 import shlex
+from typing import Any
 
 import pytest
-import torch
 from page_browser import Program, moved, next_grid, picture, play_episode, record, steps, visit, without_walls
 from playwright.sync_api import BrowserContext, Page, expect
 
 from iqlightning.cli.main import main
-from iqlightning.cli.play import _contenders
 from iqlightning.data.demonstrations import load_demonstrations
+from iqlightning.gridworld.page.contenders import contenders_of
 
 TINY = """
 model:
@@ -70,7 +70,7 @@ def test_play_record_and_learn(context, program, tmp_path, monkeypatch):
     assert checkpoint.exists()
 
     # and what came of it can be watched
-    watching = Program(_contenders([str(checkpoint)], torch.device("cpu")), tmp_path / "data")
+    watching = Program(contenders_of([str(checkpoint)]), tmp_path / "data")
     with contextlib.closing(watching_page := visit(context, watching, "watch")):
         expect(watching_page.locator("#boards figure")).to_have_count(1)
         expect(watching_page.locator(".note").first).to_have_text("IQLearn, GridCNN, 5 updates")
@@ -196,8 +196,7 @@ def test_overlays_differ_and_the_grid_can_be_edited(context, program):
     page.locator("[name=layer][value=v]").check(force=True)
     edited(lambda: page.locator("#clear-walls").click())
     board = page.locator("#boards canvas.board").first
-    box = board.bounding_box()
-    assert box is not None
+    box: Any = board.bounding_box()
     side = box["width"] / 5
 
     def drag(source: tuple[int, int], target: tuple[int, int]) -> None:
@@ -275,8 +274,7 @@ def test_it_fits_a_phone_and_is_played_with_fingers(browser, program, scheme):
 
 def swipe(context: BrowserContext, page: Page, across: float, down: float, reports: int) -> None:
     """A finger on the board, whose way the browser reports in so many pieces."""
-    box = page.locator("#game").bounding_box()
-    assert box is not None
+    box: Any = page.locator("#game").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     finger = context.new_cdp_session(page)
 
@@ -294,8 +292,7 @@ def test_a_swipe_makes_a_move_for_each_cell_that_it_crosses(browser, program, re
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = visit(context, program)
     without_walls(page)
-    box = page.locator("#game").bounding_box()
-    assert box is not None
+    box: Any = page.locator("#game").bounding_box()
     side = box["width"] / 5
     ways = steps(page, keys=("up", "right", "down", "left"))
     count = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_server import SETTINGS, ask, run, serving
+from page_server import HOSTILE_NAMES, SETTINGS, ask, run, serving
 
 from iqlightning.data.demonstrations import load_demonstrations
 from iqlightning.gridworld.page.messages import FIELDS
@@ -18,22 +18,7 @@ class Fuzzer:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.names = [
-            "a",
-            "b",
-            "../x",
-            "/tmp/x",
-            "..",
-            "a/b",
-            "x" * 300,
-            "\0",
-            "ü",
-            "con",
-            "-rf",
-            "%s%n",
-            "${x}",
-            "a.b",
-        ]
+        self.names = ["a", "b", "con", "x" * 300, *HOSTILE_NAMES]
 
     def message(self) -> str:
         kind = self.random.random()
@@ -69,7 +54,10 @@ class Fuzzer:
         if field == "walls":
             return "".join(self.random.choices("0001", k=self.random.choice([4, 6, 9, 20])))
         if field == "contenders":
-            return self.random.choices(range(4), k=self.random.choice([1, 1, 2, 2, 3]))
+            pairs = [[self.random.randrange(4), self.random.choice([0, 0, 0, 1])] for _ in range(3)]
+            return pairs[: self.random.choice([1, 1, 2, 2, 3])]
+        if field == "kept":
+            return self.random.choice([None, 0, 1, 2])
         if field.startswith("random_"):
             return self.random.random() < 0.5
         if field in ("height", "width"):

@@ -30,7 +30,7 @@ def play(talk, grid):
 
 
 def test_every_message_has_an_answer_of_its_type(talk):
-    assert talk._answers.keys() == FIELDS.keys()
+    assert all(callable(getattr(talk, f"_{kind}")) for kind in FIELDS)
     assert say(talk, "hello")["type"] == "hello"
 
 
@@ -121,10 +121,29 @@ def test_undo_discard_and_going_on(talk, tmp_path):
     talk.close()  # the browser died
 
     other = session(tmp_path)
-    grid = say(other, "record_resume", name="mine")
+    grid = say(other, "record_resume", name="mine", kept=None)
     assert grid["settings"] == SETTINGS
     assert grid["recording"]["kept"] == 1
     assert play(other, grid)["recording"]["episodes"] == 2
+
+
+def test_a_recording_that_goes_on_after_a_reload_is_discarded_whole(talk, tmp_path):
+    say(talk, "new_game", **SETTINGS)
+    for _ in range(2):
+        play(talk, say(talk, "record_start", name="mine"))
+        talk.close()  # the page is loaded anew
+        talk = session(tmp_path)
+        assert say(talk, "record_resume", name="mine", kept=0)["recording"] | {"kept": 0} == {
+            "name": "mine",
+            "file": str(tmp_path / "mine.safetensors"),
+            "episodes": 1,
+            "transitions": len(load_demonstrations(tmp_path / "mine.safetensors")[0].actions),
+            "kept": 0,
+            "settings": SETTINGS,
+            "level": SMALL.level,
+        }
+        assert say(talk, "record_discard")["ended"]["episodes"] == 0
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_the_episodes_of_a_recording_are_of_one_game(talk):
@@ -153,7 +172,9 @@ def test_an_episode_that_cannot_be_written_is_told_and_the_game_goes_on(talk, tm
 def ask_maps(talk, contenders, **changes):
     grid = {name: SETTINGS[name] for name in ("height", "width")}
     grid |= {"walls": "00100" + "00000" + "00010" + "00000", "start": 0, "goal": 19, **changes}
-    return say(talk, "watch_maps", **grid, contenders=contenders)
+    return say(
+        talk, "watch_maps", **grid, contenders=[each if isinstance(each, list) else [each, 0] for each in contenders]
+    )
 
 
 def test_the_exact_optimum_is_exact_and_leads_to_the_goal(talk):
@@ -212,6 +233,7 @@ def test_a_network_of_one_size_says_so_and_the_other_is_shown(talk):
         ({"start": 2}, "on walls"),
         ({"goal": 0}, "share"),
         ({"contenders": [9]}, "policy number 9"),
+        ({"contenders": [[0, 1]]}, "policy number 0 has no checkpoint number 1"),
     ],
 )
 def test_a_grid_that_is_none_is_refused(talk, changes, part):

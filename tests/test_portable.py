@@ -7,10 +7,9 @@ import torch
 from continuous_checkpoints import PENDULUM, actor
 from safetensors.torch import load
 
+from iqlightning import portable as portable_module
 from iqlightning.agents import agent_from_recipe
 from iqlightning.agents.soft_q import SoftQ
-from iqlightning.analysis import portable as portable_module
-from iqlightning.analysis.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
 from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.gridworld.config import GridWorldConfig
@@ -31,6 +30,7 @@ from iqlightning.losses.values import MaxValue, SoftValue
 from iqlightning.nets.encoders import MLP
 from iqlightning.nets.q_network import QNetwork
 from iqlightning.policies import AgentPolicy
+from iqlightning.portable import compare, probe_observations, reloaded, require_onnx, trace, weights_file
 
 GRID = GridWorldConfig(height=6, width=5, num_walls=4)
 
@@ -39,6 +39,10 @@ def policy_of(env, encoder, value=None):
     torch.manual_seed(0)
     agent = SoftQ(env.spaces, encoder, value=value or SoftValue(0.1)).eval().requires_grad_(False)
     return AgentPolicy(agent, 0.9, env)
+
+
+def an_actor() -> AgentPolicy:
+    return AgentPolicy(actor(), 0.9, PENDULUM)
 
 
 @pytest.mark.parametrize("iterations", [None, 3])
@@ -71,9 +75,7 @@ def test_a_grid_cnn_plays_every_size_from_its_file(value):
 @pytest.mark.parametrize(
     "encoder", [LogPlanner, CellAttention, HierarchicalPlanner, RecurrentPlanner, ValueIterationNetwork]
 )
-def test_planners_are_the_same_function_from_both_files(encoder):
-    for package in ("onnx", "onnxruntime", "onnxscript"):
-        pytest.importorskip(package)
+def test_planners_are_the_same_function_from_both_files(onnx, encoder):
     policy = policy_of(GRID, encoder)
     traced = trace(policy)
     assert traced.dynamic == ("batch", "height", "width")
@@ -128,7 +130,7 @@ def test_other_environments_are_exported_with_their_observations():
 
 
 def test_an_actor_is_exported_with_its_scale_and_its_bounds():
-    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+    policy = an_actor()
     traced = trace(policy)
     assert (traced.outputs, traced.shape) == (("actions", "q"), ("batch", 3))
     read = reloaded(traced, traced.torch_bytes())
@@ -142,7 +144,7 @@ def test_an_actor_is_exported_with_its_scale_and_its_bounds():
 
 
 def test_another_actor_is_noticed():
-    traced = trace(AgentPolicy(actor(), 0.9, PENDULUM))
+    traced = trace(an_actor())
     other = actor()
     for weight in other.averaged["actor"].parameters():
         weight.mul_(1.1)
@@ -151,24 +153,30 @@ def test_another_actor_is_noticed():
     assert agreement.same_actions < 1
 
 
-def test_onnx_of_an_actor_is_the_same_function():
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+GRIDS = {"observations": ["batch", 3, "height", "width"], "q_values": ["batch", 4]}
+
+
+@pytest.mark.parametrize(
+    ("build", "shapes"),
+    [
+        (lambda: policy_of(GRID, GridCNN), GRIDS | {"values": ["batch"], "actions": ["batch"]}),
+        (an_actor, {"observations": ["batch", 3], "actions": ["batch", 1], "q": ["batch"]}),
+    ],
+)
+def test_onnx_is_the_same_function_at_every_size(onnx, build, shapes):
+    policy = build()
     traced = trace(policy)
     content = traced.onnx_bytes()
     assert compare(policy, traced, 100, onnx=content).holds
     graph = onnx.load(io.BytesIO(content)).graph
-    shapes = {
+    assert shapes == {
         each.name: [dim.dim_param or dim.dim_value for dim in each.type.tensor_type.shape.dim]
         for each in (*graph.input, *graph.output)
     }
-    assert shapes == {"observations": ["batch", 3], "actions": ["batch", 1], "q": ["batch"]}
 
 
 def test_the_weights_rebuild_an_actor():
-    policy = AgentPolicy(actor(), 0.9, PENDULUM)
+    policy = an_actor()
     content = weights_file(policy)
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])["__metadata__"]
@@ -176,20 +184,6 @@ def test_the_weights_rebuild_an_actor():
     agent.load_weights(load(content))
     observations = torch.randn(10, 3)
     assert torch.equal(agent.act(observations), policy.act(observations))
-
-
-def test_onnx_is_the_same_function_at_every_size():
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    policy = policy_of(GRID, GridCNN)
-    traced = trace(policy)
-    content = traced.onnx_bytes()
-    assert compare(policy, traced, 100, onnx=content).holds
-    graph = onnx.load(io.BytesIO(content)).graph
-    shape = [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
-    assert shape == ["batch", 3, "height", "width"]
-    assert [output.name for output in graph.output] == ["q_values", "values", "actions"]
 
 
 def test_another_policy_is_noticed():
