@@ -62,8 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; the return value is the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     previous = _exit_on_signals()
+    had_met = _processes_have_met()
     try:
-        return _run(arguments)
+        status = _run(arguments)
+        if not had_met:
+            _part_processes()
+        return status
     except UserError as error:
         return _complain(str(error), 2)
     except Interrupted as interruption:
@@ -150,6 +154,17 @@ def _complain(sentence: str, status: int) -> int:
 def _processes_have_met() -> bool:
     distributed = sys.modules.get("torch.distributed")
     return distributed is not None and distributed.is_available() and distributed.is_initialized()
+
+
+def _part_processes() -> None:
+    """Ends what this command began with other processes.
+
+    Left to the end of Python, the threads of a backend give back tensors while the interpreter goes, and the process
+    aborts now and then although its work is done. After a failure it is left: there a thread may wait for another
+    process.
+    """
+    if _processes_have_met():
+        sys.modules["torch.distributed"].destroy_process_group()
 
 
 def _lost_another_process(error: BaseException) -> bool:

@@ -121,3 +121,26 @@ def test_a_process_that_loses_another_says_so(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_processes_have_met", lambda: True)
     assert run_with(monkeypatch, lost) == 1
     assert "another process of this run has ended" in capsys.readouterr().err
+
+
+def test_what_a_command_began_with_other_processes_ends_with_it(monkeypatch, tmp_path):
+    from torch import distributed
+
+    def meet():
+        distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'met'}", rank=0, world_size=1)
+
+    class Module:
+        @staticmethod
+        def run(arguments, command):
+            if not distributed.is_initialized():
+                meet()
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: Module)
+    assert cli.main(["fit"]) == 0
+    assert not distributed.is_initialized()
+    meet()
+    try:
+        assert cli.main(["fit"]) == 0
+        assert distributed.is_initialized()  # that of the script around it stays
+    finally:
+        distributed.destroy_process_group()
