@@ -91,7 +91,8 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
         return _unknown_key(message, problem, key, owners, parser, files)
     # the class that a key belongs to stands before it, the class that it names after it
     owners = _CLASS.findall(before[: before.rfind("Parser key")])
-    if (problem["expected"] or problem["abstract"]) and (inner := _inside_nothing(message, key)):
+    inner = _inside_nothing(message, key) if problem["expected"] or problem["abstract"] else None
+    if inner := inner or (None if problem["expected"] else files.given_inside(key)):
         choices = classes_for(_annotation(parser, key, owners))
         return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {listing(choices)}")
     if problem["expected"]:
@@ -120,6 +121,12 @@ class _Files:
         """The end of a phrase, or nothing."""
         file = where_is(key, self._configs) if key and key not in self._given else None
         return f" (in {file})" if file else ""
+
+    def given_inside(self, key: str) -> str | None:
+        """A setting inside ``key`` that the command line gives although nothing says which class ``key`` is."""
+        if key in self._given or self.holding(key):
+            return None
+        return next((each for each in sorted(self._given) if each.startswith(f"{key}.")), None)
 
 
 def user_error_behind(error: BaseException | None) -> UserError | None:

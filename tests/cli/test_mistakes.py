@@ -21,6 +21,7 @@ MISTAKES = {
     "--model.encoder.hiden [3]": ["MLP has no setting 'hiden'", "did you mean hidden?"],
     "--data.env.heigth 3": ["GridWorldConfig has no setting 'heigth'", "did you mean height?", "level, height, width"],
     "--model.schedule.warm 3": ["--model.schedule.warm needs a class first", "--model.schedule NAME"],
+    "--trainer.logger.save_dir here": ["--trainer.logger.save_dir needs a class first", "--trainer.logger NAME"],
     "--model BehaviourCloning": ["model names 'BehaviourCloning'", "did you mean BehaviorCloning?", "DQN"],
     "--model.encoder GridCMM": ["model.encoder names 'GridCMM'", "did you mean GridCNN?"],
     "--model.encoder torch.nn.Linear": ["'torch.nn.Linear'", "no such class that fits", "MLP"],
