@@ -24,7 +24,7 @@ TASKS = ("CartPole-v1", "Acrobot-v1", "LunarLander-v3")
 def options(folder: Path, *, quick: bool = False, **changes) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     CONTROL.add_options(parser)
-    given = {"demonstrations": str(folder), "seeds": [0, 1, 2, 3, 4], "quick": quick, "configs": config_folder()}
+    given = {"demonstrations": [str(folder)], "seeds": [0, 1, 2, 3, 4], "quick": quick, "configs": config_folder()}
     return argparse.Namespace(**(vars(parser.parse_args([])) | given | changes))
 
 
@@ -47,6 +47,58 @@ def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
     assert {trial.checkpoint for trial in trials} == {"last"}  # no return of the environment chooses anything
     numbers = {(trial.factors["task"], trial.factors["trajectories"]) for trial in trials}
     assert numbers == {(task, n) for task, two in zip(TASKS, ((1, 7), (1, 3), (3, 7)), strict=True) for n in two}
+
+
+def several_experts(place: Path, *names: str) -> list[str]:
+    for name in names:
+        (place / name).mkdir(parents=True)
+        (place / name / "CartPole-v1.safetensors").touch()
+    return [str(place / name) for name in names]
+
+
+def test_several_experts_are_a_factor_and_make_a_table_of_their_own(tmp_path):
+    folders = several_experts(tmp_path, "first", "second", "third")
+    given = options(tmp_path, demonstrations=folders, tasks=["CartPole-v1"], seeds=[0, 1])
+    trials = list(CONTROL.trials(given))
+    assert len(trials) == 3 * 2 * 3 * 2
+    assert len({trial.name for trial in trials}) == len(trials)
+    assert {(trial.factors["expert"], Path(trial.settings["data.path"]).parent.name) for trial in trials} == {
+        (name, name) for name in ("first", "second", "third")
+    }
+    returns = {"first": (100.0, 110.0), "second": (200.0, 210.0), "third": (300.0, 320.0)}
+    outcomes = [
+        Outcome(
+            trial.name,
+            trial.group,
+            trial.seed,
+            trial.factors,
+            None,
+            1.0,
+            {"CartPole-v1": {"mean_return": returns[trial.factors["expert"]][trial.seed], "episodes": 100}},
+        )
+        for trial in trials
+    ]
+    (table,) = CONTROL.tables(rows_of(outcomes))
+    cells = [list(column.cells) for column in table.columns]
+    assert table.row_count == 2 * 3
+    assert [column[0] for column in cells] == [
+        "CartPole-v1",
+        "1",
+        "IQ-Learn",
+        "206.7",
+        "105.0 to 310.0",
+        "100.0",
+        "3 x 2",
+    ]
+
+
+def test_experts_that_cannot_be_told_apart_are_sentences(tmp_path, configs):
+    folders = several_experts(tmp_path / "here", "expert") + several_experts(tmp_path / "there", "expert")
+    with pytest.raises(UserError, match="names of their folders, and two of .* have one"):
+        list(CONTROL.trials(options(tmp_path, demonstrations=folders, tasks=["CartPole-v1"])))
+    given = options(tmp_path, demonstrations=[str(tmp_path), folders[0]], tasks=["Hopper-v5"], configs=configs)
+    with pytest.raises(UserError, match="Hopper-v5 is learnt from one expert: give one folder, not 2"):
+        list(CONTROL.trials(given))
 
 
 def test_missing_demonstrations_and_unknown_tasks_are_sentences(tmp_path):

@@ -80,7 +80,8 @@ def experts(options: argparse.Namespace) -> dict[str, dict[str, Policy]]:
     """Task to its expert, where its checkpoint lies beside the demonstrations as ``ID.ckpt``."""
     from iqlightning.checkpoints import load_policy
 
-    files = {name: Path(options.demonstrations) / f"{name}.ckpt" for name in options.tasks if name in TASKS}
+    folder = Path(options.demonstrations[0])
+    files = {name: folder / f"{name}.ckpt" for name in options.tasks if name in TASKS}
     return {name: {_EXPERT: load_policy(file)} for name, file in files.items() if file.is_file()}
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from iqlightning.analysis.experiments import continuous_control as continuous
@@ -72,9 +73,11 @@ class Control(Experiment):
         options.add_argument(
             "--demonstrations",
             "--demos",
-            default="data",
+            nargs="+",
+            default=["data"],
             metavar="FOLDER",
-            help="holds TASK.safetensors and, where the expert itself is to be played beside them, TASK.ckpt",
+            help="holds TASK.safetensors and, where the expert itself is to be played beside them, TASK.ckpt; several "
+            "folders, one for each expert, for tasks with discrete actions",
         )
         options.add_argument(
             "--episodes", type=int, default=None, help="evaluation episodes of each run; None: 100, online 20"
@@ -85,10 +88,12 @@ class Control(Experiment):
 
     def trials(self, options: argparse.Namespace) -> Iterator[Trial]:
         """Tasks x trajectories x algorithms x seeds."""
-        episodes = 5 if options.quick else options.episodes or 100
-        for name in options.tasks:
-            path = Path(options.demonstrations) / f"{name}.safetensors"
+        folders = _experts_folders(options.demonstrations)
+        for name, (expert, folder) in product(options.tasks, folders.items()):
+            path = folder / f"{name}.safetensors"
             if name in continuous.TASKS:
+                if len(folders) > 1:
+                    raise UserError(f"{name} is learnt from one expert: give one folder, not {len(folders)}")
                 if not path.is_file():
                     raise UserError(
                         f"there are no demonstrations '{path}': make them with collect --gym {name} and --policy or "
@@ -104,27 +109,7 @@ class Control(Experiment):
                     f"there are no demonstrations '{path}': make them with {task.made_by} (the head of configs/"
                     f"{task.config}.yaml has the commands)"
                 )
-            numbers = task.trajectories[:1] if options.quick else task.trajectories
-            configs = {"IQ-Learn": task.config, "cloning": task.config}
-            if task.imagined is not None:
-                configs["LS-IQ imagined"] = task.imagined
-            for number, algorithm in product(numbers, configs):
-                settings = dict(_CLONING) if algorithm == "cloning" else {}
-                settings |= {"data.path": str(path), "data.episodes": str(number)}
-                # left and right are exchanged in half of the samples, whatever the algorithm
-                settings |= {"data.symmetries": "true", "trainer.callbacks": _CALLBACKS}
-                if options.quick:
-                    settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
-                for seed in options.seeds:
-                    yield Trial(
-                        group=f"{name}_{algorithm.lower()}_{number}".replace("-", "_").replace(" ", "_"),
-                        config=f"{options.configs}/{configs[algorithm]}.yaml",
-                        seed=seed,
-                        settings=settings,
-                        evaluations={name: ("--episodes", str(episodes), "--seed", "1")},
-                        checkpoint="last",
-                        factors={"task": name, "algorithm": algorithm, "trajectories": number},
-                    )
+            yield from _discrete_trials(name, path, expert if len(folders) > 1 else None, options)
 
     def references(self, options: argparse.Namespace) -> Mapping[str, Mapping[str, Policy]]:
         """Experts of continuous tasks."""
@@ -135,9 +120,9 @@ class Control(Experiment):
         return continuous.scored(outcomes)
 
     def tables(self, rows: Sequence["Row"]) -> Sequence["Table"]:
-        """Scores of continuous tasks."""
-        table = continuous.continuous_table(rows)
-        return [] if table is None else [table]
+        """Scores of continuous tasks; returns over experts where there are several."""
+        made = (continuous.continuous_table(rows), _over_experts(rows))
+        return [table for table in made if table is not None]
 
     def figures(self, outcomes: Sequence[Outcome]) -> dict[str, "Figure"]:
         """Return against the number of trajectories for each discrete task, against steps for each continuous one."""
@@ -150,8 +135,67 @@ class Control(Experiment):
             f"control_{task}": curves(
                 {task: [row for row in rows if row.factors["task"] == task]},
                 lambda row: row.factors["trajectories"],
-                lambda row: str(row.factors["algorithm"]),
+                lambda row: " ".join(str(row.factors[part]) for part in ("algorithm", "expert") if part in row.factors),
                 x_label="trajectories",
             )
             for task in dict.fromkeys(str(row.factors["task"]) for row in rows)
         }
+
+
+def _experts_folders(given: Sequence[str]) -> dict[str, Path]:
+    """Name of each expert, which is that of its folder, to the folder."""
+    folders = {Path(each).resolve().name: Path(each) for each in given}
+    if len(folders) < len(given):
+        raise UserError(f"experts are told apart by the names of their folders, and two of {', '.join(given)} have one")
+    return folders
+
+
+def _discrete_trials(name: str, path: Path, expert: str | None, options: argparse.Namespace) -> Iterator[Trial]:
+    """Trajectories x algorithms x seeds on one task, from the demonstrations of one expert."""
+    task, episodes = _TASKS[name], 5 if options.quick else options.episodes or 100
+    numbers = task.trajectories[:1] if options.quick else task.trajectories
+    configs = {"IQ-Learn": task.config, "cloning": task.config}
+    if task.imagined is not None:
+        configs["LS-IQ imagined"] = task.imagined
+    for number, algorithm in product(numbers, configs):
+        settings = dict(_CLONING) if algorithm == "cloning" else {}
+        settings |= {"data.path": str(path), "data.episodes": str(number)}
+        # left and right are exchanged in half of the samples, whatever the algorithm
+        settings |= {"data.symmetries": "true", "trainer.callbacks": _CALLBACKS}
+        if options.quick:
+            settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
+        ending = "" if expert is None else f"_{expert}"
+        for seed in options.seeds:
+            yield Trial(
+                group=f"{name}_{algorithm.lower()}_{number}{ending}".replace("-", "_").replace(" ", "_"),
+                config=f"{options.configs}/{configs[algorithm]}.yaml",
+                seed=seed,
+                settings=settings,
+                evaluations={name: ("--episodes", str(episodes), "--seed", "1")},
+                checkpoint="last",
+                factors={"task": name, "algorithm": algorithm, "trajectories": number}
+                | ({} if expert is None else {"expert": expert}),
+            )
+
+
+def _over_experts(rows: Sequence["Row"]) -> "Table | None":
+    """What an algorithm reaches from one expert and another: seeds say nothing of how much the expert matters."""
+    from iqlightning.evaluation.tables import new_table
+
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        if "expert" in row.factors and row.refused is None:
+            factors = (str(row.factors["task"]), int(row.factors["trajectories"]), str(row.factors["algorithm"]))
+            groups.setdefault(factors, []).append(row)
+    if not groups:
+        return None
+    numbers = ("mean\nreturn", "lowest to\nhighest expert", "worst\nrun", "experts\nx seeds")
+    title = "over experts: mean of the interquartile means over seeds"
+    table = new_table(title, "task", "trajectories", "algorithm", *numbers, words=3)
+    for (task, number, algorithm), members in groups.items():
+        means = [row.figures["mean_return"].mean for row in members]
+        worst = min(min(row.each["mean_return"]) for row in members)
+        spread = f"{min(means):.1f} to {max(means):.1f}"
+        runs = f"{len(members)} x {min(len(row.seeds) for row in members)}"
+        table.add_row(task, str(number), algorithm, f"{fmean(means):.1f}", spread, f"{worst:.1f}", runs)
+    return table
