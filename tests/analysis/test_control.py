@@ -71,7 +71,7 @@ def test_several_experts_are_a_factor_and_make_a_table_of_their_own(tmp_path):
             trial.name,
             trial.group,
             trial.seed,
-            trial.factors,
+            dict(trial.factors),
             None,
             1.0,
             {"CartPole-v1": {"mean_return": returns[trial.factors["expert"]][trial.seed], "episodes": 100}},
@@ -94,7 +94,7 @@ def test_several_experts_are_a_factor_and_make_a_table_of_their_own(tmp_path):
 
 def test_experts_that_cannot_be_told_apart_are_sentences(tmp_path, configs):
     folders = several_experts(tmp_path / "here", "expert") + several_experts(tmp_path / "there", "expert")
-    with pytest.raises(UserError, match="names of their folders, and two of .* have one"):
+    with pytest.raises(UserError, match=r"names of their folders, and two of .* have one"):
         list(CONTROL.trials(options(tmp_path, demonstrations=folders, tasks=["CartPole-v1"])))
     given = options(tmp_path, demonstrations=[str(tmp_path), folders[0]], tasks=["Hopper-v5"], configs=configs)
     with pytest.raises(UserError, match="Hopper-v5 is learnt from one expert: give one folder, not 2"):
