@@ -1,9 +1,9 @@
 """Observations that are stacks of frames, kept so that each frame is there once.
 
 A stack is recognised by what it is, not by who made it: along its first axis, all frames but the newest are those of
-the observation before,
+the observation before. A frame is one plane of that axis, or c of them where pictures have colours:
 
-    s'[:-1] == s[1:].
+    s'[:-c] == s[c:].
 
 This holds for Gymnasium's ``FrameStackObservation`` under any wrapper that treats frames alike, for environments that
 stack by themselves, and for recordings of either; no setting has to name it. It only decides what is tried: whatever
@@ -16,17 +16,24 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-__all__ = ["FrameLog", "frame_stack", "refer"]
+__all__ = ["FrameLog", "frame_stack", "in_frames", "refer"]
 
 # Bytes of a frame from which on references to it are worth their place.
 _SMALLEST = 64
 
 
 def frame_stack(obs: Tensor, next_obs: Tensor) -> int:
-    """K where observations (N, K, ...) and their successors are stacks of K frames; 1 where they are anything else."""
-    if obs.ndim < 3 or obs.shape[1] < 2 or not len(obs) or obs[0, 0].nbytes < _SMALLEST:
+    """K where observations (N, K c, ...) and their successors are stacks of K frames, else 1."""
+    if obs.ndim < 3 or not len(obs) or obs[0, 0].nbytes < _SMALLEST:
         return 1
-    return obs.shape[1] if torch.equal(next_obs[:, :-1], obs[:, 1:]) else 1
+    planes = obs.shape[1]
+    shifts = (shift for shift in range(1, planes) if planes % shift == 0)
+    return next((planes // each for each in shifts if torch.equal(next_obs[:, :-each], obs[:, each:])), 1)
+
+
+def in_frames(obs: Tensor, stack: int) -> Tensor:
+    """(N, K, *frame) of observations that are stacks of K frames: those of one plane are (H, W), others (c, H, W)."""
+    return obs if obs.shape[1] == stack else obs.unflatten(1, (stack, -1))
 
 
 def refer(
@@ -67,21 +74,32 @@ def refer(
 
 
 class FrameLog:
-    """Frames in the order in which they came, for observations that are written down one after the other."""
+    """Frames in the order in which they came, for observations that are written down one after the other.
 
-    def __init__(self) -> None:
+    What it gives are planes: an observation of K frames of c planes is K c references, whatever K is.
+
+    Args:
+        stack: K.
+    """
+
+    def __init__(self, stack: int) -> None:
+        self._stack = stack
         self._parts: list[Tensor] = []
         self._count = 0
 
     def refer(self, stack: Tensor, before: tuple[Tensor, Int[Tensor, "rows k"]] | None = None) -> Int[Tensor, "rows k"]:
-        """As :func:`refer`; what is new is added."""
-        return refer(stack, self._place, before=before)
+        """As :func:`refer`, of and to planes; what is new is added."""
+        planes = stack.shape[1] // self._stack
+        if before is not None:
+            before = in_frames(before[0], self._stack), before[1][:, ::planes] // planes
+        found = refer(in_frames(stack, self._stack), self._place, before=before)
+        return (found.unsqueeze(2) * planes + torch.arange(planes, device=found.device)).flatten(1)
 
     @property
     def frames(self) -> Tensor:
-        """(F, *frame) all of them; the log is empty afterwards."""
+        """(F, H, W) all planes; the log is empty afterwards."""
         frames, self._parts = torch.cat(self._parts), []
-        return frames
+        return frames if frames.ndim == 3 else frames.flatten(0, 1)
 
     def _place(self, frames: Tensor, rows: Tensor) -> Tensor:
         self._parts.append(frames.clone())

@@ -87,8 +87,8 @@ class _Record:
 
     def kept(self, obs: Tensor, step: StepResult) -> tuple[Tensor, Tensor]:
         """What is recorded of the observations that a step began with, and of those that it led to."""
-        if not self.moves and frame_stack(obs, step.next_obs) > 1:
-            self._log = FrameLog()
+        if not self.moves and (stack := frame_stack(obs, step.next_obs)) > 1:
+            self._log = FrameLog(stack)
         if self._log is None:
             return obs, step.next_obs
         seen = self._log.refer(obs) if self._seen is None else self._seen

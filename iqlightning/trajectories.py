@@ -149,9 +149,10 @@ class Trajectories:
 
     def stacked_once(self) -> "Trajectories":
         """The same trajectories with each frame once, if observations are stacks of frames, else themselves."""
-        if self.stacks is not None or self.shared_rows is not None or not _are_stacks(self):
+        stack = 1 if self.stacks is not None or self.shared_rows is not None else _stack_of(self)
+        if stack == 1:
             return self
-        log, parts, seen = FrameLog(), [], None
+        log, parts, seen = FrameLog(stack), [], None
         before = None
         starts = (self.starts[:-1] + self._episodes).tolist()
         first = torch.zeros(len(self.observations), dtype=torch.bool)
@@ -253,14 +254,16 @@ def _chosen(observations: Tensor, stacks: Tensor | None, rows: Int[Tensor, " row
     return observations[used.long()], numbers.to(torch.int32)
 
 
-def _are_stacks(trajectories: Trajectories) -> bool:
-    """Whether every observation but the first of an episode continues the stack of frames before it."""
-    step = 256
+def _stack_of(trajectories: Trajectories) -> int:
+    """K where all observations but the first of an episode continue the stack of K frames before them, else 1."""
+    stack, step = 1, 256
     for first in range(0, trajectories.num_transitions, step):
         numbers = torch.arange(
             first, min(first + step, trajectories.num_transitions), device=trajectories.starts.device
         )
         rows = trajectories.locate(numbers)[0]
-        if frame_stack(trajectories.observations_at(rows), trajectories.observations_at(rows + 1)) == 1:
-            return False
-    return trajectories.num_transitions > 0
+        found = frame_stack(trajectories.observations_at(rows), trajectories.observations_at(rows + 1))
+        if found == 1 or (first and found != stack):
+            return 1
+        stack = found
+    return stack

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from iqlightning.errors import UserError
-from iqlightning.frames import frame_stack, refer
+from iqlightning.frames import frame_stack, in_frames, refer
 from iqlightning.spaces import Spaces, action_dtype, action_shape
 from iqlightning.types import StepResult, Transition
 
@@ -90,7 +90,10 @@ class ReplayBuffer:
         """
         self._stack, self._rows = stack, self._steps + stack
         self._slots = slots = self._rows * self.num_envs
-        shape = self.spaces.observation_shape[stack > 1 :]
+        shape = self.spaces.observation_shape
+        if stack > 1:  # frames of one plane and of several, as in_frames gives them
+            planes, *rest = shape
+            shape = tuple(rest) if planes == stack else (planes // stack, *rest)
         self._used = np.zeros((self.num_envs, int(self._rows * _APART) + 1), dtype=bool)
 
         def room(*shape: int, dtype: torch.dtype) -> Tensor:
@@ -141,27 +144,28 @@ class ReplayBuffer:
             self._allocate(stack if self._agree(stack > 1) else 1)
         if self.full:
             self._forget(self._played - self._steps)
+        stacked = self._stacked(obs)
         if obs is not self._pending:
-            self._begin(obs)
+            self._begin(stacked)
         now = self._slots_of(self._played)
         self.actions[now] = actions
         self.rewards[now] = result.rewards
         self.terminated[now], self.truncated[now] = result.terminated, result.truncated
-        self._follow(now, obs, result)
+        self._follow(now, stacked, result)
         self._pending = result.obs
         self._played += 1
 
     def _follow(self, now: slice, obs: Tensor, result: StepResult) -> None:
         """Keeps what is acted on next and, where an episode ended, s'."""
         before = None if self._seen is None else (obs, self._references(now))
-        self._show(self._played + 1, result.obs, before)
+        self._show(self._played + 1, self._stacked(result.obs), before)
         if self._seen is not None:
             self._next[now] = self._seen[self._slots_of(self._played + 1)]
         if result.next_obs is not result.obs:
             other = (result.next_obs != result.obs).flatten(1).any(1).nonzero().squeeze(1)
             if len(other):
                 last = None if before is None else (obs[other], before[1][other])
-                apart = self._apart(result.next_obs[other], other, last).to(torch.int32)
+                apart = self._apart(self._stacked(result.next_obs[other]), other, last).to(torch.int32)
                 self._next[now.start + other] = apart.view(-1, *self._next.shape[1:])
                 self._holds[self._played % self._rows] = True
         if before is not None:
@@ -181,7 +185,7 @@ class ReplayBuffer:
             self._show(0, obs, None)
             return
         shown = self._references(now)
-        others = (self._stacked(obs) != self._observations(shown)).flatten(1).any(1).nonzero().squeeze(1)
+        others = (obs != self._frames_at(shown)).flatten(1).any(1).nonzero().squeeze(1)
         if not len(others):
             return
         # the newest frame of what that step led to lies where that of obs has to be
@@ -196,25 +200,23 @@ class ReplayBuffer:
             self._next[before] = led_to.view(-1, *self._next.shape[1:])
             self._holds[(self._played - 1) % self._rows] = True
         self._release(others, shown[others], led_to)
-        self._frames[own] = self._stacked(obs)[others, -1]
+        self._frames[own] = obs[others, -1]
         if self._seen is not None:
             self._seen[own] = self._apart(obs[others], others, None, own).to(torch.int32)
 
     def _show(self, step: int, obs: Tensor, before: tuple[Tensor, Tensor] | None) -> None:
         """Keeps what is acted on at a step."""
         slots = self._slots_of(step)
-        if self._seen is None:
-            self._frames[slots] = obs
-            return
         self._frames[slots] = obs[:, -1]
-        own = torch.arange(slots.start, slots.stop, device=self.device)
-        self._seen[slots] = refer(obs, self._place, own, before).to(torch.int32)
+        if self._seen is not None:
+            own = torch.arange(slots.start, slots.stop, device=self.device)
+            self._seen[slots] = refer(obs, self._place, own, before).to(torch.int32)
 
     def _apart(
         self, obs: Tensor, envs: Tensor, before: tuple[Tensor, Tensor] | None, newest: Tensor | None = None
     ) -> Int[Tensor, "some stack"]:
         """Where the frames of observations of some environments are, those that are new kept apart."""
-        return refer(self._stacked(obs), lambda frames, rows: self._place(frames, envs[rows]), newest, before)
+        return refer(obs, lambda frames, rows: self._place(frames, envs[rows]), newest, before)
 
     def _place(self, frames: Tensor, envs: Tensor) -> Int[Tensor, " some"]:
         """Keeps a frame of each of some environments apart, in the first place of it that is free."""
@@ -290,6 +292,11 @@ class ReplayBuffer:
         """(B, *shape) observations, by where their frames are: (B,) of single ones, (B, K) of stacks."""
         if references.ndim == 1:
             return self._frames.index_select(0, references)
+        frames = self._frames_at(references)
+        return frames.flatten(1, 2) if frames.ndim > 1 + len(self.spaces.observation_shape) else frames
+
+    def _frames_at(self, references: Tensor) -> Tensor:
+        """(*references, *frame)."""
         return self._frames.index_select(0, references.flatten()).unflatten(0, references.shape)
 
     def _references(self, slots: slice) -> Int[Tensor, "envs stack"]:
@@ -299,7 +306,8 @@ class ReplayBuffer:
         return self._seen[slots].long()
 
     def _stacked(self, obs: Tensor) -> Tensor:
-        return obs.unsqueeze(1) if self._stack == 1 else obs
+        """(N, K, *frame) of observations (N, *shape)."""
+        return obs.unsqueeze(1) if self._stack == 1 else in_frames(obs, self._stack)
 
     # ---- what is saved
 

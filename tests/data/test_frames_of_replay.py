@@ -24,32 +24,44 @@ class Played:
         padding: what an episode begins with before its first frame: ``reset`` (copies of it) or ``zero``.
         broken: share of steps whose stack has nothing to do with the one before.
         ends: share of moves that end an episode.
+        colours: planes of a frame; 0 for frames that are one.
     """
 
     def __init__(
-        self, num_envs: int = 3, stack: int = 4, padding: str = "reset", broken: float = 0.0, ends: float = 0.2
+        self,
+        num_envs: int = 3,
+        stack: int = 4,
+        padding: str = "reset",
+        broken: float = 0.0,
+        ends: float = 0.2,
+        colours: int = 0,
     ) -> None:
         self.numbers = np.random.default_rng(0)
         self.num_envs, self.stack, self.padding, self.broken, self.ends = num_envs, stack, padding, broken, ends
+        self.colours = colours
         self.obs = torch.stack([self.first() for _ in range(num_envs)])
         self.history: list[dict[str, torch.Tensor]] = []
 
     def frame(self) -> torch.Tensor:
-        return torch.from_numpy(self.numbers.integers(1, 256, FRAME).astype(np.uint8))
+        shape = (self.colours, *FRAME) if self.colours else FRAME
+        return torch.from_numpy(self.numbers.integers(1, 256, shape).astype(np.uint8))
 
     def first(self) -> torch.Tensor:
         frame = self.frame()
         if self.stack == 1:
             return frame
         earlier = [frame if self.padding == "reset" else torch.zeros_like(frame)] * (self.stack - 1)
-        return torch.stack([*earlier, frame])
+        return self.joined([*earlier, frame])
+
+    def joined(self, frames: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(frames) if self.colours else torch.stack(frames)
 
     def successor(self, obs: torch.Tensor) -> torch.Tensor:
         if self.stack == 1:
             return self.frame()
         if self.history and self.numbers.random() < self.broken:
-            return torch.stack([self.frame() for _ in range(self.stack)])
-        return torch.cat([obs[1:], self.frame()[None]])
+            return self.joined([self.frame() for _ in range(self.stack)])
+        return torch.cat([obs[self.colours or 1 :], self.joined([self.frame()])])
 
     def step(self, *buffers: ReplayBuffer) -> None:
         next_obs = torch.stack([self.successor(each) for each in self.obs])
@@ -82,7 +94,7 @@ class Played:
 
 
 def buffer_for(played: Played, steps: int = 12, **options: Any) -> ReplayBuffer:
-    shape = FRAME if played.stack == 1 else (played.stack, *FRAME)
+    shape = tuple(played.obs.shape[1:])
     both = Spaces(spaces.Box(0, 255, shape, np.uint8), spaces.Discrete(4))
     return ReplayBuffer(steps * played.num_envs, played.num_envs, both, **options)
 
@@ -95,9 +107,9 @@ def assert_same(one: Transition, other: Transition) -> None:
 
 @pytest.mark.parametrize("broken", [0.0, 0.3])
 @pytest.mark.parametrize("padding", ["reset", "zero"])
-@pytest.mark.parametrize("stack", [1, 2, 4])
-def test_what_is_read_is_what_was_played(stack, padding, broken):
-    played = Played(stack=stack, padding=padding, broken=broken)
+@pytest.mark.parametrize(("stack", "colours"), [(1, 0), (2, 0), (4, 0), (1, 3), (4, 3)])
+def test_what_is_read_is_what_was_played(stack, colours, padding, broken):
+    played = Played(stack=stack, colours=colours, padding=padding, broken=broken)
     buffer = buffer_for(played)
     for step in range(60):
         played.step(buffer)
@@ -119,13 +131,16 @@ def test_places_are_used_again(ends):
     played.assert_kept(buffer)
 
 
-def test_each_frame_is_kept_once():
-    played = Played(num_envs=2, ends=0.02)
+@pytest.mark.parametrize("colours", [0, 3])
+def test_each_frame_is_kept_once(colours):
+    played = Played(num_envs=2, ends=0.02, colours=colours)
     buffer = buffer_for(played, steps=400)
     for _ in range(500):
         played.step(buffer)
     held = sum(tensor.nbytes for tensor in buffer.state_dict().values() if isinstance(tensor, torch.Tensor))
-    assert held / len(buffer) < 64 * 1.1 + 8 + 4 + 2 + 2 * 4 * 4  # a frame, action, reward, ends and references
+    assert (
+        held / len(buffer) < 64 * max(1, colours) * 1.1 + 8 + 4 + 2 + 2 * 4 * 4
+    )  # a frame, action, reward, ends and references
     assert len(buffer._frames) <= (400 + 4) * 2 * 1.07
 
 
@@ -144,9 +159,9 @@ def test_vectors_are_kept_once():
 
 
 @pytest.mark.parametrize("steps", [1, 5, 12, 14, 40])
-@pytest.mark.parametrize("stack", [1, 4])
-def test_a_restored_buffer_goes_on_exactly_and_is_saved_alike(stack, steps):
-    played = Played(stack=stack, padding="zero", broken=0.1)
+@pytest.mark.parametrize(("stack", "colours"), [(1, 0), (4, 0), (4, 3)])
+def test_a_restored_buffer_goes_on_exactly_and_is_saved_alike(stack, colours, steps):
+    played = Played(stack=stack, colours=colours, padding="zero", broken=0.1)
     buffer = buffer_for(played, n_step=1)
     for _ in range(steps):
         played.step(buffer)

@@ -20,13 +20,13 @@ FRAME = (12, 12)
 SPACES = Spaces(spaces.Box(0, 255, (4, *FRAME), np.uint8), spaces.Discrete(3))
 
 
-def whole(lengths: tuple[int, ...] = (7, 1, 12), seed: int = 0) -> Trajectories:
+def whole(lengths: tuple[int, ...] = (7, 1, 12), seed: int = 0, planes: int = 1) -> Trajectories:
     """Episodes of random frames in stacks of four, written out."""
     numbers, observations = np.random.default_rng(seed), []
     for length in lengths:
-        frames = torch.from_numpy(numbers.integers(0, 256, (length + 1, *FRAME)).astype(np.uint8))
+        frames = torch.from_numpy(numbers.integers(0, 256, (length + 1, planes, *FRAME)).astype(np.uint8))
         frames = torch.cat([frames[:1]] * 3 + [frames])
-        observations += [frames[i : i + 4] for i in range(length + 1)]
+        observations += [frames[i : i + 4].flatten(0, 1) for i in range(length + 1)]
     count = sum(lengths)
     ends = torch.arange(len(lengths)) % 2 == 0
     return Trajectories(
@@ -46,15 +46,16 @@ def assert_same(one: Trajectories, other: Trajectories) -> None:
         assert ours is None or theirs is None or torch.equal(ours, theirs)
 
 
-def test_each_frame_is_kept_once_and_nothing_else_changes():
-    plain = whole()
+@pytest.mark.parametrize("planes", [1, 3])
+def test_each_frame_is_kept_once_and_nothing_else_changes(planes):
+    plain = whole(planes=planes)
     compact = plain.stacked_once()
-    assert compact.observations.shape == (20 + 3, *FRAME)
-    assert compact.observation_shape == (4, *FRAME)
+    assert compact.observations.shape == (planes * (20 + 3), *FRAME)
+    assert compact.observation_shape == (planes * 4, *FRAME)
     assert_same(compact, plain)
     assert digest_of(compact) == digest_of(plain)
     chosen = torch.tensor([2, 0])
-    assert len(compact.select(chosen).observations) == 12 + 1 + 7 + 1
+    assert len(compact.select(chosen).observations) == planes * (12 + 1 + 7 + 1)
     assert_same(compact.select(chosen), plain.select(chosen))
     assert_same(Trajectories.concatenate([compact, compact]), Trajectories.concatenate([plain, plain]))
     assert_same(Trajectories.concatenate([compact, plain]), Trajectories.concatenate([plain, plain]))
@@ -101,19 +102,26 @@ def test_a_stack_of_frames_that_are_not_there_is_refused(tmp_path, row, frame):
 
 
 class Counting(gymnasium.Env):
-    """Frames that count up, for as many moves as the seed says."""
+    """Frames that count up, for as many moves as the seed says; of colours they have the negative as well."""
 
-    observation_space = spaces.Box(0, 255, FRAME, np.uint8)
     action_space = spaces.Discrete(3)
+
+    def __init__(self, coloured: bool) -> None:
+        self.coloured = coloured
+        self.observation_space = spaces.Box(0, 255, (*FRAME, 3) if coloured else FRAME, np.uint8)
+
+    def shown(self) -> np.ndarray:
+        frame = np.full(FRAME, self.count, np.uint8)
+        return np.stack([frame, 255 - frame, frame], axis=-1) if self.coloured else frame
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.left, self.count = int(self.np_random.integers(2, 9)), int(self.np_random.integers(0, 100))
-        return np.full(FRAME, self.count, np.uint8), {}
+        return self.shown(), {}
 
     def step(self, action):
         self.left, self.count = self.left - 1, self.count + 1
-        return np.full(FRAME, self.count, np.uint8), 0.0, self.left == 0, False, {}
+        return self.shown(), 0.0, self.left == 0, False, {}
 
 
 class First:
@@ -123,22 +131,25 @@ class First:
         return observations.new_zeros(len(observations), dtype=torch.int64)
 
 
+@pytest.mark.parametrize("coloured", [False, True])
 @pytest.mark.parametrize("padding", ["reset", "zero"])
-def test_episodes_of_gymnasiums_stacks_are_played_into_single_frames(padding):
+def test_episodes_of_gymnasiums_stacks_are_played_into_single_frames(padding, coloured):
     def stacked(**_: Any) -> gymnasium.Env:
-        return gymnasium.wrappers.FrameStackObservation(Counting(), 4, padding_type=padding)
+        return gymnasium.wrappers.FrameStackObservation(Counting(coloured), 4, padding_type=padding)
 
-    gymnasium.register("tests/CountingStacks-v0", stacked)
+    name = f"tests/Counting{'Colours' if coloured else 'Stacks'}-v0"
+    gymnasium.register(name, stacked)
     try:
-        played = rollout(First(), GymnasiumConfig("tests/CountingStacks-v0").make_batch(3, seed=0), 7)
+        played = rollout(First(), GymnasiumConfig(name).make_batch(3, seed=0), 7)
     finally:
-        del gymnasium.registry["tests/CountingStacks-v0"]
+        del gymnasium.registry[name]
     assert played.stacks is not None
-    assert len(played.observations) == played.num_transitions + 7 * (1 if padding == "reset" else 2)
-    obs = played.observations_in_order()[:, :, 0, 0].int()
+    planes = 3 if coloured else 1
+    assert len(played.observations) == planes * (played.num_transitions + 7 * (1 if padding == "reset" else 2))
+    obs = played.observations_in_order()[:, ::planes, 0, 0].int()
     rows = played.first_rows(torch.arange(7))
     first = obs[rows]
     assert torch.equal(first[:, :3], first[:, 3:].expand(-1, 3) if padding == "reset" else torch.zeros(7, 3).int())
     batch = played.transitions()
-    assert torch.equal(batch.next_obs[:, :3], batch.obs[:, 1:])
-    assert torch.equal(batch.next_obs[:, 3].int(), batch.obs[:, 3].int() + 1)
+    assert torch.equal(batch.next_obs[:, : 3 * planes], batch.obs[:, planes:])
+    assert torch.equal(batch.next_obs[:, 3 * planes].int(), batch.obs[:, 3 * planes].int() + 1)
