@@ -55,6 +55,13 @@ class ObservationScale(NamedTuple):
     shape: tuple[int, ...]
     words: str
 
+    def see(self, observations: Tensor, dtype: torch.dtype) -> Tensor:
+        """(B, *observation shape) as a network sees them, (B, *shape)."""
+        if self.module is not None:
+            return self.module(observations)
+        seen = observations.to(dtype)
+        return seen if self.divisor == 1.0 else seen / self.divisor
+
 
 class Standardised(nn.Module):
     """x -> clip((x - mean) / std, +-limit), mean and std those of demonstrations; the identity until they are known.

@@ -165,10 +165,7 @@ class SoftActorCritic(Agent):
     # ---- Q, V and the policy
 
     def _seen(self, obs: Tensor) -> Tensor:
-        if self.scale is not None:
-            return self.scale(obs)
-        x = obs.to(self.log_temperature.dtype)
-        return x if self.sees.divisor == 1.0 else x / self.sees.divisor
+        return self.sees.see(obs, self.log_temperature.dtype)
 
     def _critic_features(self, seen: Tensor, target: bool = False, frozen: bool = False) -> Tensor:
         encoder = self.target_critics["encoder"] if target and self.target_critics is not None else self.critic_encoder

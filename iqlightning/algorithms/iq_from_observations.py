@@ -88,7 +88,7 @@ class IQFromObservations(Learner):
         """Makes the inverse dynamics."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.inverse = InverseDynamics(agent.spaces, self.inverse_encoder)
+            self.inverse = InverseDynamics(agent.spaces, self.inverse_encoder, agent.sees)
 
     def factories_made(self) -> dict[str, Recorded]:
         """That of the inverse dynamics' encoder as well."""

@@ -1,6 +1,7 @@
 """Which action led from one observation to the next?"""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from gymnasium import spaces as gymnasium_spaces
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 
 from iqlightning.nets.heads import PlainHead
 from iqlightning.nets.q_network import EncoderFactory
-from iqlightning.spaces import Spaces, action_shape, num_actions, observation_high
+from iqlightning.spaces import Spaces, action_shape, num_actions
+
+if TYPE_CHECKING:
+    from iqlightning.agents.observation_scale import ObservationScale
 
 __all__ = ["InverseDynamics"]
 
@@ -19,15 +23,20 @@ class InverseDynamics(nn.Module):
 
     Of discrete actions the outputs are logits (B, A); of continuous ones means (B, D) in units of half the action's
     range, with a standard deviation of 1 in them.
+
+    Args:
+        spaces: of the environment.
+        encoder: builds the encoder from the shape of the two that are joined.
+        sees: how observations are scaled; what is fitted of it belongs to the agent.
     """
 
     middle: Tensor
     half_range: Tensor
 
-    def __init__(self, spaces: Spaces, encoder: EncoderFactory) -> None:
+    def __init__(self, spaces: Spaces, encoder: EncoderFactory, sees: "ObservationScale") -> None:
         super().__init__()
-        first, *rest = spaces.observation_shape
-        self.observation_high = observation_high(spaces.observation)
+        first, *rest = sees.shape
+        self.sees = sees
         self.encoder = encoder((2 * first, *rest))
         self.discrete = isinstance(spaces.action, gymnasium_spaces.Discrete)
         self.action_shape = action_shape(spaces.action)
@@ -41,7 +50,7 @@ class InverseDynamics(nn.Module):
     def forward(self, observations: Tensor, next_observations: Tensor) -> Float[Tensor, "batch outputs"]:
         """(B, *shape) and their successors to logits or means."""
         dtype = next(self.head.parameters()).dtype
-        first, second = (part.to(dtype) / self.observation_high for part in (observations, next_observations))
+        first, second = (self.sees.see(part, dtype) for part in (observations, next_observations))
         # an encoder that is shown the change need not learn to subtract
         return self.head(self.encoder(torch.cat([first, second - first], dim=1)))
 

@@ -1,13 +1,16 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small_runs import quiet_trainer
 
 import iqlightning
 from iqlightning.agents import SoftQ
+from iqlightning.agents.observation_scale import observation_scale
 from iqlightning.algorithms import LSIQ, IQFromObservations, IQLearn
 from iqlightning.data.imitation_data import ImitationData
 from iqlightning.errors import UserError
@@ -18,6 +21,7 @@ from iqlightning.losses.iq import ExpertAndPolicyStates, InitialStates
 from iqlightning.losses.values import AnnealedSoftValue, SoftValue
 from iqlightning.nets.encoders import MLP, LocalCNN
 from iqlightning.nets.inverse_dynamics import InverseDynamics
+from iqlightning.spaces import Spaces
 from iqlightning.types import Batch, Transition
 
 ENV = GridWorldConfig(level="static", height=4, width=4, num_walls=2)
@@ -149,7 +153,7 @@ def test_the_inverse_model_learns_moves_wherever_they_are_made():
     next_obs = batches.step(actions).next_obs
     moved = (obs != next_obs).flatten(1).any(1)
     torch.manual_seed(0)
-    inverse = InverseDynamics(config.spaces, LocalCNN)
+    inverse = InverseDynamics(config.spaces, LocalCNN, observation_scale(config.spaces))
     optimizer = torch.optim.Adam(inverse.parameters(), lr=3e-3)
     for _ in range(150):
         loss = torch.nn.functional.cross_entropy(inverse(obs[:256], next_obs[:256]), actions[:256])
@@ -159,6 +163,20 @@ def test_the_inverse_model_learns_moves_wherever_they_are_made():
     unseen = moved.clone()
     unseen[:256] = False
     assert (inverse(obs[unseen], next_obs[unseen]).argmax(1) == actions[unseen]).float().mean() > 0.95
+
+
+def test_the_inverse_model_sees_what_the_agent_sees():
+    symbols = Spaces(spaces.Box(0, 3, (2, 5, 5), np.uint8), spaces.Discrete(4))
+    agent = SoftQ(symbols, lambda shape: MLP(shape, hidden=(8,)), scale="one-hot")
+    inverse = InverseDynamics(symbols, LocalCNN, agent.sees)
+    given: list[torch.Tensor] = []
+    inverse.encoder.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
+    obs = torch.randint(4, (6, 2, 5, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inverse(obs, obs.flip(0))
+    (seen,) = given
+    one_hot = torch.nn.functional.one_hot(obs.long(), 4).permute(0, 1, 4, 2, 3).flatten(1, 2).float()
+    assert torch.equal(seen[:, :8], one_hot)
+    assert torch.equal(seen[:, 8:], one_hot.flip(0) - one_hot)
 
 
 def test_twins_with_a_falling_temperature_come_back_from_their_checkpoint(tmp_path):
