@@ -7,7 +7,17 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 from rich.text import Text
 
 from iqlightning.callbacks.opening_line import opening_line
@@ -15,12 +25,21 @@ from iqlightning.callbacks.opening_line import opening_line
 __all__ = ["UpdateProgressBar"]
 
 _REFRESH_SECONDS = 0.1
+# Where a terminal is narrow the last ones are cut.
 _SHOWN = {
-    "loss": "train/loss",
     "success": "val/success_rate",
     "distance ratio": "val/distance_ratio",
     "return": "val/mean_return",
+    "loss": "train/loss",
 }
+_NARROW = 100  # columns of a terminal with room for a short bar only
+
+
+class _Figures(ProgressColumn):
+    """What is left of the line; the other columns keep their width."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
 
 
 class UpdateProgressBar(ProgressBar):
@@ -67,16 +86,18 @@ class UpdateProgressBar(ProgressBar):
         self._next_look, self._lines_printed = 0.0, 0
         folder = trainer.log_dir if trainer.loggers else None  # asks all processes
         if self._enabled and trainer.is_global_zero:
-            self.console.print(Text(opening_line(trainer, pl_module, folder)), soft_wrap=True)
+            # a terminal would break it within words
+            line = Text(opening_line(trainer, pl_module, folder))
+            self.console.print(line, soft_wrap=not self.console.is_terminal)
         if not (self._enabled and self.console.is_terminal):
             return
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            BarColumn(bar_width=10 if self.console.width < _NARROW else 24, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            _Figures(),
             console=self.console,
         )
         self._progress.add_task("training", total=_total_updates(trainer), completed=trainer.global_step, figures="")

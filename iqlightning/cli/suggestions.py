@@ -9,6 +9,9 @@ __all__ = ["LISTED", "by_another_name", "listing", "suggestion"]
 #: Longer lists of valid names are left to ``--help all``.
 LISTED = 16
 
+# Letters of a word that is taken for another one misspelt.
+_SURE = 5
+
 _DEVICES = "--trainer.accelerator gpu, and --trainer.devices 2 for two of them"
 _RATE = "--model.optimizer.lr 0.001, after --model.optimizer Adam where the configuration names no optimizer"
 _STEPS = "--trainer.max_steps 3000, which counts gradient updates"
@@ -117,6 +120,8 @@ def suggestion(name: str, choices: Iterable[str], prefix: str = "", *, listed: b
     hint = "" if near is None else f"; did you mean {prefix}{near}?"
     if listed and len(choices) <= LISTED:
         return f"{hint}{' Valid: ' if near else '; valid: '}{listing(choices)}"
+    if near is None and len(leaf) >= _SURE and (known := nearest(leaf.replace("_", ""), _ELSEWHERE)) is not None:
+        return f"; for {known} it is {_ELSEWHERE[known]}"
     return hint or "; --help all lists them all"
 
 

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from iqlightning.callbacks.policy_evaluation import PolicyEvaluation
 from iqlightning.callbacks.progress_bar import UpdateProgressBar
 
 
-def _bar(*, terminal: bool, lines: int = 4) -> tuple[UpdateProgressBar, io.StringIO]:
+def _bar(*, terminal: bool, lines: int = 4, width: int = 200) -> tuple[UpdateProgressBar, io.StringIO]:
     bar, screen = UpdateProgressBar(lines=lines), io.StringIO()
-    bar.console = Console(file=screen, force_terminal=terminal, width=200)
+    bar.console = Console(file=screen, force_terminal=terminal, width=width)
     return bar, screen
 
 
@@ -35,6 +36,18 @@ def test_on_a_terminal_the_bar_ends_at_the_last_update(tmp_path: Path) -> None:
     trainer(tmp_path, [PolicyEvaluation(10), bar]).fit(learner(), datamodule=demonstrations(tmp_path))
     assert "20/20" in screen.getvalue()
     assert "distance ratio" in screen.getvalue()
+
+
+def test_a_narrow_terminal_cuts_the_last_figures_alone_and_no_word(tmp_path: Path) -> None:
+    bar, screen = _bar(terminal=True, width=80)
+    trainer(tmp_path, [PolicyEvaluation(10), bar]).fit(learner(), datamodule=demonstrations(tmp_path))
+    lines = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", screen.getvalue()).replace("\r", "\n").splitlines()
+    last = next(line for line in reversed(lines) if line.startswith("trained"))
+    assert re.search(r" 20/20 0:00:\d\d 0:00:\d\d success [\d.]+%, dist", last), last
+    assert len(last) <= 80
+    opening = [line.strip() for line in lines[:4]]
+    assert "852 weights, 40 demonstrations of" in " ".join(opening)
+    assert all(len(line) <= 80 for line in opening)
 
 
 def test_an_exception_gives_the_terminal_back(tmp_path: Path) -> None:
