@@ -1,5 +1,6 @@
 """Arranges TensorBoard: what matters first, with descriptions, and a table of settings with final figures."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from iqlightning.agents.soft_actor_critic import SoftActorCritic
 from iqlightning.callbacks.event_logger import EventLogger, tag_of
 from iqlightning.documents import read_json
 from iqlightning.errors import UserError
@@ -34,7 +36,7 @@ LAYOUT: dict[str, dict[str, list[Any]]] = {
         "Q and V": ["Multiline", ["train/q", "train/v"]],
         "recovered reward": ["Margin", ["train/reward", "train/reward_min", "train/reward_max"]],
     },
-    "4 is it learning": {
+    "4 is it stable": {
         "held-out likelihood": ["Multiline", ["val/log_likelihood"]],
         "share of rewards outside phi's domain": ["Multiline", ["train/guarded"]],
     },
@@ -101,6 +103,11 @@ class BoardLayout(Callback):
                 descriptions |= drawn
             descriptions |= getattr(callback, "board_descriptions", {})
         groups = {name: page for page, charts in layout.items() for _, names in charts.values() for name in names}
+        never = _never_logged(pl_module)
+        layout = {
+            page: {title: each for title, each in charts.items() if not never.issuperset(each[1])}
+            for page, charts in layout.items()
+        }
         for board in _boards(trainer):
             if isinstance(board, EventLogger):
                 board.arrange(groups | pictures, descriptions)
@@ -111,6 +118,7 @@ class BoardLayout(Callback):
                         for title, (kind, names) in charts.items()
                     }
                     for page, charts in layout.items()
+                    if charts
                 }
             )
 
@@ -133,6 +141,19 @@ class BoardLayout(Callback):
                 writer = board.experiment._get_file_writer()
                 for part in hparams(settings, {tag_of(board, f"val/{name}"): each for name, each in curves.items()}):
                     writer.add_summary(part)
+
+
+def _never_logged(module: Any) -> set[str]:
+    """Figures that this algorithm and agent have nothing for, whose charts would stay empty."""
+    never = set()
+    if not isinstance(getattr(module, "agent", None), SoftActorCritic):
+        never |= {"train/actor_entropy", "train/actor_saturation"}
+    if getattr(module, "q_bound", None) is None:
+        never |= {"train/q_share", "train/clipped_targets"}
+    divergence = getattr(getattr(module, "inverse_soft_q", None), "divergence", None)
+    if divergence is None or not any(map(math.isfinite, divergence.domain)):
+        never.add("train/guarded")
+    return never
 
 
 def _boards(trainer: Trainer) -> list[TensorBoardLogger]:

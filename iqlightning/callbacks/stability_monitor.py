@@ -37,7 +37,7 @@ class StabilityMonitor(Callback):
 
     #: for BoardLayout
     charts: ClassVar = {
-        "4 is it learning": {
+        "4 is it stable": {
             "V - Q at the expert's action": ["Multiline", ["stability/gap"]],
             "Bellman residual": ["Multiline", ["stability/residual"]],
             "warnings": ["Multiline", ["stability/warnings"]],

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from small_runs import demonstrations, learner, trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 from iqlightning.callbacks.board_layout import BoardLayout
 from iqlightning.callbacks.event_logger import EventLogger
@@ -60,6 +61,16 @@ def test_it_opens_on_what_matters(events: EventAccumulator) -> None:
         "3 what it believes": ["value_map", "value_maps"],
         "6 what it does": ["failures", "success", "visitation"],
     }
+
+
+def test_no_chart_is_there_for_what_nothing_logs(events: EventAccumulator) -> None:
+    (given,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(given.tensor_proto.string_val[0])
+    charts = {page.title: [chart.title for chart in page.chart] for page in layout.category}
+    assert "5 actor" not in charts
+    assert "Q against its bound" not in charts["3 what it believes"]
+    assert not any("domain" in title for titles in charts.values() for title in titles)
+    assert {"loss", "entropy"} <= set(charts["2 how it learns"])
 
 
 def test_no_scalar_has_one_point_and_none_is_the_epoch(events: EventAccumulator) -> None:
