@@ -48,11 +48,10 @@ class ClonedPolicy(NamedTuple):
         chosen = f"behaviour cloning: softmax(Q / {self.temperature:g})"
         if not self.log_likelihood:
             return f"{chosen}; no demonstration is held out, so no other temperature was tried"
-        tried = [f"{each:g}" for each in self.log_likelihood]
-        return (
-            f"{chosen}, of temperatures {', '.join(tried)} by the likelihood of held-out demonstrations; another than "
-            f"{tried[0]} has to be likelier by more than the standard error"
-        )
+        tried = ", ".join(f"{each:g}" for each in self.log_likelihood)
+        if self.temperature == next(iter(self.log_likelihood)):
+            return f"{chosen}; of temperatures {tried} no other makes held-out demonstrations clearly likelier"
+        return f"{chosen}; of temperatures {tried} the one that makes held-out demonstrations likeliest"
 
 
 def clone(
@@ -95,7 +94,8 @@ def _likeliest(scores: dict[float, Float[Tensor, " transitions"]]) -> float:
     """The first of some settings, unless the likeliest gains more than the standard error over it."""
     first, best = next(iter(scores)), max(scores, key=lambda each: float(scores[each].mean()))
     gain = scores[best] - scores[first]
-    return best if gain.mean() > gain.std() / len(gain) ** 0.5 else first  # no error is known of a single transition
+    # no error is known of a single transition
+    return best if len(gain) > 1 and gain.mean() > gain.std() / len(gain) ** 0.5 else first
 
 
 @torch.no_grad()

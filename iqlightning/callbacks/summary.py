@@ -88,6 +88,7 @@ class FinalSummary(Callback):
             if rows:
                 title = env.describe(self.episodes, brief=True)
                 self.console.print(policies_table(title, env.FIGURES, rows, self.episodes))
+                self.console.print(Text(f"{type(pl_module).__name__}: {_played(trainer)}"))
                 if self._cloned is not None:
                     self.console.print(Text(str(self._cloned)))
             self._print_places(trainer, target)
@@ -179,6 +180,12 @@ class FinalSummary(Callback):
 
 def _checkpoint_callbacks(trainer: Trainer) -> list[Any]:
     return [callback for callback in trainer.checkpoint_callbacks if hasattr(callback, "best_model_path")]
+
+
+def _played(trainer: Trainer) -> str:
+    """Which weights the table is of, and what chose them."""
+    monitors = [each.monitor for each in _checkpoint_callbacks(trainer) if each.monitor and each.best_model_path]
+    return f"the best checkpoint by {monitors[0]}" if monitors else "the last weights; nothing was chosen"
 
 
 def _best_checkpoint(trainer: Trainer) -> str | None:

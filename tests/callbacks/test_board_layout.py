@@ -65,7 +65,7 @@ def test_it_opens_on_what_matters(events: EventAccumulator) -> None:
 
 def test_no_chart_is_there_for_what_nothing_logs(events: EventAccumulator) -> None:
     (given,) = events.Tensors("custom_scalars__config__")
-    layout = layout_pb2.Layout.FromString(given.tensor_proto.string_val[0])
+    layout = layout_pb2.Layout.FromString(given.tensor_proto.string_val[0])  # type: ignore[attr-defined]
     charts = {page.title: [chart.title for chart in page.chart] for page in layout.category}
     assert "5 actor" not in charts
     assert "Q against its bound" not in charts["3 what it believes"]

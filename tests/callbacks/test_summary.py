@@ -54,7 +54,8 @@ def test_the_table_sets_the_best_checkpoint_beside_its_rivals(tmp_path: Path) ->
     scores = summary["cloning"]["held_out_log_likelihood"]
     assert list(scores) == ["1.0", "0.1", "0.01"]
     assert scores[str(summary["cloning"]["temperature"])] >= scores["1.0"]
-    assert f"softmax(Q / {summary['cloning']['temperature']:g})" in printed
+    assert f"softmax(Q / {summary['cloning']['temperature']:g}); of temperatures 1, 0.1, 0.01 " in printed
+    assert "IQLearn: the best checkpoint by val/success_rate" in printed
     for text in (
         *rows,
         "50 grids: random_walls, 4x4",
