@@ -274,6 +274,8 @@ def minigrid_mirror(env: Any) -> Mirror | None:
         else:
             words = list(around[ImageAndMission].words)  # type: ignore[attr-defined]
             sides = [words.index(word) for word in ("left", "right") if word in words]
+            if len(sides) == 1:
+                return None
             order[places[sides]] = places[sides[::-1]]
     actions = list(range(len(Actions)))
     actions[Actions.left], actions[Actions.right] = Actions.right, Actions.left
