@@ -332,11 +332,11 @@ def agent_from_recipe(recipe: dict[str, Any]) -> Agent:
     return getattr(import_module(AGENTS[kind]), kind).from_recipe(recipe)
 
 
-def encoder_for(spaces: Spaces, encoder: EncoderFactory) -> EncoderFactory:
+def encoder_for(spaces: Spaces, encoder: EncoderFactory, seen: ObservationScale) -> EncoderFactory:
     """The encoder of a run; where observations hold pictures beside other numbers, it is the pictures' alone."""
     if spaces.codec is None or not spaces.codec.pictures:
         return encoder
-    pictures = [(part.start, *part.shape) for part in spaces.codec.pictures]
+    pictures = seen.pictures or [(part.start, *part.shape) for part in spaces.codec.pictures]
     return lambda shape: joined(shape, pictures, encoder)
 
 

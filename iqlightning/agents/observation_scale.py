@@ -20,6 +20,7 @@ from gymnasium import spaces as kinds
 from torch import Tensor, nn
 
 from iqlightning.errors import UserError, unknown
+from iqlightning.observation_codec import ObservationCodec
 from iqlightning.spaces import Spaces, observation_high
 
 __all__ = ["SCALES", "ObservationScale", "Scale", "Standardised", "divided_by", "observation_scale", "scale_warning"]
@@ -47,6 +48,8 @@ class ObservationScale(NamedTuple):
         module: what comes before the network; None for nothing.
         shape: of an observation as the network sees it.
         words: the same, to be read.
+        pictures: in a row of several parts, first number, planes, height and width of each picture as the network sees
+            it; empty where they lie as in the observation.
     """
 
     name: str
@@ -54,6 +57,7 @@ class ObservationScale(NamedTuple):
     module: nn.Module | None
     shape: tuple[int, ...]
     words: str
+    pictures: tuple[tuple[int, int, int, int], ...] = ()
 
     def see(self, observations: Tensor, dtype: torch.dtype) -> Tensor:
         """(B, *observation shape) as a network sees them, (B, *shape)."""
@@ -130,18 +134,18 @@ class _OneHot(nn.Module):
     Between two values, where noise or interpolation may lead, both are seen in part.
 
     Args:
-        low: lowest value of each number, or of each channel of a picture.
-        values: how many there are.
+        source: which number, or channel of a picture, each output looks at.
+        value: its v.
+        picture: whether observations are (B, C, H, W) and not (B, F).
     """
 
     source: Tensor
     value: Tensor
 
-    def __init__(self, low: np.ndarray, values: np.ndarray, picture: bool) -> None:
+    def __init__(self, source: np.ndarray, value: np.ndarray, picture: bool) -> None:
         super().__init__()
-        value = np.concatenate([first + np.arange(count) for first, count in zip(low, values, strict=True)])
         shape = (-1, 1, 1) if picture else (-1,)
-        self.register_buffer("source", torch.from_numpy(np.repeat(np.arange(len(low)), values)), persistent=False)
+        self.register_buffer("source", torch.from_numpy(source), persistent=False)
         self.register_buffer("value", torch.tensor(value, dtype=torch.float32).view(shape), persistent=False)
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -173,7 +177,7 @@ def observation_scale(spaces: Spaces, scale: str = "auto", *, standardise: bool 
     if scale == "none":
         return as_they_are
     if scale == "one-hot" or (scale == "auto" and _are_symbols(space)):
-        return as_they_are if _are_bits(space) else _one_hot(space, shape)
+        return as_they_are if _are_bits(space) else _one_hot(spaces)
     if scale == "space":
         return _by_bounds(space, shape) or as_they_are
     return _bytes_of_parts(spaces) or divided_by(spaces, high)
@@ -234,7 +238,9 @@ def _are_symbols(space: kinds.Box) -> bool:
     return 2 < int(_values(space, space.shape)[1].max()) <= _SYMBOLS
 
 
-def _one_hot(space: kinds.Box, shape: tuple[int, ...]) -> ObservationScale:
+def _one_hot(spaces: Spaces) -> ObservationScale:
+    space, shape = spaces.observation, spaces.observation_shape
+    assert isinstance(space, kinds.Box)
     if not _whole(space) or len(shape) not in (1, 3):
         raise UserError(
             "scale one-hot is for whole numbers with bounds, and these observations are "
@@ -249,8 +255,36 @@ def _one_hot(space: kinds.Box, shape: tuple[int, ...]) -> ObservationScale:
             "narrow it with the wrapper Bounds"
         )
     words = f"one-hot, {values.min()}{'' if values.min() == values.max() else f' to {values.max()}'} values of each"
+    if spaces.codec is not None and spaces.codec.pictures:
+        source, value, pictures = _one_hot_of_parts(spaces.codec, low, values)
+        return ObservationScale("one-hot", 1.0, _OneHot(source, value, False), source.shape, words, pictures)
+    source = np.repeat(np.arange(len(low)), values)
+    value = np.concatenate([first + np.arange(count) for first, count in zip(low, values, strict=True)])
     seen = (int(values.sum()), *shape[1:])
-    return ObservationScale("one-hot", 1.0, _OneHot(low, values, len(shape) == 3), seen, words)
+    return ObservationScale("one-hot", 1.0, _OneHot(source, value, len(shape) == 3), seen, words)
+
+
+def _one_hot_of_parts(
+    codec: ObservationCodec, low: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int, int, int], ...]]:
+    """Source and value of each number of a row that holds pictures, and where these are then.
+
+    A picture stays one: a plane for each value of each channel. Of what is 0 or 1 already, 1 alone is told.
+    """
+    source: list[np.ndarray] = []
+    value: list[np.ndarray] = []
+    pictures: list[tuple[int, int, int, int]] = []
+    for part in codec.parts:
+        channels, height, width = part.shape if part.is_picture else (math.prod(part.shape), 1, 1)
+        before, size = sum(map(len, source)), height * width
+        for places in np.arange(part.start, part.stop).reshape(channels, size):
+            first, last = int(low[places].min()), int((low + values)[places].max())
+            for each in range(1 if not part.is_picture and (first, last) == (0, 2) else first, last):
+                source.append(places)
+                value.append(np.full(size, each))
+        if part.is_picture:
+            pictures.append((before, (sum(map(len, source)) - before) // size, height, width))
+    return np.concatenate(source), np.concatenate(value), tuple(pictures)
 
 
 def _by_bounds(space: kinds.Box, shape: tuple[int, ...]) -> ObservationScale | None:

@@ -114,7 +114,7 @@ class SoftActorCritic(Agent):
         self.sees = observation_scale(spaces, scale, standardise=True)
         self.scale, shape = self.sees.module, self.sees.shape
         if encoder is not None:
-            encoder = encoder_for(spaces, encoder)
+            encoder = encoder_for(spaces, encoder, self.sees)
         encoders = (nn.Identity() if encoder is None else encoder(shape) for _ in range(2))
         self.critic_encoder, self.actor_encoder = encoders
         if self.encoder is not None:

@@ -66,7 +66,7 @@ class SoftQ(Agent):
     ) -> None:
         require_discrete("SoftQ", spaces, "set model.agent: SoftActorCritic, or take SAC instead of DQN")
         seen = observation_scale(spaces, scale)
-        reads = encoder_for(spaces, encoder)
+        reads = encoder_for(spaces, encoder, seen)
         network = QNetwork(seen.shape, num_actions(spaces.action), seen.divisor, reads, head, copies)
         self._begin(spaces, network, value, target, seen)
 

@@ -55,7 +55,7 @@ def add_environment_options(options: Options) -> None:
         "--wrappers",
         metavar="NAME,...|JSON",
         default=None,
-        help="wrappers around it, the first one inside: names such as atari, minigrid, minatar, or "
+        help="wrappers around it, the first one inside: names such as atari, babyai, minigrid, minatar, or "
         'a list \'[{"class_path": ..., "init_args": {...}}]\'',
     )
     add_time_limit(options)

@@ -72,8 +72,8 @@ class ImitationData(LightningDataModule):
         validation_fraction: share of the episodes that is held out.
         noise_std: standard deviation of Gaussian noise on training states; the study used 0.01.
         symmetries: whether training states are replaced by their images under a random symmetry of the environment,
-            actions with them: on grids turned and mirrored, on CartPole, Acrobot and LunarLander left and right
-            exchanged.
+            actions with them: on grids turned and mirrored, on CartPole, Acrobot, LunarLander and what a
+            player of MiniGrid sees left and right exchanged.
         random_shift: pixels by which pictures are shifted at most, 4 for pictures of 84 x 84; see
             :class:`~iqlightning.data.augment.RandomShift`.
         out_of_core: whether observations stay in the file, which is mapped into memory, so that demonstrations may be

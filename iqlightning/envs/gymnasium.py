@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from iqlightning.envs.making import errors_of, made_by_gymnasium
 from iqlightning.envs.mirrors import MIRRORS, MirrorSymmetry
-from iqlightning.envs.table_expert import TableExpert, table_policy
+from iqlightning.envs.table_expert import PlayedExpert, table_policy
 from iqlightning.envs.wrappers import kwargs_of_presets, named_wrappers, wrapped
 from iqlightning.errors import UserError, unknown
 from iqlightning.observation_codec import LAYOUTS
@@ -237,20 +237,50 @@ class GymnasiumConfig(EnvConfig):
 
     @property
     def expert(self) -> Expert | None:
-        """Value iteration, where the environment tells its dynamics in a table (FrozenLake, Taxi, CliffWalking)."""
-        policy = table_policy(self)
-        return None if policy is None else TableExpert(self, policy)
+        """One that need not be trained, where there is one.
+
+        Value iteration where the environment tells its dynamics in a table (FrozenLake, Taxi, CliffWalking), the bot of
+        BabyAI, and on MiniGrid's grids that are seen whole, with a goal to reach, a shortest way.
+        """
+        policy = self._expert_policy
+        if policy is None:
+            return None
+        # one that keeps something for each episode looks inside the environments
+        env = replace(self, vectorization="sync") if hasattr(policy, "begin") else self
+        return PlayedExpert(env, policy)
+
+    @property
+    def _expert_policy(self) -> Policy | None:
+        if self._of_minigrid:
+            from iqlightning.envs.minigrid import minigrid_policy
+
+            return minigrid_policy(self)
+        return table_policy(self)
+
+    @property
+    def _of_minigrid(self) -> bool:
+        """Whether :mod:`iqlightning.envs.minigrid` knows more of it, which needs a package of its own."""
+        return self.id.startswith(("BabyAI-", "MiniGrid-")) and self.spaces.codec is not None
 
     def references(self, seed: int = 0) -> dict[str, Policy]:
         """The expert, where there is one."""
-        policy = table_policy(self)
+        policy = self._expert_policy
         return {} if policy is None else {"expert": policy}
 
     def symmetry(self, device: str | torch.device = "cpu") -> Augmentation | None:
-        """Left and right exchanged, where :data:`~iqlightning.envs.mirrors.MIRRORS` knows how."""
-        # arguments may change the dynamics (wind), wrappers the observations, and then nothing is promised
-        known = self.id in MIRRORS and not self.kwargs and not self.wrappers
-        return MirrorSymmetry(MIRRORS[self.id], device=device) if known else None
+        """Left and right exchanged, where it is known how.
+
+        That is so for the environments of :data:`~iqlightning.envs.mirrors.MIRRORS`, and on MiniGrid where a player
+        sees what is ahead or around it.
+        """
+        if self._of_minigrid:
+            from iqlightning.envs.minigrid import minigrid_mirror
+
+            mirror = minigrid_mirror(self)
+        else:
+            # arguments may change the dynamics (wind), wrappers the observations, and then nothing is promised
+            mirror = None if self.kwargs or self.wrappers else MIRRORS.get(self.id)
+        return None if mirror is None else MirrorSymmetry(mirror, device=device)
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Left and right exchanged in some of Gymnasium's environments."""
+"""Left and right exchanged in some of Gymnasium's environments; for MiniGrid see :mod:`iqlightning.envs.minigrid`."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Mirror(NamedTuple):
     """What left and right exchange.
 
     Attributes:
-        signs: of each number of the observation, after ``order``: -1 where it changes its sign.
+        signs: of each number of the observation, in a row, after ``order``: -1 where it changes its sign.
         order: which number of the observation comes to each place.
         actions: the image of each action.
     """
@@ -57,6 +57,7 @@ class MirrorSymmetry:
         )
 
     def observations(self, observations: Tensor, keys: Int[Tensor, " batch"]) -> Tensor:
-        """Observations (B, F), mirrored or not."""
-        chosen = keys & 1
-        return observations.gather(1, self._order[chosen]) * self._signs[chosen].to(observations.dtype)
+        """Observations (B, *shape), mirrored or not."""
+        chosen, rows = keys & 1, observations.flatten(1)
+        mirrored = rows.gather(1, self._order[chosen]) * self._signs[chosen].to(rows.dtype)
+        return mirrored.view_as(observations)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from iqlightning.rollout import closing, rollout
 from iqlightning.types import EnvConfig, Trajectories
 
-__all__ = ["TableExpert", "TablePolicy", "solved", "table_policy"]
+__all__ = ["PlayedExpert", "TablePolicy", "solved", "table_policy"]
 
 # Close to 1, so that a path is not worth a risk, and below it, so that no action puts the goal off for ever.
 _GAMMA = 0.999
@@ -48,12 +48,17 @@ def solved(table: dict[int, dict[int, Any]], gamma: float = _GAMMA, tolerance: f
 class TablePolicy:
     """The best action of a state, of several that are equally good the first.
 
+    Its recipe's version is raised whenever it comes to play differently.
+
     Args:
         q: (S, A).
         start: the number in an encoded observation with which the state begins.
         sizes: of the numbers, each one-hot, that make up the state's (:class:`~iqlightning.envs.wrappers.Unravel`);
             None for the state's own, one-hot.
     """
+
+    label = "table solved by value iteration"
+    recipe: ClassVar[dict[str, Any]] = {"expert": "value_iteration", "gamma": _GAMMA, "version": 1}
 
     def __init__(self, q: np.ndarray, start: int = 0, sizes: Sequence[int] | None = None) -> None:
         good = q >= q.max(1, keepdims=True) - 1e-8
@@ -71,26 +76,20 @@ class TablePolicy:
         return self._best.to(observations.device)[states]
 
 
-class TableExpert:
-    """See :class:`~iqlightning.types.Expert`: plays the solution of the table.
+class PlayedExpert:
+    """See :class:`~iqlightning.types.Expert`: plays a policy that need not be trained.
 
     Args:
         env: how it is played.
-        policy: the solution.
+        policy: with a ``label`` and a ``recipe`` as an expert has them.
     """
 
-    label = "table solved by value iteration"
-
-    def __init__(self, env: EnvConfig, policy: TablePolicy) -> None:
+    def __init__(self, env: EnvConfig, policy: Any) -> None:
         self.env, self.policy = env, policy
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """Its version is raised whenever it comes to play differently."""
-        return {"expert": "value_iteration", "gamma": _GAMMA, "version": 1}
+        self.label, self.recipe = policy.label, policy.recipe
 
     def parts(self, episodes: int, seed: int, progress: Callable[[int], None] | None = None) -> Iterator[Trajectories]:
-        """All episodes at once: those of a table are small."""
+        """All episodes at once: those of tables and small grids are small."""
         with closing(self.env.make_batch(min(episodes, _TOGETHER), seed=seed, split="train")) as batch:
             played = rollout(self.policy, batch, episodes, progress=progress)
         yield played

@@ -1,9 +1,10 @@
 """Wrappers by name, as configurations, files and checkpoints hold them, and some that Gymnasium lacks.
 
 An entry of a list of wrappers is a name, or ``{class_path: NAME, init_args: {...}}`` with primitives as arguments.
-Names are those of Gymnasium's wrappers (``FrameStackObservation``), of this module's, of a preset, or the
-whole path of a class of ``gymnasium.wrappers``, ``minigrid.wrappers`` or a trusted package. A file may come from
-anywhere: it can name nothing else, and none that writes files.
+Names are those of Gymnasium's wrappers (``FrameStackObservation``), of this module's and of
+:mod:`iqlightning.envs.minigrid`, of a preset, or the whole path of a class of ``gymnasium.wrappers``,
+``minigrid.wrappers`` or a trusted package. A file may come from anywhere: it can name nothing else, and none that
+writes files.
 """
 
 import inspect
@@ -51,7 +52,9 @@ PRESETS: dict[str, tuple[Entry, ...]] = {
     ),
     # games that a player who is never hit does not end
     "minatar": ({"class_path": "gymnasium.wrappers.TimeLimit", "init_args": {"max_episode_steps": 5000}},),
-    # object, colour and state of each cell; the task in words is left out
+    # object, colour and state of each cell, and the words of the mission
+    "babyai": ({"class_path": "iqlightning.envs.minigrid.ImageAndMission", "init_args": {}},),
+    # the same without the mission
     "minigrid": (
         {"class_path": "minigrid.wrappers.ImgObsWrapper", "init_args": {}},
         {"class_path": "iqlightning.envs.wrappers.Bounds", "init_args": {"high": [10, 5, 3]}},
@@ -61,9 +64,13 @@ PRESETS: dict[str, tuple[Entry, ...]] = {
 # Arguments of environments that a preset goes with, unless they are given.
 _KWARGS: dict[str, dict[str, Any]] = {"atari": {"frameskip": 1}}
 
-_OWN = ("ActionMaskFromInfo", "Bounds", "Unravel")
+# Names of the package's own to their modules.
+_OWN = {
+    **dict.fromkeys(("ActionMaskFromInfo", "Bounds", "Unravel"), __name__),
+    **dict.fromkeys(("Egocentric", "ImageAndMission"), "iqlightning.envs.minigrid"),
+}
 
-_OPEN = ("gymnasium.wrappers", "minigrid.wrappers", "iqlightning.envs.wrappers")
+_OPEN = ("gymnasium.wrappers", "minigrid.wrappers", *sorted(set(_OWN.values())))
 
 # What is refused, and why.
 _REFUSED = {
@@ -263,7 +270,7 @@ def _whole_path(name: str) -> str:
     if name in gymnasium.wrappers.__all__:
         return f"gymnasium.wrappers.{name}"
     if name in _OWN:
-        return f"{__name__}.{name}"
+        return f"{_OWN[name]}.{name}"
     raise unknown("wrapper", name, [*PRESETS, *_OWN, *_usable()])
 
 

@@ -121,6 +121,8 @@ class _Keyed:
         self.seed = seed
         self.temperature = temperature
         self._move = 0
+        if hasattr(policy, "begin"):  # what it does when episodes begin
+            self.begin = policy.begin  # type: ignore[attr-defined]
 
     def act(self, observations: Real[Tensor, "batch ..."], *, sample: bool = False) -> Tensor:
         """Greedy or drawn actions of the policy."""

@@ -71,6 +71,21 @@ def test_bytes_beside_other_numbers_are_divided_alone():
     assert found.module(torch.tensor([[255, 51, 0, 0, 0, 1]])).tolist() == [[1, pytest.approx(0.2), 0, 0, 0, 1]]
 
 
+def test_pictures_of_symbols_beside_other_numbers_stay_pictures_once_one_hot():
+    symbols = spaces.Box(0, np.broadcast_to(np.array([2, 1], np.uint8), (2, 2, 2)), (2, 2, 2), np.uint8)
+    of_both = of(spaces.Dict(image=symbols, way=spaces.Discrete(2)))
+    found = observation_scale(of_both)
+    assert (found.name, found.shape, found.pictures) == ("one-hot", (5 * 4 + 2,), ((0, 5, 2, 2),))
+    assert found.module is not None
+    seen = found.module(torch.tensor([[2, 0, 1, 0, 0, 1, 0, 0, 0, 1]]))
+    assert seen[0, :20].view(5, 2, 2).tolist() == [
+        *([[0, 1], [0, 1]], [[0, 0], [1, 0]], [[1, 0], [0, 0]]),
+        *([[1, 0], [1, 1]], [[0, 1], [0, 0]]),
+    ]
+    assert seen[0, 20:].tolist() == [0, 1]
+    assert SoftQ(of_both, mlp).q_values(torch.zeros(3, 10, dtype=torch.uint8)).shape == (3, 3)
+
+
 def test_pictures_are_standardised_by_channel():
     found = observation_scale(of(spaces.Box(0, 255, (2, 4, 4), np.uint8)), "standardise")
     pictures = torch.randint(0, 200, (50, 2, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
