@@ -236,6 +236,20 @@ def test_a_slider_goes_through_the_checkpoints_of_a_run_on_one_grid(context, tmp
     assert picture(page) != last
     page.locator("#copy-link").click()
     assert "board=run%401" in page.url
+    # the keys and the mouse keep hold of it
+    training.locator("input").focus()
+    for updates in (2, 3):
+        page.keyboard.press("ArrowRight")
+        expect(training.locator("output")).to_contain_text(f"{updates} updates")
+        expect(training.locator("input")).to_be_focused()
+    box: Any = training.locator("input").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for share, updates in ((0.5, 2), (0.02, 1)):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        expect(training.locator("output")).to_have_text(f"{updates} updates")
+    page.mouse.up()
+    page.locator("#copy-link").click()
     # the grid is the same
     assert (
         re.findall("walls=[^&]*&start=[^&]*&goal=[^&]*", page.url)

@@ -129,7 +129,9 @@ export class Watch {
       run.figure.querySelector(".training input").setAttribute("aria-valuetext", made);
     }
     const two = this.#runs.length === 2;
-    $("boards").replaceChildren(...this.#runs.map(({ figure }) => figure));
+    const [figures, shown] = [this.#runs.map(({ figure }) => figure), $("boards").children];
+    // what is shown already stays where it is: an element that is put in anew loses focus and pointer
+    if (figures.length !== shown.length || figures.some((each, index) => each !== shown[index])) $("boards").replaceChildren(...figures);
     $("boards").classList.toggle("two", two);
     $("compare").setAttribute("aria-pressed", two);
     $("compare").hidden = this.#contenders.length < 2;
