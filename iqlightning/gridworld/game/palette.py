@@ -30,8 +30,8 @@ GOAL_EDGE, EDGE = "#6b5200", "#87827a"
 #: Free cells from which the goal cannot be reached.
 CUT_OFF = "#c4c4c4"
 
-#: Floor, edges, wall and cells that are cut off, where all around is dark.
-DARK_CELLS = ("#d3d0c9", "#716d67", "#1f2327", "#a3a3a3")
+#: Floor, edges, wall and cells that are cut off, where all around is dark: a wall stands out from that as well.
+DARK_CELLS = ("#d3d0c9", "#716d67", "#5e656d", "#a3a3a3")
 
 #: Writing, and writing that matters less.
 INK, FAINT = "#22262a", "#6b7076"

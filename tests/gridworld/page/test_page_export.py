@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from page_browser import next_grid
 from page_server import SETTINGS, SMALL, policy
 from playwright.sync_api import Browser, Page, expect
 
@@ -110,6 +111,9 @@ def test_it_is_played_and_watched_without_a_server(page: Page) -> None:
     expect(page.locator("#record")).to_be_hidden()
     page.keyboard.press("ArrowUp")
     expect(page.locator("#moves")).to_have_text("1")
+    with next_grid(page):
+        page.locator("#play-another").click()
+    expect(page.locator("#moves")).to_have_text("0")
 
 
 def test_its_link_leads_to_the_same_grid(page: Page, file: Path) -> None:
@@ -118,7 +122,7 @@ def test_its_link_leads_to_the_same_grid(page: Page, file: Path) -> None:
     expect(page.locator("#boards figure")).to_have_count(1)
     expect(page.locator("[name=layer][value=q]")).to_be_checked()
     expect(page.locator("figcaption select")).to_have_value("3")
-    expect(page.locator("figure .says")).to_have_text("At the start.")
+    expect(page.locator("figure .says")).to_have_text("The player is at the start: press Run.")
 
 
 def test_other_networks_are_refused_in_a_sentence() -> None:

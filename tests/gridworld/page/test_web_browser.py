@@ -120,6 +120,10 @@ def test_discarding_asks_first(context, program):
     page.locator("#confirm-yes").click()
     expect(page.locator("#record-ended")).to_have_text("Discarded; there is no file.")
     assert not file.exists()
+    record(page)
+    page.keyboard.press("ArrowUp")
+    page.locator("#record-stop").click()
+    expect(page.locator("#record-ended")).to_have_text("No finished episode, so there is no file.")
 
 
 def test_mistakes_are_told_in_a_sentence(context, program):
@@ -227,6 +231,7 @@ def test_overlays_differ_and_the_grid_can_be_edited(context, program):
     assert cell("goal") == free[0]
     edited(lambda: drag(player, free[5]))
     assert cell("player") == free[5]
+    page.locator("[name=press][value=paints]").check(force=True)
     edited(lambda: drag(free[9], free[9]))
     assert cell("wall") == free[9]
     edited(lambda: drag(free[9], free[9]))
@@ -243,9 +248,9 @@ def test_a_policy_is_watched_to_the_end(context, program):
     page.locator("#run").click()
     expect(page.locator("figure .says").nth(1)).to_contain_text("Goal in")
     expect(page.locator("figure .says").nth(0)).to_contain_text(re.compile("Goal in|circles"))
-    expect(page.locator("#run")).to_have_text("Play")
+    expect(page.locator("#run")).to_have_text("Run")
     page.locator("#rewind").click()
-    expect(page.locator("figure .says").nth(1)).to_have_text("At the start.")
+    expect(page.locator("figure .says").nth(1)).to_have_text("The player is at the start: press Run.")
     page.locator("#step").click()
     expect(page.locator("figure .says").nth(1)).to_have_text(re.compile("1 move|Goal"))
     page.locator("[name=acting][value=drawn]").check(force=True)
@@ -269,6 +274,21 @@ def test_it_fits_a_phone_and_is_played_with_fingers(browser, program, scheme):
     for room in ("play", "watch"):
         page.locator(f"#to-{room}").tap()
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "height", "board"), [(1280, 800, 560), (390, 844, 350)])
+def test_a_board_and_what_runs_it_are_in_the_first_view(browser, program, width, height, board):
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = visit(context, program, "watch")
+    page.locator("#compare").click()
+    expect(page.locator("#boards figure")).to_have_count(1)
+    page.evaluate("scrollTo(0, 0)")
+    for each in ("#run", "#step", "#another", "#rewind", "#boards canvas.board", "figure .says", ".legend"):
+        expect(page.locator(each)).to_be_in_viewport(ratio=1)
+    box: Any = page.locator("#boards canvas.board").bounding_box()
+    assert box["width"] >= board
+    assert page.evaluate("document.documentElement.scrollWidth") == width
     context.close()
 
 

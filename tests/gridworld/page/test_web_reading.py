@@ -9,7 +9,7 @@ from page_browser import Program, moved, next_grid, picture, play_episode, recor
 from page_server import policy
 from playwright.sync_api import Locator, Page, expect
 
-from iqlightning.gridworld.page.contenders import Checkpoint, Contender
+from iqlightning.gridworld.page.contenders import Checkpoint, Contender, describe_maps
 
 LAYERS = ("none", "v", "q", "reward", "optimum", "difference")
 
@@ -43,6 +43,7 @@ def free_cell(page: Page) -> tuple[int, int]:
 def test_a_heading_and_a_sentence_say_what_it_is(context, program):
     page = visit(context, program)
     expect(page.get_by_role("heading", level=1)).to_have_text("Play GridWorld")
+    expect(page.locator("#play-another")).to_be_hidden()  # the settings have one
     expect(page.locator("#play .intro")).to_contain_text("Bring the red disc to the yellow square")
     page.locator("#to-watch").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Watch a policy")
@@ -65,8 +66,13 @@ def test_the_value_under_the_pointer_is_read_for_every_layer_on_both_boards(cont
     assert re.search(
         r"Q up \u2212?[\d.e\u2212]+, right \u2212?[\d.e\u2212]+, down \u2212?[\d.e\u2212]+, left", said["q"][0]
     )
+    # pressing it does no more than that
+    asked = page.locator("#boards").get_attribute("data-asked")
+    page.mouse.down()
+    page.mouse.up()
     page.mouse.move(0, 0)
     expect(page.locator(".reading").first).to_have_text("")
+    expect(page.locator("#boards")).to_have_attribute("data-asked", str(asked))
 
 
 def test_a_finger_reads_a_value_without_changing_the_grid(browser, program):
@@ -103,7 +109,7 @@ def test_keys_go_on_working_after_a_click_on_a_layer(context, program):
     expect(page.locator("[name=layer][value=reward]")).to_be_checked()
     expect(page.locator("[name=layer][value=reward]")).to_be_focused()
     page.keyboard.press(".")
-    expect(page.locator("figure .says").first).not_to_have_text("At the start.")
+    expect(page.locator("figure .says").first).not_to_have_text("The player is at the start: press Run.")
 
 
 def test_moves_are_announced(context, program):
@@ -140,11 +146,32 @@ def test_boards_may_share_a_scale_or_show_ranks_and_say_so(context, program):
     assert picture(page) != before
     choose(page, "scale", "ranks")
     expect(notes.first).to_contain_text("ranks: 0 the lowest, 100 the highest")
+    expect(notes.first).not_to_contain_text("in units of")
     assert ends.all_inner_texts() == ["0", "100", "0", "100"]
     choose(page, "layer", "difference")
     expect(notes.first).to_contain_text("Rank of V minus rank of V*")
     page.locator("#compare").click()
     expect(page.locator("#scale-shared")).to_be_hidden()
+
+
+def test_where_values_fall_towards_the_goal_a_hint_says_that_and_why(context, program, monkeypatch):
+    def inverted(maps) -> dict[str, Any]:
+        described = describe_maps(maps)
+        return described | {"v": [None if each is None else -each for each in described["optimum"]]}
+
+    monkeypatch.setattr("iqlightning.gridworld.page.session.describe_maps", inverted)
+    page = watch(context, program)
+    page.locator("figcaption select").nth(1).select_option("exact optimum")
+    expect(page.locator(".legend-note").nth(1)).to_contain_text("in units of the true reward")
+    summary, why = page.locator(".why summary"), page.locator(".why span")
+    expect(summary.first).to_have_text("Low at the goal is normal here: why?")
+    expect(summary.nth(1)).to_be_hidden()
+    expect(why.first).to_be_hidden()
+    summary.first.click()
+    expect(why.first).to_be_visible()
+    expect(why.first).to_have_text(re.compile(r"^V in units of a reward that .*up to shaping.*\u22121\.00 \(Sp"))
+    choose(page, "layer", "optimum")
+    expect(summary.first).to_be_hidden()
 
 
 def test_ranks_and_their_correlation(context, program):
@@ -214,7 +241,7 @@ def test_a_link_that_makes_no_sense_shows_another_grid(context, program, state):
     page.on("dialog", lambda dialog: pytest.fail("a script ran"))
     page.goto(f"{page.url.split('#')[0]}#watch?{state}")
     page.reload()
-    expect(page.locator("figure .says").first).to_have_text("At the start.")
+    expect(page.locator("figure .says").first).to_have_text("The player is at the start: press Run.")
     assert page.locator("img").count() == 1
 
 
@@ -236,6 +263,20 @@ def test_a_slider_goes_through_the_checkpoints_of_a_run_on_one_grid(context, tmp
     assert picture(page) != last
     page.locator("#copy-link").click()
     assert "board=run%401" in page.url
+    # the keys and the mouse keep hold of it
+    training.locator("input").focus()
+    for updates in (2, 3):
+        page.keyboard.press("ArrowRight")
+        expect(training.locator("output")).to_contain_text(f"{updates} updates")
+        expect(training.locator("input")).to_be_focused()
+    box: Any = training.locator("input").bounding_box()
+    page.mouse.move(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for share, updates in ((0.5, 2), (0.02, 1)):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        expect(training.locator("output")).to_have_text(f"{updates} updates")
+    page.mouse.up()
+    page.locator("#copy-link").click()
     # the grid is the same
     assert (
         re.findall("walls=[^&]*&start=[^&]*&goal=[^&]*", page.url)
@@ -325,10 +366,15 @@ def test_borders_and_the_goal_stand_out(browser, program, scheme):
     choose(page, "layer", "none")
     page.locator("#arrows").uncheck(force=True)
     paper = colour(page.locator("body"), "backgroundColor")
-    for element in (page.locator("#another"), page.locator("figcaption select").first, page.locator("#arrows + span")):
+    for element in (
+        page.locator("#another"),
+        page.locator("figcaption select").first,
+        page.locator("[value=v] + span"),
+    ):
         edge = colour(element, "borderTopColor")
         assert contrast(edge, paper) >= 3
         assert contrast(edge, colour(element, "backgroundColor")) >= 3
+    assert colour(page.locator("#arrows"), "opacity") == "1"  # a checkbox that is seen as one
     # the edge of the goal, and the lines between cells, against the floor
     constants = page.evaluate("""async () => {
       const found = performance.getEntriesByType("resource").map((each) => each.name);
@@ -340,6 +386,7 @@ def test_borders_and_the_goal_stand_out(browser, program, scheme):
     for name in ("edge", "line", "player", "wall"):
         assert contrast(constants[name], constants["floor"]) >= 3, name
     assert contrast(constants["edge"], constants["goal"]) >= 3
+    assert contrast(constants["wall"], paper) >= 3
     edge, seen = (
         constants["edge"].split(),
         page.locator("#boards canvas.board").first.evaluate(

@@ -3,8 +3,7 @@
 import { ACTIONS } from "./definitions.js";
 import { plain } from "./colours.js";
 
-const UNSHAPED =
-  "in units of a reward that demonstrations fix only up to shaping, so that it need not rise towards the goal";
+const UNSHAPED = "a reward that demonstrations fix only up to shaping, so that it need not rise towards the goal";
 
 // The numbers of a layer as they are shown; null where there is nothing to say, and all of it for the bare grid.
 export function valuesOf(maps, layer, scaling) {
@@ -46,13 +45,14 @@ export function agreement(maps) {
   return size > 0 ? sum(own, exact) / size : null;
 }
 
-// What the colours of a board stand for, in a sentence or two.
+// What the colours of a board stand for, in sentences; the first of them is apart, as why, where V falls towards the goal.
 export function noteOf(maps, layer, scaling, boards) {
-  const units = maps.true_units ? `in units of the true reward, γ ${maps.gamma}` : UNSHAPED;
+  if (layer === "none") return { why: "", notes: [] };
+  const under = scaling === "ranks" ? "under" : "in units of";
+  const units = `${under} ${maps.true_units ? `the true reward, γ ${maps.gamma}` : UNSHAPED}`;
   const correlation = agreement(maps)?.toFixed(2);
   const order = correlation ? ` Its order of the cells correlates with that of V* at ${plain(correlation)} (Spearman).` : "";
   const notes = {
-    none: "",
     v: `V ${units}.${order}`,
     q: `Q ${units}.`,
     reward: `Recovered reward of the greedy move${maps.true_units ? "" : ", fixed only up to shaping"}.`,
@@ -63,10 +63,10 @@ export function noteOf(maps, layer, scaling, boards) {
         : "Rank of V minus rank of V* among the cells, in percent: the units of V and V* differ, their order can be compared. White is the same rank.",
   };
   const sentences = [notes[layer]];
-  if (layer === "none") return "";
   if (scaling === "ranks" && layer !== "difference") sentences.push("Colours are ranks: 0 the lowest, 100 the highest.");
   if (boards > 1) sentences.push(scaling === "shared" ? "Both boards share one scale." : "This board has a scale of its own.");
-  return sentences.join(" ");
+  const inverted = (layer === "v" || layer === "q") && !maps.true_units && correlation < 0;
+  return { why: inverted ? sentences.shift() : "", notes: sentences };
 }
 
 // A cell in words: where it is, what it is, and what the layer says of it.

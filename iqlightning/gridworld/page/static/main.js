@@ -25,6 +25,7 @@ async function begin() {
   if (!begun) {
     begun = true;
     for (const each of document.querySelectorAll("[data-needs-program]")) each.hidden = program.exported === true;
+    for (const each of document.querySelectorAll("[data-exported]")) each.hidden = !program.exported;
     for (const form of document.querySelectorAll("[data-settings]")) prepare(form, program);
     if (!location.hash) history.replaceState(null, "", program.contenders.length > 1 ? "#watch" : "#play");
     addEventListener("hashchange", open);

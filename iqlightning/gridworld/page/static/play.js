@@ -31,6 +31,7 @@ export class Play {
     for (const button of document.querySelectorAll("[data-move]")) {
       button.addEventListener("click", () => this.#move(button.dataset.move));
     }
+    $("play-another").addEventListener("click", () => this.#newGame().then(() => this.focus()));
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#newGame().then(() => this.focus());

@@ -102,7 +102,7 @@ export class Record {
     $("record-ended").textContent = !kept
       ? discarded
         ? "Discarded; there is no file."
-        : "Nothing was recorded, so there is no file."
+        : "No finished episode, so there is no file."
       : `${discarded ? "Discarded; the file holds" : "Recorded"} ${amount(ended)} in ${ended.file}. Learn from it:`;
     $("record-done").querySelector(".command").hidden = !kept;
     $("record-command").textContent = command(ended);

@@ -41,7 +41,7 @@ export function progress({ status, moves }) {
   if (status === "loop") return `Failed: walks in circles after ${made}.`;
   if (status === "limit") return `Failed: no goal in ${made}.`;
   if (status === "cut") return "The goal cannot be reached from here.";
-  return moves ? made : "At the start.";
+  return moves ? `${made} so far.` : "The player is at the start: press Run.";
 }
 
 function draw(maps, cell) {

@@ -32,16 +32,15 @@ export class Watch {
 
   constructor(link) {
     this.#link = link;
-    if (matchMedia("(hover: none)").matches) document.querySelector("[name=press][value=reads]").checked = true;
     for (const input of document.querySelectorAll("[name=layer], [name=scale], #arrows, #numbers")) {
       input.addEventListener("change", () => this.#show());
     }
     // keys go on working after a click on a layer or another choice; who came to it by keyboard stays there
-    for (const input of document.querySelectorAll("#watch .choice input")) {
+    for (const input of document.querySelectorAll("#watch fieldset input")) {
       input.addEventListener("click", (event) => event.detail && this.#runs[this.#focused]?.canvas.focus({ preventScroll: true }));
     }
     $("compare").addEventListener("click", () => this.#compare());
-    $("run").addEventListener("click", () => (this.#timer ? this.pause() : this.#play()));
+    $("run").addEventListener("click", () => (this.#timer ? this.pause() : this.#start()));
     $("step").addEventListener("click", () => this.#advance());
     $("rewind").addEventListener("click", () => this.#rewind());
     $("another").addEventListener("click", () => this.#another());
@@ -49,7 +48,7 @@ export class Watch {
     $("copy-link").addEventListener("click", () => this.#copyLink());
     $("speed").addEventListener("input", () => {
       $("speed-says").textContent = `${$("speed").value}/s`;
-      if (this.#timer) this.#play();
+      if (this.#timer) this.#start();
     });
     for (const input of document.getElementsByName("acting")) input.addEventListener("change", () => this.#rewind());
     $("watch-settings").addEventListener("submit", (event) => {
@@ -80,7 +79,7 @@ export class Watch {
   pause() {
     clearInterval(this.#timer);
     this.#timer = 0;
-    $("run").textContent = "Play";
+    $("run").textContent = "Run";
   }
 
   // Boards
@@ -124,12 +123,14 @@ export class Watch {
       run.figure.querySelector("select").value = run.chosen;
       run.figure.querySelector(".note").textContent = several ? note : [note, made].filter(Boolean).join(", ");
       run.figure.querySelector(".training").hidden = !several;
-      Object.assign(run.figure.querySelector(".training input"), { max: checkpoints.length - 1, value: run.checkpoint });
+      Object.assign(run.figure.querySelector(".training input"), { max: checkpoints.length - 1, value: run.checkpoint, ariaValueText: made });
       run.figure.querySelector(".training output").textContent = name ? `${made} (${name})` : made;
-      run.figure.querySelector(".training input").setAttribute("aria-valuetext", made);
     }
     const two = this.#runs.length === 2;
-    $("boards").replaceChildren(...this.#runs.map(({ figure }) => figure));
+    // a board that is shown already stays where it is: put in anew, it would lose focus and pointer
+    const figures = this.#runs.map(({ figure }) => figure);
+    for (const figure of [...$("boards").children]) if (!figures.includes(figure)) figure.remove();
+    $("boards").append(...figures.filter((figure) => !figure.isConnected));
     $("boards").classList.toggle("two", two);
     $("compare").setAttribute("aria-pressed", two);
     $("compare").hidden = this.#contenders.length < 2;
@@ -193,12 +194,8 @@ export class Watch {
 
   async #copyLink() {
     this.#write();
-    try {
-      await navigator.clipboard.writeText(location.href);
-      $("copy-link").textContent = "Copied";
-    } catch {
-      $("copy-link").textContent = "It is in the address bar";
-    }
+    const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    $("copy-link").textContent = copied ? "Copied" : "It is in the address bar";
     setTimeout(() => ($("copy-link").textContent = "Copy link"), 1500);
   }
 
@@ -338,14 +335,14 @@ export class Watch {
     if (key.startsWith("Arrow")) announce(reading(this.#viewOf(this.#runs[this.#focused]), this.#cursor));
   }
 
-  // Playing
+  // Running
 
   #rewind() {
     for (const run of this.#runs) Object.assign(run, atStart(this.#grid));
     this.#show();
   }
 
-  #play() {
+  #start() {
     this.pause();
     if (this.#runs.every(({ status }) => status)) this.#rewind();
     $("run").textContent = "Pause";
@@ -408,7 +405,9 @@ export class Watch {
 
   #legend({ figure, board }, view, scale) {
     figure.querySelector(".legend").classList.toggle("blank", !scale);
-    figure.querySelector(".legend-note").textContent = view.maps ? this.#notes(view, board) || " " : " ";
+    const { why, notes } = view.maps ? this.#notes(view, board) : { why: "", notes: "" };
+    figure.querySelector(".why span").textContent = why;
+    figure.querySelector(".legend-note p").textContent = notes || " ";
     if (!scale) return;
     scale.draw(figure.querySelector(".legend canvas"));
     figure.querySelector(".low").textContent = short(scale.low, scale);
@@ -419,7 +418,7 @@ export class Watch {
   #notes({ maps, layer, scaling }, board) {
     const { walls, goal } = this.#grid;
     const free = Array.from(walls, (_, cell) => cell).filter((cell) => walls[cell] === "0" && cell !== goal);
-    const notes = [noteOf(maps, layer, scaling, this.#runs.length)];
+    const { why, notes } = noteOf(maps, layer, scaling, this.#runs.length);
     if ($("arrows").checked && free.some((cell) => maps.optimum[cell] !== null && !maps.on_path[cell])) {
       notes.push("Red moves are no shortest way.");
     }
@@ -427,6 +426,6 @@ export class Watch {
     if ($("numbers").checked && layer !== "none" && !board.hasRoomFor(layer, this.#grid.width)) {
       notes.push("Numbers need larger cells.");
     }
-    return notes.filter(Boolean).join(" ");
+    return { why, notes: notes.join(" ") };
   }
 }
