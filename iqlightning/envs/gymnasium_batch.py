@@ -137,11 +137,9 @@ class GymnasiumBatch:
         ended = np.flatnonzero(terminated | truncated)
         if len(ended):
             successors = encoded.clone()
-            finals = [infos["final_obs"][i] for i in ended]
-            # dictionaries one at a time, and arrays of several shapes, so that the wrong one is told
-            together = isinstance(finals[0], np.ndarray) and len({np.shape(each) for each in finals}) == 1
-            batches = [np.stack(finals)] if together else map(batch_of_one, finals)
-            successors[torch.from_numpy(ended)] = torch.cat([self._encoded(each) for each in batches])
+            # one at a time: they are single observations, which may be dictionaries
+            finals = [self._encoded(batch_of_one(infos["final_obs"][i])) for i in ended]
+            successors[torch.from_numpy(ended)] = torch.cat(finals)
         self._observations = self._to_act_on(encoded)
         return StepResult(
             obs=self._observations,

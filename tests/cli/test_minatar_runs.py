@@ -28,5 +28,5 @@ def test_from_rewards_to_an_expert_and_to_its_imitation(workplace, game, planes)
     played, metadata = load_demonstrations(workplace.folder / file)
     assert (played.num_episodes, metadata["env"]["id"]) == (20, own)
     assert metadata["env"]["wrappers"] == ["minatar"]
-    imitation = fit(workplace, "configs/minatar_iq.yaml", "--data.path", file, "--data.online.warmup_steps", "16")
+    imitation = fit(workplace, "configs/minatar_iq.yaml", "--data.path", file)
     assert workplace.run("evaluate", str(imitation), "--episodes", "2") == 0, workplace.shown()
