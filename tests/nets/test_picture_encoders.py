@@ -1,5 +1,7 @@
 """Encoders of pictures: any layout, in any order of memory, and a sentence for what they cannot take."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -79,6 +81,15 @@ def test_sizes_and_channels_that_cannot_be_taken_are_one_sentence():
         ImpalaCNN((4,))
     with pytest.raises(UserError, match="read pictures of 1 or 3 channels, not 4; leave out weights"):
         TorchvisionBackbone((4, 84, 84), weights="DEFAULT")
+
+
+def test_the_small_network_without_padding_is_minatars():
+    network = QNetwork((4, 10, 10), 3, 1.0, partial(SmallCNN, widths=[16], padding=0))
+    expected = 4 * 16 * 9 + 16 + 8 * 8 * 16 * 128 + 128 + 128 * 3 + 3
+    assert sum(each.numel() for each in network.parameters()) == expected
+    assert QNetwork.from_recipe(network.recipe)(torch.zeros(2, 4, 10, 10)).shape == (2, 3)
+    with pytest.raises(UserError, match="at least 5 pixels a side, not 4 x 4; take padding 1 for smaller ones"):
+        SmallCNN((6, 4, 4), padding=0)
 
 
 def test_planes_of_a_grid_are_not_bytes():

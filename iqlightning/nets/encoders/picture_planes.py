@@ -15,7 +15,7 @@ class PicturePlanes(nn.Module):
 
     Pictures come as (C, H, W), (H, W, C) or (H, W), or several of them stacked along a first axis, whose channels then
     lie side by side. On a CPU the channels of a place lie together in memory (``torch.channels_last``), in which
-    convolutions are faster there; results do not depend on it.
+    convolutions of large pictures are faster there; results do not depend on it.
 
     Args:
         reader: the encoder's name, for messages.
@@ -24,6 +24,7 @@ class PicturePlanes(nn.Module):
         least: the smallest height and width that the encoder takes.
         most: the largest, if there is one.
         otherwise: what to take for other sizes.
+        together: whether the channels of a place lie together on a CPU.
 
     Raises:
         UserError: if observations are no pictures, or of a size that the encoder cannot take.
@@ -38,8 +39,10 @@ class PicturePlanes(nn.Module):
         least: int = 1,
         most: int | None = None,
         otherwise: str = "",
+        together: bool = True,
     ) -> None:
         super().__init__()
+        self._together = together
         self.shape = tuple(observation_shape)
         self.picture = picture_of(reader, self.shape, channels)
         sides = (self.picture.height, self.picture.width)
@@ -59,7 +62,7 @@ class PicturePlanes(nn.Module):
         elif planes.ndim == 3:
             planes = planes.unsqueeze(1)
         planes = planes.movedim(3, 1) if last else planes
-        together = planes.device.type == "cpu"
+        together = self._together and planes.device.type == "cpu"
         return planes.contiguous(memory_format=torch.channels_last if together else torch.contiguous_format)
 
     @torch.no_grad()
