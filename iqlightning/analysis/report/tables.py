@@ -28,26 +28,22 @@ def look(colour: int) -> str:
 
 
 def runs_table(exhibits: Sequence[Exhibit]) -> str:
-    """Each group with its seeds and the settings that set it apart; the common ones folded away."""
+    """Each group with its seeds and every setting that differs between groups; the common ones folded away."""
     firsts = [exhibit.group.runs[0] for exhibit in exhibits]
     differing = differing_settings(firsts)
     wide = len(differing) > _COLUMNS
-    keys = ["what sets it apart"] if wide else [_breakable(_key(key)) for key in differing]
-    head = "".join(f'<th class="setting" scope="col">{key}</th>' for key in keys)
+    head = "".join(f'<th class="setting" scope="col">{_breakable(_key(key))}</th>' for key in differing if not wide)
+    marked = [[_setting(values, index) for values in differing.values()] for index in range(len(exhibits))]
     rows = []
-    for index, exhibit in enumerate(exhibits):
-        apart = [(key, values[index], _is_unusual(values, index)) for key, values in differing.items()]
-        if wide:
-            named = (f"{_breakable(_key(key))} {_breakable(value)}" for key, value, unusual in apart if unusual)
-            cells = [f'<td class="apart">{"; ".join(named)}</td>']
-        else:
-            marks = {True: ' class="differs"', False: ""}
-            cells = [f"<td{marks[unusual]}>{_breakable(value)}</td>" for _, value, unusual in apart]
+    for exhibit, cells in zip(exhibits, marked, strict=True):
         seeds = ", ".join(str(run.seed) for run in exhibit.group.runs)
         rows.append(
             f'<tr><th class="name" scope="row">{dot(exhibit.colour)}{_breakable(exhibit.group.label)}</th>'
-            f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{''.join(cells)}</tr>"
+            f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{'' if wide else ''.join(cells)}</tr>"
         )
+    apart = _beside(
+        "settings that differ", "setting", list(map(_key, differing)), list(zip(exhibits, marked, strict=True))
+    )
     folders = escape("\n".join(_origin(run) for exhibit in exhibits for run in exhibit.group.runs))
     common = {
         key: value for key, value in firsts[0].settings.items() if all(f.settings.get(key) == value for f in firsts)
@@ -55,8 +51,8 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
     listing = escape("\n".join(f"{key}: {json.dumps(value, default=str)}" for key, value in common.items()))
     return (
         f'<div {_SCROLLS} aria-label="what was run"><table><thead><tr><th class="name" scope="col">run</th>'
-        f'<th scope="col">environment</th><th scope="col">seeds</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<th scope="col">environment</th><th scope="col">seed</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{apart if wide else ''}"
         f'<details class="more"><summary>{len(common)} settings that all share</summary>'
         f'<pre {_SCROLLS} aria-label="shared settings"><small>{listing}</small></pre></details>'
         '<details class="more"><summary>folders, and what made them</summary>'
@@ -64,18 +60,52 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
     )
 
 
-def figures_table(label: str, columns: Sequence[str], rows: Sequence[tuple[Exhibit, Sequence[str]]]) -> str:
-    """A row for each configuration, a column for each figure; ``label`` is read out by screen readers."""
-    heads = "".join(f'<th class="n setting" scope="col">{escape(column)}</th>' for column in columns)
-    lines = []
-    for each, cells in rows:
-        name = f'<th class="name" scope="row">{dot(each.colour)}{_breakable(each.group.label)}</th>'
-        values = "".join(f'<td class="n">{escape(cell)}</td>' for cell in cells)
-        lines.append(f"<tr>{name}{values}</tr>")
-    return (
-        f'<div {_SCROLLS} aria-label="{escape(label)}"><table><thead><tr><th class="name" scope="col">run</th>{heads}'
-        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
+def figures_table(label: str, figures: Sequence[str], runs: Sequence[tuple[Exhibit, Sequence[str]]]) -> str:
+    """A row for each figure, a column for each configuration; ``label`` is read out by screen readers."""
+    cells = [(each, [f'<td class="n">{escape(value)}</td>' for value in values]) for each, values in runs]
+    return _beside(label, "figure", figures, cells, numbers=True)
+
+
+def _beside(
+    label: str,
+    corner: str,
+    names: Sequence[str],
+    columns: Sequence[tuple[Exhibit, Sequence[str]]],
+    *,
+    numbers: bool = False,
+) -> str:
+    """A row for each name, and of each configuration its cells as a column; many share no table, as pages are narrow.
+
+    Args:
+        label: read out by screen readers.
+        corner: heading of the names.
+        names: of the rows.
+        columns: of each configuration the cells, as HTML, as many as names.
+        numbers: whether the cells stand to the right, as numbers do.
+    """
+    tables = []
+    kind = "n setting" if numbers else "setting"
+    for first in range(0, len(columns), _BESIDE):
+        shown = columns[first : first + _BESIDE]
+        heads = "".join(
+            f'<th class="{kind}" scope="col">{dot(each.colour)}{_breakable(each.group.label)}</th>' for each, _ in shown
+        )
+        lines = "".join(
+            f'<tr><th class="name" scope="row">{_breakable(name)}</th>{"".join(cells[row] for _, cells in shown)}</tr>'
+            for row, name in enumerate(names)
+        )
+        several = f", from {first + 1}" if len(columns) > _BESIDE else ""
+        tables.append(
+            f'<div {_SCROLLS} aria-label="{escape(label)}{several}"><table><thead><tr><th class="name" scope="col">'
+            f"{corner}</th>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+        )
+    return "".join(tables)
+
+
+def _setting(values: Sequence[str], index: int) -> str:
+    """The cell of a setting, marked where most others have another value."""
+    differs = ' class="differs"' if _is_unusual(values, index) else ""
+    return f"<td{differs}>{_breakable(values[index])}</td>"
 
 
 def _is_unusual(values: Sequence[str], index: int) -> bool:
@@ -103,8 +133,9 @@ def results_table(exhibits: Sequence[Exhibit]) -> str:
     return "".join(tables)
 
 
-# Settings that differ, from which on they share a column.
-_COLUMNS = 8
+# Settings that differ, beyond which they are the rows of a table of their own; configurations that stand beside
+# each other in such a table, as many as a sheet of paper has room for.
+_COLUMNS, _BESIDE = 8, 5
 
 # what is wider than the page can be scrolled, also by keyboard
 _SCROLLS = 'class="scroll" role="region" tabindex="0"'
@@ -208,8 +239,8 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) ->
         )
     return (
         f'<div {_SCROLLS} aria-label="results, {escape(environment)}"><table><thead><tr><th class="name" scope="col">'
-        f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">seeds</th></tr>'
-        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">number\n'
+        f"of seeds</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
