@@ -38,6 +38,19 @@ def test_what_two_of_three_share_is_told_of_all_and_the_third_is_marked():
     assert html.count('<td class="differs">b</td>') == len(keys)
 
 
+def test_settings_that_not_all_have_are_told_and_a_class_stands_beside_none():
+    html = runs_table(
+        exhibits(
+            {"model.optimizer": None, "a": None},
+            {"model.optimizer.class_path": "torch.optim.Adam", "model.optimizer.lr": 0.001},
+        )
+    )
+    shown = {name: values for name, *values in rows(html)}
+    assert shown["optimizer"] == ["null", "Adam"]
+    assert shown["optimizer.lr"] == ["", "0.001"]
+    assert "0 settings that all share" in html
+
+
 def test_figures_are_rows_and_many_configurations_are_several_tables():
     columns = [(each, (f"{each.colour}.5", "1")) for each in exhibits(*[{}] * 7)]
     tables = re.findall("<table>.*?</table>", figures_table("figures", ("regret", "agreement"), columns), re.DOTALL)

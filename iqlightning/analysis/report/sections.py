@@ -23,7 +23,8 @@ _CURVES = {
     "val/expert_agreement": (
         "agreement with the expert",
         True,
-        "Held-out actions that the policy would take too.",
+        "Held-out actions that the policy would take too. Where several are equally good the expert took one of them, "
+        "so that even a perfect policy may stay below 100%.",
     ),
     "train/loss": ("loss", False, "Of the objective: losses of different algorithms have nothing in common."),
     "train/entropy": ("entropy", False, "Of the drawn policy on training states, in nats."),

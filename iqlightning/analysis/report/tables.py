@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from iqlightning.analysis.charts import DASHES, PALETTE, dashes
 from iqlightning.analysis.intervals import Estimate, estimate, share
 from iqlightning.analysis.report.exhibit import Exhibit
-from iqlightning.analysis.runs import Run, differing_settings
+from iqlightning.analysis.runs import Run, differing_settings, settings_of_some
 from iqlightning.provenance import in_brief
 from iqlightning.types import Figure
 
@@ -28,7 +28,7 @@ def look(colour: int) -> str:
 
 
 def runs_table(exhibits: Sequence[Exhibit]) -> str:
-    """Each group with its seeds and every setting that differs between groups; the common ones folded away."""
+    """Each group with its seeds and every setting that differs; those that not all have, or all share, fold away."""
     firsts = [exhibit.group.runs[0] for exhibit in exhibits]
     differing = differing_settings(firsts)
     wide = len(differing) > _COLUMNS
@@ -41,18 +41,21 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
             f'<tr><th class="name" scope="row">{dot(exhibit.colour)}{_breakable(exhibit.group.label)}</th>'
             f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{'' if wide else ''.join(cells)}</tr>"
         )
-    apart = _beside(
-        "settings that differ", "setting", list(map(_key, differing)), list(zip(exhibits, marked, strict=True))
-    )
+    apart = _settings("settings that differ", exhibits, differing) if wide else ""
+    if partly := settings_of_some(firsts):
+        apart += f"<details><summary>{len(partly)} settings that not all have</summary>"
+        apart += f"{_settings('settings that not all have', exhibits, partly)}</details>"
     folders = escape("\n".join(_origin(run) for exhibit in exhibits for run in exhibit.group.runs))
     common = {
-        key: value for key, value in firsts[0].settings.items() if all(f.settings.get(key) == value for f in firsts)
+        key: value
+        for key, value in firsts[0].settings.items()
+        if all(f.settings.get(key, ...) == value for f in firsts)
     }
     listing = escape("\n".join(f"{key}: {json.dumps(value, default=str)}" for key, value in common.items()))
     return (
         f'<div {_SCROLLS} aria-label="what was run"><table><thead><tr><th class="name" scope="col">run</th>'
         f'<th scope="col">environment</th><th scope="col">seed</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{apart if wide else ''}"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{apart}"
         f'<details class="more"><summary>{len(common)} settings that all share</summary>'
         f'<pre {_SCROLLS} aria-label="shared settings"><small>{listing}</small></pre></details>'
         '<details class="more"><summary>folders, and what made them</summary>'
@@ -100,6 +103,11 @@ def _beside(
             f"{corner}</th>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
         )
     return "".join(tables)
+
+
+def _settings(label: str, exhibits: Sequence[Exhibit], settings: Mapping[str, list[str]]) -> str:
+    columns = [(each, [_setting(values, run) for values in settings.values()]) for run, each in enumerate(exhibits)]
+    return _beside(label, "setting", list(map(_key, settings)), columns)
 
 
 def _setting(values: Sequence[str], index: int) -> str:
