@@ -78,6 +78,7 @@ header p{color:var(--faint)}nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:
 section{padding:22px 0;border-top:1px solid var(--rule);margin-top:22px}
 .scroll{overflow-x:auto;background:linear-gradient(to left,var(--page) 30%,transparent) right/36px 100% no-repeat local,
 linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat scroll}
+.scroll+.scroll,.charts+.scroll{margin-top:16px}
 table{border-collapse:collapse;font-size:.88rem;min-width:100%}
 th,td{padding:5px 10px 5px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
 th{font-weight:600;white-space:pre}thead>tr>*{vertical-align:bottom}

@@ -148,11 +148,11 @@ def _results(exhibits: Sequence[Exhibit]) -> str:
     table = results_table(exhibits)
     if not table:
         return ""
+    share = "; of the success rate Wilson's over its episodes where there is one seed, and never narrower"
     shares = any(figure.name == "success_rate" for each in exhibits if each.env for figure in each.env.FIGURES)
     return (
         "<p>Unseen episodes with the best checkpoint of each run. Intervals are 95%: over seeds (Student's t) from two "
-        f"seeds on{'; for the success rate never narrower than Wilson&rsquo;s over its episodes' if shares else ''}. "
-        f"Bold is the best mean of the runs' own policies.</p>{table}"
+        f"seeds on{share if shares else ''}. Bold is the best mean of the runs' own policies.</p>{table}"
     )
 
 

@@ -13,7 +13,7 @@ from iqlightning.analysis.runs import Run, differing_settings, settings_of_some
 from iqlightning.provenance import in_brief
 from iqlightning.types import Figure
 
-__all__ = ["Standing", "dot", "figures_table", "look", "results_table", "runs_table", "standings"]
+__all__ = ["Standing", "dot", "figures_table", "interval_of", "look", "results_table", "runs_table", "standings"]
 
 
 def dot(colour: int) -> str:
@@ -111,8 +111,8 @@ def _settings(label: str, exhibits: Sequence[Exhibit], settings: Mapping[str, li
 
 
 def _setting(values: Sequence[str], index: int) -> str:
-    """The cell of a setting, marked where most others have another value."""
-    differs = ' class="differs"' if _is_unusual(values, index) else ""
+    """The cell of a setting, marked where most others have another value; not having it is no mark."""
+    differs = ' class="differs"' if _is_unusual(values, index) and "" not in values else ""
     return f"<td{differs}>{_breakable(values[index])}</td>"
 
 
@@ -147,6 +147,16 @@ _COLUMNS, _BESIDE = 8, 5
 
 # what is wider than the page can be scrolled, also by keyboard
 _SCROLLS = 'class="scroll" role="region" tabindex="0"'
+
+
+def interval_of(figure: Figure) -> str:
+    """What the interval of a final figure is, in words."""
+    if figure.name == "success_rate":
+        return (
+            "bars are 95% intervals: over seeds (Student's t) and never narrower than Wilson's over the episodes, "
+            "which stands alone where there is one seed"
+        )
+    return "bars are 95% intervals over seeds (Student's t); one seed has none"
 
 
 class Standing(NamedTuple):
@@ -224,6 +234,9 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) ->
         end = {"high": max, "low": min, "": None}[column.better]
         best.append(end(means) if end is not None and len(means) > 1 else math.nan)
     heads = "".join(f'<th class="n" scope="col">{escape(column.heading or column.label)}</th>' for column in columns)
+    # a heading is too narrow for what a label has in brackets: how the figure is made
+    explained = "; ".join(escape(column.label) for column in columns if column.heading and "(" in column.label)
+    defined = f"<p><small>{explained}.</small></p>" if explained else ""
     lines = []
     for row, means in zip(rows, estimates, strict=True):
         cells = "".join(
@@ -248,7 +261,7 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) ->
     return (
         f'<div {_SCROLLS} aria-label="results, {escape(environment)}"><table><thead><tr><th class="name" scope="col">'
         f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">number\n'
-        f"of seeds</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"of seeds</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>{defined}"
     )
 
 

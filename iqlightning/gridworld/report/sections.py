@@ -81,8 +81,8 @@ def _visits(grids: Grids) -> str:
         picture = picture_html(panel, f"visits of expert and policy, {each.group.label}", "small")
         body = (
             f"{picture}<p><small>Distance from the expert's visits, mean over {len(visits.expert)} grids at discount "
-            f"{seen.maps.gamma:g}: greedy {float(visits.greedy_distance.mean()):.2f}, drawn at temperature "
-            f"{seen.policy.temperature:g} {float(visits.drawn_distance.mean()):.2f}.</small></p>"
+            f"{seen.maps.gamma:g}: greedy {float(visits.greedy_distance.mean()):.2f}, drawn "
+            f"{float(visits.drawn_distance.mean()):.2f} (temperature {seen.policy.temperature:g}).</small></p>"
         )
         pictures.append((each, body))
     return "".join(parts) + folded(pictures)
