@@ -148,7 +148,7 @@ def _results(exhibits: Sequence[Exhibit]) -> str:
     table = results_table(exhibits)
     if not table:
         return ""
-    share = "; of the success rate Wilson's over its episodes where there is one seed, and never narrower"
+    share = "; of the success rate Wilson's over its episodes with one seed, and never narrower than that"
     shares = any(figure.name == "success_rate" for each in exhibits if each.env for figure in each.env.FIGURES)
     return (
         "<p>Unseen episodes with the best checkpoint of each run. Intervals are 95%: over seeds (Student's t) from two "
