@@ -124,6 +124,10 @@ def learning_curves(
             axes.fill_between(band.x, *ends, color=shade(number), alpha=min(0.18, 1 / len(drawn)), lw=0)
         (line,) = axes.plot(band.x, band.mean, color=shade(number), lw=1.8, label=label)
         line.set(linestyle=(0, dashes(number) or None), marker=mark(number) if marked else "", markersize=3.5)
+        if len(band.x) == len(drawn) == 1:  # the number says all there is
+            said = f"{band.mean[0]:.1%}" if percent else f"{band.mean[0]:.4g}"
+            words = {"size": 11, "color": INK, "ha": "right", "textcoords": "offset points", "parse_math": False}
+            axes.annotate(said, (band.x[0], band.mean[0]), xytext=(-8, -4), **words)
     if legend:
         # strokes long enough to show their dashes
         look = {"fontsize": 8, "frameon": False, "labelcolor": INK, "handlelength": 4.0}
@@ -151,7 +155,7 @@ def _limits(bands: Sequence[Band], *, log: bool) -> tuple[float, float]:
     room = 0.6 * (high - low) or abs(high) or 1.0
     low = max(low - room, min(y for band in bands for y in band.low))
     high = min(high + room, max(y for band in bands for y in band.high))
-    margin = 0.05 * (high - low) or 1.0
+    margin = 0.05 * (high - low) or 0.1 * abs(high) or 1.0
     return low - margin, high + margin
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "group_runs",
     "read_run",
     "read_summary",
+    "settings_of_some",
 ]
 
 # settings that tell runs of one experiment apart without making them another one
@@ -224,16 +225,36 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     Where a run has another class, the arguments of that class are shown only if both have them: what sets two
     encoders apart is first of all that they are two encoders.
     """
-    parts = ("model", "data", "trainer")
-    keys = sorted({key for run in runs for key in run.settings}, key=lambda key: (_place(key, parts), key))
     chosen = {}
-    for key in keys:
-        if _is_incidental(key) or key in _SEEDS or any(key not in run.settings for run in runs):
-            continue
-        values = [_text(run.settings[key]) for run in runs]
-        if len(set(values)) > 1:
-            chosen[key] = values
+    for key in _telling_keys(runs):
+        if all(key in run.settings for run in runs):
+            values = [_text(run.settings[key]) for run in runs]
+            if len(set(values)) > 1:
+                chosen[key] = values
     return chosen
+
+
+def settings_of_some(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Settings that not all runs have, such as the arguments of a class that some have; "" where a run has none.
+
+    With :func:`differing_settings` and those that are the same in all runs these are all; seeds and places aside. A
+    class stands beside what others have in its place, under the same key.
+    """
+    chosen = {}
+    for key in _telling_keys(runs):
+        if not all(key in run.settings for run in runs):
+            name = key.removesuffix(".class_path")
+            alike = (f"{name}.class_path", name)
+            chosen[name] = [
+                next((_text(run.settings[each]) for each in alike if each in run.settings), "") for run in runs
+            ]
+    return chosen
+
+
+def _telling_keys(runs: Sequence[Run]) -> list[str]:
+    parts = ("model", "data", "trainer")
+    keys = {key for run in runs for key in run.settings if not _is_incidental(key) and key not in _SEEDS}
+    return sorted(keys, key=lambda key: (_place(key, parts), key))
 
 
 def _canonical(settings: Mapping[str, Any]) -> str:

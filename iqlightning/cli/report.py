@@ -51,7 +51,10 @@ def _options(command: str) -> Options:
     options.add_output("--output", what="report", metavar="FILE", default="report.html", help="the file to write")
     options.add_argument("--title", help="heading of the page; by default the names of the runs")
     options.add_argument(
-        "--figures", metavar="DIR", help="write the charts here as well, as PDF, SVG and CSV for a paper"
+        "--figures",
+        metavar="DIR",
+        help="write curves, final figures and episodes here as well, as PDF, SVG and CSV for a paper; maps, failures "
+        "and animations are in the report alone",
     )
     many = f"episodes that each checkpoint plays; None: {MANY} on GridWorld, {FEW} elsewhere"
     options.add_argument("--episodes", type=positive, default=None, help=many)

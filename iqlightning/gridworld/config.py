@@ -43,7 +43,7 @@ class GridWorldConfig(GridWorldSettings, EnvConfig):
         ),
         Figure("solved_distance_ratio", "distance ratio of the solved ones", limits=(1.0, math.inf)),
         Figure("manhattan_ratio", "Manhattan ratio", better="low", limits=(1.0, math.inf)),
-        Figure("spl", "SPL", heading="SPL", better="high", limits=(0.0, 1.0)),
+        Figure("spl", "SPL (success * shortest path / moves)", heading="SPL", better="high", limits=(0.0, 1.0)),
         Figure(
             "mean_return",
             "mean return",

@@ -1,12 +1,15 @@
+import base64
+import io
 import re
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from iqlightning.analysis.charts import PALETTE, Series, grouped_scatter, learning_curves, pixels
 from iqlightning.analysis.intervals import band
-from iqlightning.analysis.report.embed import chart_html, picture_html
+from iqlightning.analysis.report.embed import animation_html, chart_html, picture_html
 
 
 def series(label="a", colour=1):
@@ -27,6 +30,16 @@ def test_a_curve_is_the_mean_of_its_seeds_and_the_band_their_range():
     assert shade.get_paths()[0].get_extents().y0 == pytest.approx(1.0)
     assert learning_curves([]) is None
     assert learning_curves([Series("a", 0, band([]))]) is None
+
+
+def test_a_single_point_is_a_number_on_an_axis_around_it():
+    figure: Any = learning_curves([Series("a", 0, band([[(500, 0.85)]]))])
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert 0.6 < low < 0.85 < high < 1.0
+    assert "0.85" in [text.get_text() for text in axes.texts]
+    several: Any = learning_curves([series()])
+    assert not several.axes[0].texts
 
 
 def test_an_interval_that_would_flatten_the_curves_is_cut_off():
@@ -54,6 +67,17 @@ def test_charts_of_a_page_share_no_name():
     names = [set(re.findall(r' id="([^"]+)"', chart_html(dots(end), "y"))) for end in (2.0, 3.0)]
     assert names[0]
     assert not names[0] & names[1]
+
+
+def test_an_animation_is_on_paper_what_it_ends_with():
+    written = io.BytesIO()
+    begin, end = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    begin.save(written, "GIF", save_all=True, append_images=[end])
+    html = animation_html(written.getvalue(), "a & b")
+    assert html.count('alt="a &amp; b"') == 2
+    (still,) = re.findall(r'class="picture still [^"]*"[^>]*src="data:image/png;base64,([^"]+)"', html)
+    with Image.open(io.BytesIO(base64.b64decode(still))) as picture:
+        assert picture.convert("RGB").getpixel((4, 4)) == (0, 0, 255)
 
 
 def test_pictures_are_part_of_the_page():

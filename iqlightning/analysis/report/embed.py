@@ -5,12 +5,13 @@ import io
 import re
 from hashlib import sha256
 from html import escape
+from itertools import islice
 
 import matplotlib
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from iqlightning.analysis.charts import FAINT, INK, PALETTE, RULE, literal
 
@@ -18,6 +19,9 @@ __all__ = ["animation_html", "chart_html", "picture_html"]
 
 # colours that the page's style sheet gives another value in the dark
 _THEMED = {INK: "ink", FAINT: "faint", RULE: "rule"} | {colour: f"s{n}" for n, colour in enumerate(PALETTE)}
+
+
+_MOST_FRAMES = 10_000  # of an animation that are looked at
 
 
 def chart_html(figure: Figure, title: str) -> str:
@@ -53,12 +57,14 @@ def picture_html(picture: UInt8[np.ndarray, "height width rgb"], label: str, kin
 
 
 def animation_html(gif: bytes, label: str, kind: str = "") -> str:
-    """An animated GIF; who asked for less motion gets its first picture."""
-    still = _png(Image.open(io.BytesIO(gif)))
+    """An animated GIF; on paper, and for who asked for less motion, its last picture, which tells how it ended."""
+    image = Image.open(io.BytesIO(gif))
+    for _ in islice(ImageSequence.Iterator(image), _MOST_FRAMES):
+        pass  # a frame of a GIF is what changes since the one before it
     moving = f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
     return (
-        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{still}">'
-        f'<img class="picture {kind}" alt="{escape(label)}" src="{moving}"></picture>'
+        f'<img class="picture moving {kind}" alt="{escape(label)}" src="{moving}">'
+        f'<img class="picture still {kind}" alt="{escape(label)}" src="{_png(image)}">'
     )
 
 

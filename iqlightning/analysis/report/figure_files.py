@@ -1,6 +1,7 @@
-"""The charts of a report as files for a paper: PDF, SVG and, of the same points, CSV.
+"""A report's learning curves, final figures and episodes as files for a paper: PDF, SVG and, of the same points, CSV.
 
-``figures.json`` beside them says what each shows and which program made them.
+What environments show of themselves, such as GridWorld's maps and failures, is in the report alone.
+``figures.json`` beside the files says what each shows and which program made them.
 """
 
 import csv
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from iqlightning.analysis.charts import boxes, intervals, literal
 from iqlightning.analysis.report.exhibit import Exhibit
 from iqlightning.analysis.report.sections import Chart, by
-from iqlightning.analysis.report.tables import Standing, standings
+from iqlightning.analysis.report.tables import Standing, interval_of, standings
 from iqlightning.analysis.report.watched import DISTRIBUTIONS, Watched
 from iqlightning.errors import UserError
 from iqlightning.files import path_of, write_atomically
@@ -63,9 +64,10 @@ def write_figures(
     files = _Files(path_of(folder), mark)
     for chart in charts:
         points = (
-            (series.label, series.band.seeds, *point)
+            # one seed has no interval
+            (series.label, series.band.seeds, x, mean, *((low, high) if series.band.seeds > 1 else ("", "")))
             for series in chart.series
-            for point in zip(series.band.x, series.band.mean, series.band.low, series.band.high, strict=True)
+            for x, mean, low, high in zip(*series.band[:4], strict=True)
         )
         head = ("configuration", "seeds", "updates", "mean", "low", "high")
         files.write(chart.name, chart.figure(legend=True), head, points, f"{chart.heading}. {chart.meaning}")
@@ -90,9 +92,7 @@ def _write_results(files: "_Files", place: str, found: Sequence[Standing]) -> No
     drawn = {each.label: each for each in reversed(found) if each.figure == figure and each.own}
     lines = [(each.label, each.colour or 0, each.value) for each in reversed(drawn.values())]
     picture = intervals(lines, figure.label, percent=figure.form.endswith("%")) if lines else None
-    what = (
-        f"{figure.label} of each configuration's first policy on unseen episodes of {place}; 95% intervals over seeds"
-    )
+    what = f"{figure.label} of each configuration's first policy on unseen episodes of {place}; {interval_of(figure)}"
     files.write(f"{place}-results", picture, head, rows, what)
 
 

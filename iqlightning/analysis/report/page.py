@@ -78,6 +78,7 @@ header p{color:var(--faint)}nav{display:flex;flex-wrap:wrap;gap:4px 16px;margin:
 section{padding:22px 0;border-top:1px solid var(--rule);margin-top:22px}
 .scroll{overflow-x:auto;background:linear-gradient(to left,var(--page) 30%,transparent) right/36px 100% no-repeat local,
 linear-gradient(to left,var(--edge),transparent) right/14px 100% no-repeat scroll}
+.scroll+.scroll,.charts+.scroll{margin-top:16px}
 table{border-collapse:collapse;font-size:.88rem;min-width:100%}
 th,td{padding:5px 10px 5px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
 th{font-weight:600;white-space:pre}thead>tr>*{vertical-align:bottom}
@@ -92,12 +93,13 @@ details details>summary{padding:5px 0}
 .key i,.stroke{width:22px;height:4px;border-radius:2px;flex:none}
 .dot,.stroke{display:inline-block}.dot{width:10px;height:10px;border-radius:5px}.stroke{vertical-align:middle}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:14px}
-.charts.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,200px),1fr))}
+.charts.small{grid-template-columns:repeat(auto-fill,minmax(min(100%,150px),1fr))}
 figure{margin:0}figcaption{font-size:.85rem;line-height:1.35;margin-top:4px;overflow-wrap:anywhere}
 figcaption b{font-weight:600}
 .chart{width:100%;height:auto;display:block;background:var(--card);border-radius:8px}
 .chart text{font-family:inherit!important}.chart *{stroke-linejoin:round;stroke-linecap:butt}
 .picture{max-width:100%;height:auto;display:block;border-radius:8px}.picture.small{max-width:760px;width:100%}
+.still{display:none}@media print,(prefers-reduced-motion:reduce){.still{display:block}.moving{display:none}}
 .bar{width:96px;height:14px;position:relative;
 background:linear-gradient(var(--rule),var(--rule)) center/100% 1px no-repeat}
 .bar i{position:absolute;top:5px;height:4px;opacity:.55}
@@ -112,6 +114,7 @@ body{font-size:10pt}header,main{max-width:none;padding:0}nav{display:none}sectio
 .scroll{overflow:visible;background:none}.name{position:static;min-width:0}table{font-size:7.5pt}
 th,td{padding:2px 5px 2px 0}pre{white-space:pre-wrap;overflow-wrap:anywhere}
 h2,h3,summary{break-after:avoid}tr,figure,.picture{break-inside:avoid}.charts{grid-template-columns:1fr 1fr}
+.charts.small{grid-template-columns:repeat(4,1fr)}
 details::details-content{content-visibility:visible;display:block;height:auto}summary{list-style:none}
 details.more{display:none}}
 """

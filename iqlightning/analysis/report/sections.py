@@ -23,7 +23,8 @@ _CURVES = {
     "val/expert_agreement": (
         "agreement with the expert",
         True,
-        "Held-out actions that the policy would take too.",
+        "Held-out actions that the policy would take too. Where several are equally good the expert took one of them, "
+        "so that even a perfect policy may stay below 100%.",
     ),
     "train/loss": ("loss", False, "Of the objective: losses of different algorithms have nothing in common."),
     "train/entropy": ("entropy", False, "Of the drawn policy on training states, in nats."),
@@ -147,11 +148,11 @@ def _results(exhibits: Sequence[Exhibit]) -> str:
     table = results_table(exhibits)
     if not table:
         return ""
+    share = "; of the success rate Wilson's over its episodes with one seed, and never narrower than that"
     shares = any(figure.name == "success_rate" for each in exhibits if each.env for figure in each.env.FIGURES)
     return (
         "<p>Unseen episodes with the best checkpoint of each run. Intervals are 95%: over seeds (Student's t) from two "
-        f"seeds on{'; for the success rate never narrower than Wilson&rsquo;s over its episodes' if shares else ''}. "
-        f"Bold is the best mean of the runs' own policies.</p>{table}"
+        f"seeds on{share if shares else ''}. Bold is the best mean of the runs' own policies.</p>{table}"
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from iqlightning.analysis.charts import DASHES, PALETTE, dashes
 from iqlightning.analysis.intervals import Estimate, estimate, share
 from iqlightning.analysis.report.exhibit import Exhibit
-from iqlightning.analysis.runs import Run, differing_settings
+from iqlightning.analysis.runs import Run, differing_settings, settings_of_some
 from iqlightning.provenance import in_brief
 from iqlightning.types import Figure
 
-__all__ = ["Standing", "dot", "figures_table", "look", "results_table", "runs_table", "standings"]
+__all__ = ["Standing", "dot", "figures_table", "interval_of", "look", "results_table", "runs_table", "standings"]
 
 
 def dot(colour: int) -> str:
@@ -28,35 +28,34 @@ def look(colour: int) -> str:
 
 
 def runs_table(exhibits: Sequence[Exhibit]) -> str:
-    """Each group with its seeds and the settings that set it apart; the common ones folded away."""
+    """Each group with its seeds and every setting that differs; those that not all have, or all share, fold away."""
     firsts = [exhibit.group.runs[0] for exhibit in exhibits]
     differing = differing_settings(firsts)
     wide = len(differing) > _COLUMNS
-    keys = ["what sets it apart"] if wide else [_breakable(_key(key)) for key in differing]
-    head = "".join(f'<th class="setting" scope="col">{key}</th>' for key in keys)
+    head = "".join(f'<th class="setting" scope="col">{_breakable(_key(key))}</th>' for key in differing if not wide)
+    marked = [[_setting(values, index) for values in differing.values()] for index in range(len(exhibits))]
     rows = []
-    for index, exhibit in enumerate(exhibits):
-        apart = [(key, values[index], _is_unusual(values, index)) for key, values in differing.items()]
-        if wide:
-            named = (f"{_breakable(_key(key))} {_breakable(value)}" for key, value, unusual in apart if unusual)
-            cells = [f'<td class="apart">{"; ".join(named)}</td>']
-        else:
-            marks = {True: ' class="differs"', False: ""}
-            cells = [f"<td{marks[unusual]}>{_breakable(value)}</td>" for _, value, unusual in apart]
+    for exhibit, cells in zip(exhibits, marked, strict=True):
         seeds = ", ".join(str(run.seed) for run in exhibit.group.runs)
         rows.append(
             f'<tr><th class="name" scope="row">{dot(exhibit.colour)}{_breakable(exhibit.group.label)}</th>'
-            f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{''.join(cells)}</tr>"
+            f"<td>{escape(exhibit.place)}</td><td>{escape(seeds)}</td>{'' if wide else ''.join(cells)}</tr>"
         )
+    apart = _settings("settings that differ", exhibits, differing) if wide else ""
+    if partly := settings_of_some(firsts):
+        apart += f"<details><summary>{len(partly)} settings that not all have</summary>"
+        apart += f"{_settings('settings that not all have', exhibits, partly)}</details>"
     folders = escape("\n".join(_origin(run) for exhibit in exhibits for run in exhibit.group.runs))
     common = {
-        key: value for key, value in firsts[0].settings.items() if all(f.settings.get(key) == value for f in firsts)
+        key: value
+        for key, value in firsts[0].settings.items()
+        if all(f.settings.get(key, ...) == value for f in firsts)
     }
     listing = escape("\n".join(f"{key}: {json.dumps(value, default=str)}" for key, value in common.items()))
     return (
         f'<div {_SCROLLS} aria-label="what was run"><table><thead><tr><th class="name" scope="col">run</th>'
-        f'<th scope="col">environment</th><th scope="col">seeds</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<th scope="col">environment</th><th scope="col">seed</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{apart}"
         f'<details class="more"><summary>{len(common)} settings that all share</summary>'
         f'<pre {_SCROLLS} aria-label="shared settings"><small>{listing}</small></pre></details>'
         '<details class="more"><summary>folders, and what made them</summary>'
@@ -64,18 +63,57 @@ def runs_table(exhibits: Sequence[Exhibit]) -> str:
     )
 
 
-def figures_table(label: str, columns: Sequence[str], rows: Sequence[tuple[Exhibit, Sequence[str]]]) -> str:
-    """A row for each configuration, a column for each figure; ``label`` is read out by screen readers."""
-    heads = "".join(f'<th class="n setting" scope="col">{escape(column)}</th>' for column in columns)
-    lines = []
-    for each, cells in rows:
-        name = f'<th class="name" scope="row">{dot(each.colour)}{_breakable(each.group.label)}</th>'
-        values = "".join(f'<td class="n">{escape(cell)}</td>' for cell in cells)
-        lines.append(f"<tr>{name}{values}</tr>")
-    return (
-        f'<div {_SCROLLS} aria-label="{escape(label)}"><table><thead><tr><th class="name" scope="col">run</th>{heads}'
-        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
+def figures_table(label: str, figures: Sequence[str], runs: Sequence[tuple[Exhibit, Sequence[str]]]) -> str:
+    """A row for each figure, a column for each configuration; ``label`` is read out by screen readers."""
+    cells = [(each, [f'<td class="n">{escape(value)}</td>' for value in values]) for each, values in runs]
+    return _beside(label, "figure", figures, cells, numbers=True)
+
+
+def _beside(
+    label: str,
+    corner: str,
+    names: Sequence[str],
+    columns: Sequence[tuple[Exhibit, Sequence[str]]],
+    *,
+    numbers: bool = False,
+) -> str:
+    """A row for each name, and of each configuration its cells as a column; many share no table, as pages are narrow.
+
+    Args:
+        label: read out by screen readers.
+        corner: heading of the names.
+        names: of the rows.
+        columns: of each configuration the cells, as HTML, as many as names.
+        numbers: whether the cells stand to the right, as numbers do.
+    """
+    tables = []
+    kind = "n setting" if numbers else "setting"
+    for first in range(0, len(columns), _BESIDE):
+        shown = columns[first : first + _BESIDE]
+        heads = "".join(
+            f'<th class="{kind}" scope="col">{dot(each.colour)}{_breakable(each.group.label)}</th>' for each, _ in shown
+        )
+        lines = "".join(
+            f'<tr><th class="name" scope="row">{_breakable(name)}</th>{"".join(cells[row] for _, cells in shown)}</tr>'
+            for row, name in enumerate(names)
+        )
+        several = f", from {first + 1}" if len(columns) > _BESIDE else ""
+        tables.append(
+            f'<div {_SCROLLS} aria-label="{escape(label)}{several}"><table><thead><tr><th class="name" scope="col">'
+            f"{corner}</th>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+        )
+    return "".join(tables)
+
+
+def _settings(label: str, exhibits: Sequence[Exhibit], settings: Mapping[str, list[str]]) -> str:
+    columns = [(each, [_setting(values, run) for values in settings.values()]) for run, each in enumerate(exhibits)]
+    return _beside(label, "setting", list(map(_key, settings)), columns)
+
+
+def _setting(values: Sequence[str], index: int) -> str:
+    """The cell of a setting, marked where most others have another value; not having it is no mark."""
+    differs = ' class="differs"' if _is_unusual(values, index) and "" not in values else ""
+    return f"<td{differs}>{_breakable(values[index])}</td>"
 
 
 def _is_unusual(values: Sequence[str], index: int) -> bool:
@@ -103,11 +141,22 @@ def results_table(exhibits: Sequence[Exhibit]) -> str:
     return "".join(tables)
 
 
-# Settings that differ, from which on they share a column.
-_COLUMNS = 8
+# Settings that differ, beyond which they are the rows of a table of their own; configurations that stand beside
+# each other in such a table, as many as a sheet of paper has room for.
+_COLUMNS, _BESIDE = 8, 5
 
 # what is wider than the page can be scrolled, also by keyboard
 _SCROLLS = 'class="scroll" role="region" tabindex="0"'
+
+
+def interval_of(figure: Figure) -> str:
+    """What the interval of a final figure is, in words."""
+    if figure.name == "success_rate":
+        return (
+            "bars are 95% intervals: over seeds (Student's t) and never narrower than Wilson's over the episodes, "
+            "which stands alone where there is one seed"
+        )
+    return "bars are 95% intervals over seeds (Student's t); one seed has none"
 
 
 class Standing(NamedTuple):
@@ -185,6 +234,9 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) ->
         end = {"high": max, "low": min, "": None}[column.better]
         best.append(end(means) if end is not None and len(means) > 1 else math.nan)
     heads = "".join(f'<th class="n" scope="col">{escape(column.heading or column.label)}</th>' for column in columns)
+    # a heading is too narrow for what a label has in brackets: how the figure is made
+    explained = "; ".join(escape(column.label) for column in columns if column.heading and "(" in column.label)
+    defined = f"<p><small>{explained}.</small></p>" if explained else ""
     lines = []
     for row, means in zip(rows, estimates, strict=True):
         cells = "".join(
@@ -208,8 +260,8 @@ def _table(rows: Sequence[_Row], figures: Sequence[Figure], environment: str) ->
         )
     return (
         f'<div {_SCROLLS} aria-label="results, {escape(environment)}"><table><thead><tr><th class="name" scope="col">'
-        f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">seeds</th></tr>'
-        f"</thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f'run</th><th scope="col">policy</th><td class="bars"></td>{heads}<th class="n" scope="col">number\n'
+        f"of seeds</th></tr></thead><tbody>{''.join(lines)}</tbody></table></div>{defined}"
     )
 
 

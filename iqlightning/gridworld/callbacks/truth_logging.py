@@ -39,7 +39,7 @@ class TruthLogging(Callback):
         "truth/reward_pearson": "Pearson correlation of recovered and true reward over all moves.",
         "truth/reward_spearman": "Spearman correlation of recovered and true reward over all moves.",
         "truth/reward_epic": "EPIC distance of recovered and true reward; 0 is best.",
-        "truth/reward_shaping_free": "Distance of recovered and true reward, free of shaping; 0 is best.",
+        "truth/reward_shaping_free": "Distance of recovered and true reward up to shaping; 0 is best.",
         "truth/regret": "What the greedy policy loses against the optimal one, in true discounted return.",
     }
 

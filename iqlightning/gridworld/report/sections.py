@@ -51,7 +51,8 @@ def sections(exhibits: Sequence[Exhibit], episodes: int, seed: int) -> list[tupl
 def _maps(grids: Grids) -> str:
     correlations = ", ".join(f"{seen.value_correlation:.2f} ({escape(each.group.label)})" for each, seen in grids)
     parts = [
-        "<p>Unseen grids, the same for all runs of a level. Arrows are red where no shortest path goes that way. "
+        "<p>Unseen grids, the same for all runs of a level; the red disc is the start, yellow the goal. Arrows are red "
+        "where no shortest path goes that way. "
         "V and the recovered reward have each run's own scale; the last column is the exact soft optimum of the true "
         f"reward at the run's discount and temperature.</p><p>Here V correlates with the exact V* by {correlations}."
         "</p>"
@@ -70,18 +71,18 @@ def _visits(grids: Grids) -> str:
     apart = ", ".join(f"{escape(e.group.label)} {float(v.greedy_distance.mean()):.2f}" for e, _, v in shown)
     parts = [
         "<p>How often each cell is visited when episodes start everywhere, exactly, discounted as in training. The "
-        "expert draws among all shortest paths; a greedy policy takes one of them, so some distance is no fault. The "
-        "distance is total variation, 0 (the same) to 1.</p>"
-        f"<p>Here the greedy policy's visits are apart from the expert's by {apart} (mean over grids).</p>"
+        "expert draws among all shortest paths; a greedy policy takes one of them, so some distance is no fault; drawn "
+        "is softmax(Q / temperature). The distance is total variation, 0 (the same) to 1; the yellow cell is the goal."
+        f"</p><p>Here the greedy policy's visits are apart from the expert's by {apart} (mean over grids).</p>"
     ]
     pictures = []
     for each, seen, visits in shown:
         panel = visitation_panel(visits.first(_PICTURED))
         picture = picture_html(panel, f"visits of expert and policy, {each.group.label}", "small")
         body = (
-            f"{picture}<p><small>Distance, mean over {len(visits.expert)} grids: greedy "
-            f"{float(visits.greedy_distance.mean()):.2f}, drawn {float(visits.drawn_distance.mean()):.2f} (temperature "
-            f"{seen.policy.temperature:g}).</small></p>"
+            f"{picture}<p><small>Distance from the expert's visits, mean over {len(visits.expert)} grids at discount "
+            f"{seen.maps.gamma:g}: greedy {float(visits.greedy_distance.mean()):.2f}, drawn "
+            f"{float(visits.drawn_distance.mean()):.2f} (temperature {seen.policy.temperature:g}).</small></p>"
         )
         pictures.append((each, body))
     return "".join(parts) + folded(pictures)
@@ -96,7 +97,7 @@ def _rewards(grids: Grids) -> str:
     return (
         "<p>Recovered reward r(s, a) = Q(s, a) - &gamma; V(s') of every move on the probe grids, by what the move does "
         "and is truly worth: median, middle half, 5 to 95%. From behaviour alone a reward is known up to scale and "
-        "shaping, so what counts is the order of the rows; the distance free of shaping forgives both.</p>"
+        "shaping, so what counts is the order of the rows; the distance up to shaping forgives both.</p>"
         f'<div class="charts">{"".join(charts)}</div>{_truth_table(grids)}'
     )
 
@@ -113,15 +114,17 @@ def _truth_table(grids: Grids) -> str:
     shown = [(each, seen) for each, seen in grids if seen.truth]
     if not shown:
         return ""
-    columns = [figure.label for figure in TRUTH_FIGURES]
-    columns.insert(2, "V, Pearson with the exact V*")
-    rows = []
+    # how far visits are from the expert's stands beside their maps, in a measure that is easier to read
+    figures = [figure for figure in TRUTH_FIGURES if figure.name != "occupancy_divergence"]
+    names = [figure.label for figure in figures]
+    names.insert(2, "V: Pearson correlation with the exact V*")
+    columns = []
     for each, seen in shown:
         # rounding leaves a -1e-16 where there is nothing
-        cells = [f"{round(seen.truth[figure.name], 9) + 0.0:{figure.form}}" for figure in TRUTH_FIGURES]
+        cells = [f"{round(seen.truth[figure.name], 9) + 0.0:{figure.form}}" for figure in figures]
         cells.insert(2, f"{seen.value_correlation:.2f}")
-        rows.append((each, cells))
-    return figures_table("policy and reward beside the exact solution", columns, rows)
+        columns.append((each, cells))
+    return figures_table("policy and reward beside the exact solution", names, columns)
 
 
 def success_section(played: Sequence[tuple[Exhibit, dict[str, Profile]]]) -> str:
@@ -164,8 +167,8 @@ def _by_distance(label: str, profile: Profile) -> str:
 def _failures(grids: Grids) -> str:
     parts = [
         "<p>Greedy episodes that never reach the goal, by how they end, each kind with its clearest example. Triangles "
-        "show Q of the four moves along the way, light is good; a ring marks the first move that is on no shortest "
-        "path.</p>"
+        "show Q of the four moves along the way, light is good. The red disc is the start, the line the way, yellow "
+        "the goal; a ring marks the first move that is on no shortest path.</p>"
     ]
     shown = []
     for each, seen in grids:
@@ -194,13 +197,16 @@ def _walks(grids: Grids) -> str:
     for each, seen in grids:
         results = seen.results
         number = min(_WALKS, len(results.success))
-        gif, _, _ = episode_animation(results, range(number), max(4, min(20, 300 // seen.env.width)))
-        ways = [
-            f"{int(results.moves[n])} moves, shortest {int(results.shortest[n])}"
-            if results.success[n]
-            else f"fails, shortest {int(results.shortest[n])}"
-            for n in range(number)
-        ]
-        picture = animation_html(gif, f"{number} episodes, {each.group.label}", "small")
-        shown.append((each, f"{picture}<p><small>{'; '.join(ways)}.</small></p>"))
-    return f"<p>The first unseen grids, played greedily; a red frame marks a failure.</p>{folded(shown)}"
+        figures = []
+        for n in range(number):
+            gif, _, _ = episode_animation(results, [n], max(4, min(20, 300 // seen.env.width)))
+            ends = f"{int(results.moves[n])} moves" if results.success[n] else "fails"
+            picture = animation_html(gif, f"grid {n + 1}, {each.group.label}", "small")
+            figures.append(
+                f"<figure>{picture}<figcaption>{ends}, shortest {int(results.shortest[n])}</figcaption></figure>"
+            )
+        shown.append((each, f'<div class="charts small">{"".join(figures)}</div>'))
+    return (
+        "<p>The first unseen grids, played greedily. The red disc is the player, the red square where it began, the "
+        f"line its way, yellow the goal; a red frame marks a failure.</p>{folded(shown)}"
+    )
