@@ -83,13 +83,13 @@ class FrameLog:
     """
 
     def __init__(self, stack: int) -> None:
-        self._stack = stack
+        self._stack, self._planes = stack, 1
         self._parts: list[Tensor] = []
         self._count = 0
 
     def refer(self, stack: Tensor, before: tuple[Tensor, Int[Tensor, "rows k"]] | None = None) -> Int[Tensor, "rows k"]:
         """As :func:`refer`, of and to planes; what is new is added."""
-        planes = stack.shape[1] // self._stack
+        self._planes = planes = stack.shape[1] // self._stack
         if before is not None:
             before = in_frames(before[0], self._stack), before[1][:, ::planes] // planes
         found = refer(in_frames(stack, self._stack), self._place, before=before)
@@ -97,9 +97,9 @@ class FrameLog:
 
     @property
     def frames(self) -> Tensor:
-        """(F, H, W) all planes; the log is empty afterwards."""
+        """(F, *plane) all planes; the log is empty afterwards."""
         frames, self._parts = torch.cat(self._parts), []
-        return frames if frames.ndim == 3 else frames.flatten(0, 1)
+        return frames if self._planes == 1 else frames.flatten(0, 1)
 
     def _place(self, frames: Tensor, rows: Tensor) -> Tensor:
         self._parts.append(frames.clone())

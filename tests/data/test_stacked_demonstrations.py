@@ -62,6 +62,14 @@ def test_each_frame_is_kept_once_and_nothing_else_changes(planes):
     assert torch.equal(compact.first_observations, plain.first_observations)
 
 
+def test_frames_may_be_rows():
+    plain = whole()
+    rows = Trajectories(**vars(plain) | {"observations": plain.observations.flatten(2)})
+    compact = rows.stacked_once()
+    assert compact.observations.shape == (20 + 3, FRAME[0] * FRAME[1])
+    assert_same(compact, rows)
+
+
 def test_what_is_no_stack_stays_as_it_is():
     plain = whole()
     broken = plain.observations.clone()
