@@ -92,7 +92,9 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
     # the class that a key belongs to stands before it, the class that it names after it
     owners = _CLASS.findall(before[: before.rfind("Parser key")])
     inner = _inside_nothing(message, key) if problem["expected"] or problem["abstract"] else None
-    if inner := inner or (None if problem["expected"] else files.given_inside(key)):
+    if inner is None and not problem["expected"]:
+        inner = files.given_inside(key)
+    if inner is not None:
         choices = classes_for(_annotation(parser, key, owners))
         return UserError(f"--{inner} needs a class first: choose it with --{key} NAME; valid: {listing(choices)}")
     if problem["expected"]:
