@@ -148,10 +148,19 @@ def import_trusted(trusted: Sequence[str]) -> None:
         sys.path.remove("")
 
 
+# Packages without which a module of ours stays unknown.
+_OF_EXTRAS = frozenset({"minigrid"})
+
+
 def import_families(trusted: Sequence[str]) -> None:
     """Makes every class known that a configuration can name."""
     import_trusted(trusted)
     for family in FAMILIES:
         package = import_module(f"iqlightning.{family}")
         for module in walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
+            try:
+                import_module(module.name)
+            except ModuleNotFoundError as error:
+                # what belongs to an extra is known where that is installed
+                if error.name is None or error.name.partition(".")[0] not in _OF_EXTRAS:
+                    raise

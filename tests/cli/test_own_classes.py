@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from iqlightning.cli.trust import import_families
+
 CHAIN = '''
     """A chain of cells, in batches of tensors: the last cell ends the episode with reward 1."""
 
@@ -135,3 +137,13 @@ def test_demonstrations_of_an_own_environment_are_read_back_by_whoever_trusts_it
     copying = ("collect", "--from", "chain.safetensors", "--output", "copy.safetensors")
     assert "'at_home.worlds.Chain' is not a known kind of environment" in workplace.refused(*copying)
     assert workplace.run(*copying, "--trust", "at_home") == 0, workplace.shown()
+
+
+def test_what_belongs_to_an_extra_is_left_out_where_it_is_not_installed(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "minigrid"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "iqlightning.envs.minigrid", raising=False)
+    monkeypatch.setitem(sys.modules, "minigrid", None)
+    monkeypatch.setitem(sys.modules, "minigrid.core.actions", None)
+    import_families(())
+    assert "iqlightning.envs.minigrid" not in sys.modules
