@@ -72,7 +72,7 @@ class Options(argparse.ArgumentParser):
                 raise UserError(f"unexpected argument '{option}'; {self.prog} --help lists what there is")
             options = [each for action in self._actions for each in action.option_strings if each.startswith("--")]
             near = nearest(option, options)
-            hint = "" if near is None else f"; did you mean {near}?"
+            hint = "." if near is None else f"; did you mean {near}?"
             raise UserError(f"{self.prog} has no option {option}{hint} Valid: {', '.join(options)}")
         for name, what in self._outputs.items():
             if (path := getattr(known, name)) is not None:
