@@ -17,7 +17,23 @@ from iqlightning.checkpoint_files import SNAPSHOTS, snapshots, write_checkpoint
 from iqlightning.errors import UserError, unknown
 from iqlightning.files import path_of, replacing
 
-__all__ = ["BestAndLast"]
+__all__ = ["BestAndLast", "run_folder"]
+
+_NAME = "checkpoints"
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """The folder of the run's files: that which holds its checkpoints, else that of the first logger.
+
+    It asks all processes, so that each must call it. A logger of one's own may write elsewhere, or nowhere.
+    """
+    folder = trainer.log_dir
+    kept = [
+        Path(each.dirpath) for each in trainer.checkpoint_callbacks if isinstance(each, BestAndLast) and each.dirpath
+    ]
+    if kept and kept[0].name == _NAME:
+        return kept[0].parent
+    return Path(folder) if folder and trainer.loggers else None
 
 
 class BestAndLast(Checkpoint):
@@ -73,7 +89,7 @@ class BestAndLast(Checkpoint):
         """Finds the folder."""
         if self.dirpath is None:
             folder = trainer.log_dir  # asks all processes
-            self.dirpath = str(Path(folder or trainer.default_root_dir) / "checkpoints")
+            self.dirpath = str(Path(folder or trainer.default_root_dir) / _NAME)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuses what could never choose a checkpoint, which would else be noticed after an epoch."""

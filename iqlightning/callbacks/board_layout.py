@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
+from iqlightning.callbacks.best_and_last import run_folder
 from iqlightning.callbacks.event_logger import EventLogger, tag_of
 from iqlightning.documents import read_json
 from iqlightning.errors import UserError
@@ -124,6 +125,7 @@ class BoardLayout(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Adds the run's line to the table."""
+        folder = run_folder(trainer)  # asks all processes
         if not trainer.global_step:
             return
         env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
@@ -132,7 +134,7 @@ class BoardLayout(Callback):
         for board in _boards(trainer):
             # the table reads a metric from the last point of its curve
             curves = {name: float(figures[f"val/{name}"]) for name in names if f"val/{name}" in figures}
-            final = _final_row(Path(board.log_dir), names)
+            final = _final_row(folder or Path(board.log_dir), names)
             settings = {"algorithm": type(pl_module).__name__, "environment": env.name} | env.facts()
             settings |= _columns(dict(_flattened(board.hparams))) | {
                 f"test {name}": each for name, each in final.items()

@@ -12,7 +12,7 @@ from iqlightning.callbacks.stop_on_signal import short_path
 __all__ = ["opening_line"]
 
 
-def opening_line(trainer: Trainer, module: Any, folder: str | None) -> str:
+def opening_line(trainer: Trainer, module: Any, folder: Path | None) -> str:
     """For example ``cnn_iq -> logs/cnn_iq/version_0: IQLearn, GridCNN, 3,137 weights, 450 demonstrations of ..., cpu``.
 
     Args:
@@ -27,7 +27,7 @@ def opening_line(trainer: Trainer, module: Any, folder: str | None) -> str:
         weights = sum(each.numel() for each in agent.parameters() if each.requires_grad)
         parts += [_network(agent), f"{weights:,} weights"]
     parts += [getattr(data, "in_brief", ""), _device(trainer, module.device)]
-    where = f"{Path(folder).parent.name} -> {short_path(folder)}: " if folder else ""
+    where = f"{folder.parent.name} -> {short_path(folder)}: " if folder else ""
     return f"{where}{', '.join(part for part in parts if part)}{_seen(agent) if isinstance(agent, Agent) else ''}"
 
 

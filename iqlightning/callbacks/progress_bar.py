@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from iqlightning.callbacks.best_and_last import run_folder
 from iqlightning.callbacks.opening_line import opening_line
 
 __all__ = ["UpdateProgressBar"]
@@ -84,7 +85,7 @@ class UpdateProgressBar(ProgressBar):
         """Begins to count, from where a resumed run stands."""
         self._started, self._first_update = time.monotonic(), trainer.global_step
         self._next_look, self._lines_printed = 0.0, 0
-        folder = trainer.log_dir if trainer.loggers else None  # asks all processes
+        folder = run_folder(trainer)  # asks all processes
         if self._enabled and trainer.is_global_zero:
             # a terminal would break it within words
             line = Text(opening_line(trainer, pl_module, folder))

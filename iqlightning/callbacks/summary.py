@@ -13,6 +13,7 @@ from rich.text import Text
 
 from iqlightning.algorithms.behavior_cloning import BehaviorCloning
 from iqlightning.algorithms.learner import Learner
+from iqlightning.callbacks.best_and_last import run_folder
 from iqlightning.callbacks.board_layout import BoardLayout
 from iqlightning.callbacks.cloning_baseline import ClonedPolicy, clone
 from iqlightning.callbacks.stop_on_signal import short_path
@@ -70,11 +71,11 @@ class FinalSummary(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plays, prints and writes."""
-        folder = trainer.log_dir  # asks all processes, so it must come before the first one goes on alone
+        folder = run_folder(trainer)  # asks all processes, so it must come before the first one goes on alone
         if not trainer.is_global_zero or trainer.fast_dev_run or trainer.global_step == 0:  # type: ignore[attr-defined]
             return
         env: EnvConfig = trainer.datamodule.env  # type: ignore[attr-defined]
-        target = Path(folder) / "summary.json" if folder and trainer.loggers else None
+        target = folder / "summary.json" if folder else None
         rows: list[Row] = []
         try:
             if self.episodes:

@@ -76,3 +76,18 @@ def test_a_damaged_checkpoint_without_another_or_given_by_path_is_refused(tmp_pa
     make_run(tmp_path, 0, "best.ckpt")
     with pytest.raises(UserError, match="damaged"):
         find_checkpoint(str(folder / "last.ckpt"), tmp_path, "name")
+
+
+@pytest.mark.parametrize("logger", ["own", "none"])
+def test_a_run_has_one_folder_whatever_logs_it(workplace, logger):
+    """Loggers of one's own write where they are told to; settings, weights and table stay together."""
+    own = ["--trainer.logger.class_path", "CSVLogger", "--trainer.logger.init_args.save_dir", "elsewhere"]
+    callbacks = "[UpdateProgressBar, {class_path: FinalSummary, init_args: {episodes: 2, cloning: false}}]"
+    logging = own if logger == "own" else ["--trainer.logger", "false"]
+    folder = workplace.fit("--checkpoint.monitor", "null", "--trainer.callbacks", callbacks, *logging)
+    shown = workplace.shown()
+    assert {"config.yaml", "run.json", "summary.json", "checkpoints"} <= {each.name for each in folder.iterdir()}
+    assert f"run folder:       {folder.relative_to(workplace.folder)}" in shown
+    assert f" -> {folder.relative_to(workplace.folder)}: " in shown
+    logged = list(workplace.folder.glob("elsewhere/**/metrics.csv"))
+    assert len(logged) == (logger == "own")
