@@ -36,8 +36,7 @@ class SoftActorCritic(Agent):
     r"""Critics Q_k(s, a) and a squashed Gaussian actor pi (Haarnoja et al. 2018, arXiv 1801.01290 and 1812.05905).
 
         V(s) = E_{a ~ pi(. | s)}[Q(s, a) - temperature log pi(a | s)],    Q the smallest (or mean) of the copies,
-        actor:        min_pi E_s E_{a ~ pi}[temperature log pi(a | s) - Q(s, a)]
-                             + cloning_weight E_expert[(mean of pi(. | s) - a)^2],
+        actor:        min_pi E_s E_{a ~ pi}[temperature log pi(a | s) - Q(s, a)],
         temperature:  min E_s E_{a ~ pi}[-log(temperature) (log pi(a | s) + target entropy)], where it is learnt.
 
     The critics learn by the algorithm's objective, then the actor, then the temperature, each with an optimizer of its
@@ -68,9 +67,6 @@ class SoftActorCritic(Agent):
             vectors where there are demonstrations.
         actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4, and in cloning the
             algorithm's own.
-        cloning_weight: of the squared distance between the actor's action without noise and the expert's, a mean over
-            an action's numbers in units of half their range, in units of Q (after Fujimoto and Gu 2021, arXiv
-            2106.06860, eq. 3). At an expert's state it holds the actor where Q tells actions apart no longer.
         actor_average: share of itself that an averaged actor keeps at each update, which then acts where nothing is
             drawn; None for no averaging.
 
@@ -96,7 +92,6 @@ class SoftActorCritic(Agent):
         target: TargetUpdate | None = TargetUpdate(every=1, rate=0.005),  # noqa: B008 - it has no state
         scale: Scale = "auto",
         actor_optimizer: OptimizerFactory | None = None,
-        cloning_weight: float = 0.0,
         actor_average: float | None = None,
     ) -> None:
         super().__init__()
@@ -108,8 +103,6 @@ class SoftActorCritic(Agent):
             raise UserError("a temperature is learnt or follows a schedule: leave out one of the two")
         if samples < 1:
             raise UserError(f"samples counts the actions drawn for V and must be at least 1, not {samples}")
-        if not 0 <= cloning_weight < math.inf:
-            raise UserError(f"cloning_weight must be 0 or more, not {cloning_weight}")
         if actor_average is not None and not 0 < actor_average < 1:
             raise UserError(f"actor_average must lie between 0 and 1, not {actor_average}")
         self.spaces = spaces
@@ -146,7 +139,7 @@ class SoftActorCritic(Agent):
         self.averaged: Any = None
         if self.average_actor is not None:
             self.averaged = self.average_actor.copy(self._actor_modules())
-        self.actor_optimizer, self.cloning_weight = actor_optimizer, cloning_weight
+        self.actor_optimizer = actor_optimizer
         self._settings = {
             "hidden": list(hidden),
             "copies": copies,
@@ -389,14 +382,11 @@ class SoftActorCritic(Agent):
         return self._seen(torch.cat([part.obs for part in transitions_of(batch)]))
 
     def _actor_objective(self, batch: Batch) -> Objective:
-        """The actor's loss over all states of the batch, and its distance from the expert on the expert's."""
+        """The actor's loss over all states of the batch."""
         seen = self._states_of(batch)
         units, log_pi = self._draw(seen, self.noise(len(seen), None, seen.device)[:1])
         q = self._combine(self._q_of(seen, units[0], frozen=True))
         loss = (torch.exp(self.log_temperature.detach()) * log_pi[0] - q).mean()
-        expert = batch.get("expert")
-        if self.cloning_weight and expert is not None:
-            loss = loss + self.cloning_weight * self.squared_error(expert.obs, expert.actions).mean()
 
         def diagnostics() -> dict[str, Tensor]:
             saturated = (units[0].abs() > 0.99).to(loss.dtype).mean()

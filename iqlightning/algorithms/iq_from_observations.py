@@ -86,10 +86,6 @@ class IQFromObservations(Learner):
 
     def after_build(self, agent: Agent) -> None:
         """Makes the inverse dynamics."""
-        if getattr(agent, "cloning_weight", 0.0):
-            raise UserError(
-                "cloning_weight is for actions of an expert, which this algorithm does not see: leave it out"
-            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.inverse = InverseDynamics(agent.spaces, self.inverse_encoder, agent.sees)

@@ -38,13 +38,11 @@ class SAC(Learner):
         self.reward_scale = reward_scale
 
     def after_build(self, agent: Agent) -> None:
-        """Episodes end with their rewards, and there is no expert."""
+        """Episodes end with their rewards."""
         if getattr(agent, "absorbing_state", False):
             raise UserError(
                 "absorbing_state is for rewards that are recovered; SAC's end with the episode: leave it out"
             )
-        if getattr(agent, "cloning_weight", 0.0):
-            raise UserError("cloning_weight is for demonstrations, and SAC has none: leave it out")
 
     @property
     def needs(self) -> frozenset[str]:

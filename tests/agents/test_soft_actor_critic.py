@@ -12,7 +12,6 @@ from scipy.integrate import quad
 from iqlightning import algorithms
 from iqlightning.agents import agent_from_recipe
 from iqlightning.agents.soft_actor_critic import SoftActorCritic
-from iqlightning.envs.gymnasium import GymnasiumConfig
 from iqlightning.errors import UserError
 from iqlightning.nets.encoders import MLP
 from iqlightning.nets.squashed_gaussian import Parameters, SquashedGaussian
@@ -238,30 +237,3 @@ def test_standardising_without_demonstrations_is_refused_where_it_was_asked_for(
     agent(scale="auto").fit_observations(None)
     with pytest.raises(UserError, match=r"model\.agent\.scale standardise"):
         agent(scale="standardise").fit_observations(None)
-
-
-def test_the_actor_is_held_to_the_expert_by_the_cloning_weight():
-    """Its loss is that without it, and the weighted squared distance of tanh(mean) on the expert's states."""
-    losses = {}
-    for weight in (0.0, 3.0):
-        made = agent(cloning_weight=weight)
-        given = made.with_noise(batch(), 0, 0, 0, 1)
-        losses[weight] = next(each for each in made.steps(lambda _: None) if each.name == "actor").objective(given).loss
-    expert = batch()["expert"]
-    distance = ((made.act(expert.obs) - expert.actions) / torch.tensor([2.0, 0.5])).square().mean()
-    assert (losses[3.0] - losses[0.0]).item() == pytest.approx(3 * distance.item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
-def test_a_cloning_weight_is_a_number_from_zero_on(weight):
-    with pytest.raises(UserError, match="cloning_weight must be 0 or more"):
-        agent(cloning_weight=weight)
-
-
-@pytest.mark.parametrize("algorithm", ["SAC", "IQFromObservations"])
-def test_where_no_action_of_an_expert_is_seen_there_is_nothing_to_be_held_to(algorithm):
-    module = getattr(algorithms, algorithm)(
-        agent=lambda spaces: SoftActorCritic(spaces, hidden=(8,), cloning_weight=1.0)
-    )
-    with pytest.raises(UserError, match="cloning_weight is for"):
-        module.build(GymnasiumConfig("Pendulum-v1"))
