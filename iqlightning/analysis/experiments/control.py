@@ -29,16 +29,11 @@ class _Task(NamedTuple):
     trajectories: tuple[int, ...]
     made_by: str
     imagined: str | None = None  # configuration of LS-IQ on transitions imagined with a model of the dynamics
-    cloning: str | None = None  # configuration of cloning that was tuned for itself; None takes IQ-Learn's
 
 
 _TASKS = {
     "CartPole-v1": _Task(
-        "cartpole_iq",
-        (1, 7),
-        "fit --config configs/cartpole_dqn.yaml, then collect",
-        "cartpole_imagined",
-        "cartpole_bc",
+        "cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect", "cartpole_imagined"
     ),
     "Acrobot-v1": _Task("acrobot_iq", (1, 3), "fit --config configs/acrobot_dqn.yaml, then collect"),
     "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "fit --config configs/lunarlander_dqn.yaml, then collect"),
@@ -55,10 +50,9 @@ _CALLBACKS = "[{class_path: UpdateProgressBar}, {class_path: FinalSummary, init_
 class Control(Experiment):
     """The first trajectories of a file, thinned out; greedy policies of the last weights, so that no return is used.
 
-    Cloning has the network, the batches and the number of updates of IQ-Learn, and its optimizer too, but on CartPole,
-    where each was tuned for itself. There is also LS-IQ that plays a model of the dynamics fitted to the same
-    transitions. Seeds differ in their initial weights, in their batches and in which transitions of each trajectory are
-    kept.
+    Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. On CartPole there is also
+    LS-IQ that plays a model of the dynamics fitted to the same transitions. Seeds differ in their initial weights, in
+    their batches and in which transitions of each trajectory are kept.
 
     Tasks with continuous actions (:mod:`iqlightning.analysis.experiments.continuous_control`) are played while they are
     learnt, from one demonstration. They take hours, and run when they are named.
@@ -160,11 +154,11 @@ def _discrete_trials(name: str, path: Path, expert: str | None, options: argpars
     """Trajectories x algorithms x seeds on one task, from the demonstrations of one expert."""
     task, episodes = _TASKS[name], 5 if options.quick else options.episodes or 100
     numbers = task.trajectories[:1] if options.quick else task.trajectories
-    configs = {"IQ-Learn": task.config, "cloning": task.cloning or task.config}
+    configs = {"IQ-Learn": task.config, "cloning": task.config}
     if task.imagined is not None:
         configs["LS-IQ imagined"] = task.imagined
     for number, algorithm in product(numbers, configs):
-        settings = dict(_CLONING) if algorithm == "cloning" and task.cloning is None else {}
+        settings = dict(_CLONING) if algorithm == "cloning" else {}
         settings |= {"data.path": str(path), "data.episodes": str(number)}
         # left and right are exchanged in half of the samples, whatever the algorithm
         settings |= {"data.symmetries": "true", "trainer.callbacks": _CALLBACKS}
