@@ -17,7 +17,7 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test whose browser's driver died, which says nothing of the page, is run once more with a new one."""
+    """A test whose browser died, which says nothing of the page, is run again with a new one, twice at most."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             died = ["Playwright connection closed", "Target page, context or browser has been closed"]
