@@ -58,6 +58,15 @@ def visit(context: BrowserContext, program: Program, room: str = "play") -> Page
     return page
 
 
+def follow(page: Page, address: str) -> None:
+    """Opens an address anew, even where only what follows its # differs from the page's own.
+
+    A page that is left for such an address is not loaded again, and may at that moment write its own address over it.
+    """
+    page.goto("about:blank")
+    page.goto(address)
+
+
 def steps(page: Page, keys: tuple[str, ...] = ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")) -> list[str]:
     """Keys that lead to the goal of a grid without walls, as a screen reader tells where it is."""
     label = page.locator("#game").get_attribute("aria-label") or ""

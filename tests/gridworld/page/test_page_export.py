@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from page_browser import next_grid
+from page_browser import follow, next_grid
 from page_server import SETTINGS, SMALL, policy
 from playwright.sync_api import Browser, Error, Page, expect
 
@@ -119,8 +119,7 @@ def test_it_is_played_and_watched_without_a_server(page: Page) -> None:
 
 
 def test_its_link_leads_to_the_same_grid(page: Page, file: Path) -> None:
-    page.goto(f"{file.as_uri()}#watch?size=4x5&walls=20040&start=15&goal=19&layer=q&scale=ranks&board=MLP%403")
-    page.reload()
+    follow(page, f"{file.as_uri()}#watch?size=4x5&walls=20040&start=15&goal=19&layer=q&scale=ranks&board=MLP%403")
     expect(page.locator("#boards figure")).to_have_count(1)
     expect(page.locator("[name=layer][value=q]")).to_be_checked()
     expect(page.locator("figcaption select")).to_have_value("3")

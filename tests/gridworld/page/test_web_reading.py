@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_browser import Program, moved, next_grid, picture, play_episode, record, visit, without_walls
+from page_browser import Program, follow, moved, next_grid, picture, play_episode, record, visit, without_walls
 from page_server import policy
 from playwright.sync_api import Locator, Page, expect
 
@@ -239,8 +239,7 @@ def test_a_link_holds_what_is_shown_and_no_token(context, program):
 def test_a_link_that_makes_no_sense_shows_another_grid(context, program, state):
     page = visit(context, program)
     page.on("dialog", lambda dialog: pytest.fail("a script ran"))
-    page.goto(f"{page.url.split('#')[0]}#watch?{state}")
-    page.reload()
+    follow(page, f"{page.url.split('#')[0]}#watch?{state}")
     expect(page.locator("figure .says").first).to_have_text("The player is at the start: press Run.")
     assert page.locator("img").count() == 1
 
