@@ -240,7 +240,8 @@ class GymnasiumConfig(EnvConfig):
         """One that need not be trained, where there is one.
 
         Value iteration where the environment tells its dynamics in a table (FrozenLake, Taxi, CliffWalking), the bot of
-        BabyAI, and on MiniGrid's grids that are seen whole, with a goal to reach, a shortest way.
+        BabyAI, on MiniGrid's grids that are seen whole, with a goal to reach, a shortest way, and on Atari's Pong and
+        Breakout a player that reads the memory.
         """
         policy = self._expert_policy
         if policy is None:
@@ -255,6 +256,10 @@ class GymnasiumConfig(EnvConfig):
             from iqlightning.envs.minigrid import minigrid_policy
 
             return minigrid_policy(self)
+        if self.id.startswith("ALE/"):
+            from iqlightning.envs.atari import atari_policy
+
+            return atari_policy(self)
         return table_policy(self)
 
     @property
