@@ -1,5 +1,6 @@
 """Atari: the players that read the console's memory, and pictures that are those of Gymnasium's own preprocessing."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -133,3 +134,11 @@ def test_a_thousand_frames_are_those_of_gymnasiums_preprocessing(tmp_path):
     assert (tmp_path / "frames.safetensors").stat().st_size < 1.01 * (length + 4) * 84 * 84
     loaded, _ = load_demonstrations(tmp_path / "frames.safetensors")
     assert torch.equal(loaded.observations_in_order(), observations)
+
+
+def test_the_configuration_trains(workplace):
+    pytest.importorskip("ale_py")
+    few = ["--data.episodes", "1", "--data.env.max_episode_steps", "40", "--data.batch_size", "4"]
+    short = ["--trainer.max_steps", "2", "--data.updates_per_epoch", "2", "--trainer.callbacks", "[]"]
+    config = str(Path(__file__).parents[2] / "configs" / "atari_iq.yaml")
+    assert (workplace.fit(*few, *short, config=config) / "checkpoints" / "last.ckpt").exists()
