@@ -49,6 +49,16 @@ def test_each_algorithm_gets_the_same_trajectories_and_updates(folder):
     assert numbers == {(task, n) for task, two in zip(TASKS, ((1, 7), (1, 3), (3, 7)), strict=True) for n in two}
 
 
+def test_a_task_with_a_slash_in_its_name_has_files_without(tmp_path):
+    (tmp_path / "MinAtar-Breakout-v1.safetensors").touch()
+    trials = list(CONTROL.trials(options(tmp_path, tasks=["MinAtar/Breakout-v1"], seeds=[3])))
+    assert len(trials) == 4 * 2
+    assert {trial.factors["trajectories"] for trial in trials} == {1, 3, 10, 20}
+    assert {trial.settings["data.symmetries"] for trial in trials} == {"false"}  # none is known there
+    assert trials[0].group == "MinAtar_Breakout_v1_iq_learn_1"
+    assert {Path(trial.settings["data.path"]).name for trial in trials} == {"MinAtar-Breakout-v1.safetensors"}
+
+
 def several_experts(place: Path, *names: str) -> list[str]:
     for name in names:
         (place / name).mkdir(parents=True)

@@ -29,14 +29,21 @@ class _Task(NamedTuple):
     trajectories: tuple[int, ...]
     made_by: str
     imagined: str | None = None  # configuration of LS-IQ on transitions imagined with a model of the dynamics
+    symmetries: bool = True  # left and right are exchanged in half of the samples, whatever the algorithm
 
 
-_TASKS = {
+_CLASSIC = {
     "CartPole-v1": _Task(
         "cartpole_iq", (1, 7), "fit --config configs/cartpole_dqn.yaml, then collect", "cartpole_imagined"
     ),
     "Acrobot-v1": _Task("acrobot_iq", (1, 3), "fit --config configs/acrobot_dqn.yaml, then collect"),
     "LunarLander-v3": _Task("lunarlander_iq", (3, 7), "fit --config configs/lunarlander_dqn.yaml, then collect"),
+}
+_TASKS = _CLASSIC | {
+    f"MinAtar/{game}-v1": _Task(
+        "minatar_iq", (1, 3, 10, 20), "fit --config configs/minatar_dqn.yaml, then collect", symmetries=False
+    )
+    for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 }
 _CLONING = {
     # the objective alone differs: network, data, optimizer, schedule and updates are those of the configuration
@@ -48,7 +55,7 @@ _CALLBACKS = "[{class_path: UpdateProgressBar}, {class_path: FinalSummary, init_
 
 
 class Control(Experiment):
-    """The first trajectories of a file, thinned out; greedy policies of the last weights, so that no return is used.
+    """A file's first trajectories, some thinned out; greedy policies of the last weights, so that no return is used.
 
     Cloning has the network, the batches, the optimizer and the number of updates of IQ-Learn. On CartPole there is also
     LS-IQ that plays a model of the dynamics fitted to the same transitions. Seeds differ in their initial weights, in
@@ -67,7 +74,7 @@ class Control(Experiment):
         options.add_argument(
             "--tasks",
             nargs="+",
-            default=list(_TASKS),
+            default=list(_CLASSIC),
             help=f"{', '.join(_TASKS)}; with continuous actions {', '.join(continuous.TASKS)}",
         )
         options.add_argument(
@@ -76,8 +83,8 @@ class Control(Experiment):
             nargs="+",
             default=["data"],
             metavar="FOLDER",
-            help="holds TASK.safetensors and, where the expert itself is to be played beside them, TASK.ckpt; several "
-            "folders, one for each expert, for tasks with discrete actions",
+            help="holds TASK.safetensors (with - for /) and, where the expert itself is to be played beside them, "
+            "TASK.ckpt; several folders, one for each expert, for tasks with discrete actions",
         )
         options.add_argument(
             "--episodes", type=int, default=None, help="evaluation episodes of each run; None: 100, online 20"
@@ -90,7 +97,7 @@ class Control(Experiment):
         """Tasks x trajectories x algorithms x seeds."""
         folders = _experts_folders(options.demonstrations)
         for name, (expert, folder) in product(options.tasks, folders.items()):
-            path = folder / f"{name}.safetensors"
+            path = folder / f"{_in_files(name)}.safetensors"
             if name in continuous.TASKS:
                 if len(folders) > 1:
                     raise UserError(f"{name} is learnt from one expert: give one folder, not {len(folders)}")
@@ -132,7 +139,7 @@ class Control(Experiment):
         rows = [row for row in rows_of(outcomes) if row.factors and row.factors["task"] in _TASKS]
         # returns of different tasks have no common axis
         return continuous.continuous_figures(outcomes) | {
-            f"control_{task}": curves(
+            f"control_{_in_files(task)}": curves(
                 {task: [row for row in rows if row.factors["task"] == task]},
                 lambda row: row.factors["trajectories"],
                 lambda row: " ".join(str(row.factors[part]) for part in ("algorithm", "expert") if part in row.factors),
@@ -140,6 +147,11 @@ class Control(Experiment):
             )
             for task in dict.fromkeys(str(row.factors["task"]) for row in rows)
         }
+
+
+def _in_files(name: str) -> str:
+    """The id of an environment as a part of the name of a file."""
+    return name.replace("/", "-")
 
 
 def _experts_folders(given: Sequence[str]) -> dict[str, Path]:
@@ -160,14 +172,13 @@ def _discrete_trials(name: str, path: Path, expert: str | None, options: argpars
     for number, algorithm in product(numbers, configs):
         settings = dict(_CLONING) if algorithm == "cloning" else {}
         settings |= {"data.path": str(path), "data.episodes": str(number)}
-        # left and right are exchanged in half of the samples, whatever the algorithm
-        settings |= {"data.symmetries": "true", "trainer.callbacks": _CALLBACKS}
+        settings |= {"data.symmetries": str(task.symmetries).lower(), "trainer.callbacks": _CALLBACKS}
         if options.quick:
             settings |= {"trainer.max_steps": "20", "data.updates_per_epoch": "20"}
         ending = "" if expert is None else f"_{expert}"
         for seed in options.seeds:
             yield Trial(
-                group=f"{name}_{algorithm.lower()}_{number}{ending}".replace("-", "_").replace(" ", "_"),
+                group=f"{_in_files(name)}_{algorithm.lower()}_{number}{ending}".replace("-", "_").replace(" ", "_"),
                 config=f"{options.configs}/{configs[algorithm]}.yaml",
                 seed=seed,
                 settings=settings,
