@@ -93,15 +93,24 @@ class PongPlayer:
 class BreakoutPlayer:
     """The paddle goes to where the ball will come; while the ball rises it stays. It serves at once.
 
-    The console's memory tells where the dial stands, so that nothing has to be remembered.
+    The console's memory tells where the dial stands. Where no brick has fallen for long, the ball goes round in a circle,
+    and the paddle hits it elsewhere.
     """
 
     # the walls, where the paddle hits, and by how much its place is left of the middle of what it hits
     _LEFT, _RIGHT, _Y, _MIDDLE = 57.0, 200.0, 180, 8
     _REST = 235  # paddle and dial together, where the paddle has arrived
+    _LONG, _ELSEWHERE = 150, (0, 5, -5)  # steps, and how far from the middle
+
+    def __init__(self) -> None:
+        self._bricks = b""
+        self._still = 0  # steps in which they have stayed the same
 
     def __call__(self, memory: np.ndarray) -> Move:
-        """The move for (128,) bytes."""
+        """The move for (128,) bytes; to be asked once a step."""
+        bricks = memory[:36].tobytes()
+        self._still = self._still + 1 if bricks == self._bricks else 0
+        self._bricks = bricks
         x, y = int(memory[99]), int(memory[101])
         if y == 0:
             return "FIRE"
@@ -110,7 +119,8 @@ class BreakoutPlayer:
         if down <= 0:
             return "NOOP"
         aim = _bounced(x + across * (self._Y - y) / down, self._LEFT, self._RIGHT)
-        off = aim - self._MIDDLE - (self._REST - int(memory[70]))
+        elsewhere = self._ELSEWHERE[self._still // self._LONG % len(self._ELSEWHERE)]
+        off = aim - self._MIDDLE - elsewhere - (self._REST - int(memory[70]))
         return "NOOP" if abs(off) <= _NEAR else ("RIGHT" if off > 0 else "LEFT")
 
 

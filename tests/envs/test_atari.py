@@ -71,11 +71,18 @@ def test_the_dial_is_known_by_the_paddles_way(sticky, expected):
 def test_breakouts_paddle_goes_to_where_the_ball_will_come(x, across, paddle, move):
     whole, part = divmod(round(-across * 256), 256)
     seen = memory(byte99=x, byte101=120, byte103=1, byte105=whole, byte106=part, byte70=235 - paddle)
-    assert BreakoutPlayer()(seen) == move
+    player = BreakoutPlayer()
+    assert player(seen) == move
     seen[103] = 255  # it rises
-    assert BreakoutPlayer()(seen) == "NOOP"
+    assert player(seen) == "NOOP"
     seen[101] = 0
-    assert BreakoutPlayer()(seen) == "FIRE"
+    assert player(seen) == "FIRE"
+
+
+def test_breakouts_paddle_hits_elsewhere_where_no_brick_falls_for_long():
+    player, seen = BreakoutPlayer(), memory(byte99=100, byte101=120, byte103=1, byte70=235 - 85)
+    moves = [player(seen) for _ in range(450)]
+    assert moves == ["NOOP"] * 300 + ["RIGHT"] * 150
 
 
 @pytest.mark.parametrize(("game", "steps", "least"), [("Pong", 900, 2), ("Breakout", 400, 10)])
