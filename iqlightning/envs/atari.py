@@ -93,8 +93,8 @@ class PongPlayer:
 class BreakoutPlayer:
     """The paddle goes to where the ball will come; while the ball rises it stays. It serves at once.
 
-    The console's memory tells where the dial stands. Where no brick has fallen for long, the ball goes round in a circle,
-    and the paddle hits it elsewhere.
+    The console's memory tells where the dial stands. Where no brick has fallen for long, the ball goes round in a
+    circle, and the paddle hits it elsewhere.
     """
 
     # the walls, where the paddle hits, and by how much its place is left of the middle of what it hits
