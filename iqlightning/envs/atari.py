@@ -1,7 +1,7 @@
 """Atari's Pong and Breakout: experts that read the console's memory.
 
-Where the memory holds what is due to Bellemare et al. 2013, arXiv 1207.4708 (the emulator), and Anand et al. 2019,
-arXiv 1906.08226, table 8; how velocities and the dial are kept was measured.
+The emulator: Bellemare et al. 2013, arXiv 1207.4708. Where the memory holds ball and paddle: Anand et al. 2019,
+arXiv 1906.08226; how it holds velocities and the dial was found by playing.
 """
 
 from collections.abc import Callable, Sequence
