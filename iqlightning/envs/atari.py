@@ -4,16 +4,18 @@ The emulator: Bellemare et al. 2013, arXiv 1207.4708. Where the memory holds bal
 arXiv 1906.08226; how it holds velocities and the dial was found by playing.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from gymnasium import Wrapper, spaces
+from gymnasium import spaces
 from gymnasium.wrappers import AtariPreprocessing
 from torch import Tensor
 
+from iqlightning.envs.wrappers import wrappers_of
 from iqlightning.types import BatchEnv, Policy
 
 __all__ = ["AtariPlayer", "BreakoutPlayer", "PongPlayer", "atari_policy"]
@@ -169,13 +171,11 @@ def atari_policy(env: Any) -> Policy | None:
     game = env.make_env()
     console = game.unwrapped
     arguments: dict[str, Any] = console.spec.kwargs if console.spec else {}
-    frames: Any = arguments.get("frameskip")
-    while isinstance(game, Wrapper):
-        frames = frames * game.frame_skip if isinstance(game, AtariPreprocessing) else frames
-        game = game.env
+    skips = [each.frame_skip for each in wrappers_of(game) if isinstance(each, AtariPreprocessing)]
     game.close()
-    known = arguments.get("game") in PLAYERS and frames == _FRAMES
-    return AtariPlayer(arguments["game"], console.get_action_meanings()) if known else None
+    if arguments.get("game") not in PLAYERS or math.prod([arguments["frameskip"], *skips]) != _FRAMES:
+        return None
+    return AtariPlayer(arguments["game"], console.get_action_meanings())
 
 
 def _signed(byte: np.uint8) -> int:

@@ -22,7 +22,7 @@ from minigrid.wrappers import DictObservationSpaceWrapper, FullyObsWrapper, ImgO
 from torch import Tensor
 
 from iqlightning.envs.mirrors import Mirror
-from iqlightning.envs.wrappers import Bounds
+from iqlightning.envs.wrappers import Bounds, wrappers_of
 from iqlightning.errors import UserError, blamed_on
 from iqlightning.observation_codec import ObservationCodec
 from iqlightning.types import BatchEnv, Policy
@@ -242,7 +242,7 @@ def minigrid_policy(env: Any) -> Policy | None:
     if not isinstance(inner, MiniGridEnv) or not inner.mission.endswith(("goal", "goal square")):
         return None
     shapes = [part.space.shape for part in codec.parts if part.path in ((), ("image",))]
-    sees_all = shapes == [(inner.width, inner.height, 3)] and FullyObsWrapper in map(type, _wrappers(game))
+    sees_all = shapes == [(inner.width, inner.height, 3)] and FullyObsWrapper in map(type, wrappers_of(game))
     return GoalPlanner(codec) if sees_all else None
 
 
@@ -262,7 +262,7 @@ def minigrid_mirror(env: Any) -> Mirror | None:
     codec = env.spaces.codec
     if codec is None or env.spaces.action != spaces.Discrete(len(Actions)):
         return None
-    around = {type(each): each for each in _wrappers(env.make_env())}
+    around = {type(each): each for each in wrappers_of(env.make_env())}
     if not around.keys() <= _MIRRORED or (FullyObsWrapper in around and Egocentric not in around):
         return None
     order = np.arange(codec.parts[-1].stop)
@@ -280,12 +280,6 @@ def minigrid_mirror(env: Any) -> Mirror | None:
     actions = list(range(len(Actions)))
     actions[Actions.left], actions[Actions.right] = Actions.right, Actions.left
     return Mirror((1,) * len(order), tuple(order.tolist()), tuple(map(int, actions)))
-
-
-def _wrappers(env: gymnasium.Env) -> Iterator[gymnasium.Wrapper]:
-    while isinstance(env, gymnasium.Wrapper):
-        yield env
-        env = env.env
 
 
 def _image_of(env: gymnasium.Env, wrapper: str) -> spaces.Box:

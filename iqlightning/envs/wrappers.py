@@ -9,7 +9,7 @@ writes files.
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "kwargs_of_presets",
     "named_wrappers",
     "wrapped",
+    "wrappers_of",
 ]
 
 Entry = str | dict[str, Any]
@@ -302,3 +303,10 @@ def _class_of(path: str) -> Callable[..., gymnasium.Env]:
             f"trust, with --trust {module_name.partition('.')[0]}"
         )
     return found
+
+
+def wrappers_of(env: gymnasium.Env) -> Iterator[gymnasium.Wrapper]:
+    """The wrappers around an environment, the outermost first."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
