@@ -32,6 +32,7 @@ class ActorNoise:
         self.samples, self.size = samples, size
         self.given: Tensor | None = None
         self._acting, self._updating, self._fixed = (NormalsAhead(samples, size) for _ in range(3))
+        self._exploring = NormalsAhead(1, size)
         self._shape: tuple[object, ...] = ()
         self._rows = torch.empty(0, dtype=torch.int64)
 
@@ -56,6 +57,12 @@ class ActorNoise:
         if at_random:
             return torch.randn((self.samples, rows, self.size), device=device)
         return self._fixed(Stream.PROBE, step=0, rows=torch.arange(rows, device=device))
+
+    def exploring(self, keys: Keys) -> Float[Tensor, "rows size"]:
+        """What is added to the actions drawn with these keys."""
+        _, *shared, step, row = keys
+        assert isinstance(row, Tensor)
+        return self._exploring(Stream.EXPLORATION, *map(int, shared), step=int(step), rows=row)[0]
 
     def of_update(
         self, batch: Batch, seed: int, update: int, rank: int, world_size: int

@@ -192,6 +192,15 @@ class Agent(nn.Module, Recorded):
             keys: of the draws; None for torch's own generator.
         """
 
+    def explore(self, obs: Tensor, keys: Keys) -> Tensor:
+        """Actions to collect transitions with: drawn from the policy, and what an agent adds to that.
+
+        Args:
+            obs: (B, *shape).
+            keys: of the draws.
+        """
+        return self.act(obs, sample=True, keys=keys)
+
     @abstractmethod
     def bellman(self, parts: Sequence[Transition], initial: Tensor | None = None) -> Bellman:
         """One pass over all states of the parts and, if there are any, over initial states.

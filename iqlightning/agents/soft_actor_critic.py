@@ -67,6 +67,9 @@ class SoftActorCritic(Agent):
             vectors where there are demonstrations.
         actor_optimizer: builds the actor's (and temperature's) optimizer; by default Adam at 3e-4, and in cloning the
             algorithm's own.
+        exploration_noise: standard deviation of what is added to actions that collect transitions, in units of half
+            their range (Fujimoto et al. 2018, arXiv 1802.09477, algorithm 1). A policy that has become sharp fills the
+            replay with its own actions only, and then nothing tells the critics what the others are worth.
         actor_average: share of itself that an averaged actor keeps at each update, which then acts where nothing is
             drawn; None for no averaging.
 
@@ -92,6 +95,7 @@ class SoftActorCritic(Agent):
         target: TargetUpdate | None = TargetUpdate(every=1, rate=0.005),  # noqa: B008 - it has no state
         scale: Scale = "auto",
         actor_optimizer: OptimizerFactory | None = None,
+        exploration_noise: float = 0.0,
         actor_average: float | None = None,
     ) -> None:
         super().__init__()
@@ -103,6 +107,8 @@ class SoftActorCritic(Agent):
             raise UserError("a temperature is learnt or follows a schedule: leave out one of the two")
         if samples < 1:
             raise UserError(f"samples counts the actions drawn for V and must be at least 1, not {samples}")
+        if not 0 <= exploration_noise < math.inf:
+            raise UserError(f"exploration_noise must be 0 or more, not {exploration_noise}")
         if actor_average is not None and not 0 < actor_average < 1:
             raise UserError(f"actor_average must lie between 0 and 1, not {actor_average}")
         self.spaces = spaces
@@ -124,6 +130,7 @@ class SoftActorCritic(Agent):
         self.critics = EnsembleMLP(features + dim + absorbing_state, hidden, 1, copies, layer_norm)
         self.actor = EnsembleMLP(features, hidden, 2 * dim)
         self.samples, self.aggregate = samples, aggregate
+        self.exploration_noise = exploration_noise
         self.learn_temperature, self.final_temperature = learn_temperature, final_temperature
         self.temperature_updates, self.first_temperature = temperature_updates, temperature
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
@@ -226,6 +233,14 @@ class SoftActorCritic(Agent):
             return self.distribution.from_units(torch.tanh(given.mean))
         noise = self.noise(len(obs), keys, obs.device, at_random=True)[0].to(given.mean.dtype)
         return self.distribution.from_units(torch.tanh(given.mean + torch.exp(given.log_std) * noise))
+
+    def explore(self, obs: Tensor, keys: Keys) -> Tensor:
+        """Drawn actions, with exploration noise on top, within their bounds."""
+        actions = self.act(obs, sample=True, keys=keys)
+        if not self.exploration_noise:
+            return actions
+        units = self.distribution.to_units(actions) + self.exploration_noise * self.noise.exploring(keys).to(obs.device)
+        return self.distribution.from_units(units.clamp(-1, 1).float())
 
     def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:
         """Of the action without noise, averaged over its numbers, in units of half the range."""

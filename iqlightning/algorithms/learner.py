@@ -253,7 +253,7 @@ class Learner(AgentModule):
             envs: (N,) numbers of these environments among those of all processes.
         """
         with torch.no_grad():
-            return self.agent.act(observations, sample=True, keys=(Stream.SAMPLE, self.seed, env_steps, envs))
+            return self.agent.explore(observations, keys=(Stream.SAMPLE, self.seed, env_steps, envs))
 
     def training_step(self, batches: UpdateChunk | Any, batch_idx: int = 0) -> STEP_OUTPUT:
         """One update for each batch; of a loader of one's own, which Lightning counts itself, for the one it gives."""

@@ -92,6 +92,24 @@ def test_actions_are_within_the_bounds_and_repeat_with_their_keys():
     assert not torch.equal(drawn, ours.act(obs, sample=True, keys=(7, 2, rows)))
 
 
+def test_exploration_noise_is_added_to_what_is_drawn_and_keyed_apart_from_it():
+    rows = torch.arange(5_000)
+    obs, keys = torch.zeros(5_000, 3), (7, 0, 1, rows)
+    ours = agent(exploration_noise=0.1)
+    drawn, explored = ours.act(obs, sample=True, keys=keys), ours.explore(obs, keys)
+    assert torch.equal(agent().explore(obs, keys), drawn)
+    assert all(SPACES.action.contains(action.numpy()) for action in explored.detach())
+    assert torch.equal(explored[3_000:], ours.explore(obs[3_000:], (7, 0, 1, rows[3_000:])))
+    added = (ours.distribution.to_units(explored) - ours.distribution.to_units(drawn)).detach()
+    within = (ours.distribution.to_units(explored).abs() < 1).all(1) & (
+        ours.distribution.to_units(drawn).abs() < 0.5
+    ).all(1)  # what lies beyond the bounds is cut off
+    assert added[within].std(0).tolist() == pytest.approx([0.1, 0.1], rel=0.05)
+    assert added[within].mean(0).tolist() == pytest.approx([0.0, 0.0], abs=0.01)
+    noise = torch.corrcoef(torch.cat([added, ours.noise(5_000, keys, obs.device)[0]], 1)[within].T)
+    assert (noise - torch.eye(4)).abs().max() < 0.08
+
+
 @pytest.mark.parametrize("target", [None, "soft"])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_the_bellman_terms_are_q_and_v_at_the_noise_of_the_update(target, samples):
@@ -181,6 +199,7 @@ def test_a_recipe_and_the_weights_rebuild_it():
         ({"samples": 0}, "samples"),
         ({"learn_temperature": True, "final_temperature": 0.1}, "schedule"),
         ({"actor_average": 1.0}, "actor_average"),
+        ({"exploration_noise": -0.1}, "exploration_noise"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_a_sentence(changes, word):
