@@ -4,7 +4,7 @@
 |---|---|
 | ``none`` | x |
 | ``space`` | (x - low) / (high - low) by the bounds of the space; what has no bounds as it is |
-| ``standardise`` | (x - mean) / deviation over the demonstrations, of pictures for each channel, at most 5 |
+| ``standardise`` | (x - mean) / deviation over the demonstrations, of pictures for each pixel, at most 5 |
 | ``one-hot`` | for each value v between low and high max(0, 1 - abs(x - v)): 1 where x is v, of whole numbers |
 | ``auto`` | bytes divided by 255; whole numbers of 3 to 32 values, likely symbols, one-hot; else as they are |
 
@@ -12,7 +12,7 @@ What an agent chose is part of its recipe, and so of the checkpoint; what ``auto
 """
 
 import math
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ _SYMBOLS, _MOST_VALUES = 32, 256
 
 # Numbers of one observation once it is one-hot.
 _LARGEST = 1 << 20
+
+# A pixel's deviation at least, as a share of the root mean square over all of them.
+_LEAST_OF_PIXELS = 0.1
 
 # Less than this of its range is a sliver; more than this is a large number.
 _SLIVER, _HUGE = 0.1, 100.0
@@ -71,7 +74,11 @@ class Standardised(nn.Module):
     """x -> clip((x - mean) / std, +-limit), mean and std those of demonstrations; the identity until they are known.
 
     Part of an agent and of its checkpoint, so that whoever plays a policy sees what training saw. Numbers that do not
-    vary in the demonstrations are only centred. Of pictures (C, H, W) there is one mean for each channel.
+    vary in the demonstrations are only centred.
+
+    Of pictures each pixel has its own, as in Burda et al. 2018, arXiv 1810.12894, section 2.4: where the camera stands
+    still what moves is then all that is seen, however small it is. A pixel's deviation counts as a tenth of the typical
+    one at least, so that noise in what stands still is not blown up.
 
     Args:
         shape: of one observation.
@@ -85,10 +92,8 @@ class Standardised(nn.Module):
     def __init__(self, shape: tuple[int, ...], limit: float = 5.0) -> None:
         super().__init__()
         self._limit = limit
-        self._over = (0, 2, 3) if len(shape) == 3 else (0,)
-        kept = (shape[0], 1, 1) if len(shape) == 3 else shape
-        self.register_buffer("mean", torch.zeros(kept))
-        self.register_buffer("std", torch.ones(kept))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("std", torch.ones(shape))
         self.register_buffer("limit", torch.tensor(math.inf))  # of what is not yet known nothing is cut
 
     @property
@@ -100,10 +105,19 @@ class Standardised(nn.Module):
     def fit(self, observations: Tensor) -> None:
         """Takes mean and standard deviation from observations (N, *shape)."""
         numbers = observations.double()
-        std = numbers.std(self._over, correction=0).view(self.std.shape)
-        self.mean.copy_(numbers.mean(self._over).view(self.mean.shape))
+        std = numbers.std(0, correction=0)
+        if std.ndim == 3:
+            std = std.clamp(min=_LEAST_OF_PIXELS * std.square().mean().sqrt())
+        self.mean.copy_(numbers.mean(0))
         self.std.copy_(torch.where(std > 1e-4, std, 1.0))
         self.limit.fill_(self._limit)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        """Torch's hook: checkpoints of earlier versions hold one number for each channel of a picture."""
+        for name in ("mean", "std"):
+            if prefix + name in state_dict and state_dict[prefix + name].ndim == self.mean.ndim:
+                state_dict[prefix + name] = state_dict[prefix + name].expand_as(self.mean)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to the same shape."""

@@ -1,5 +1,6 @@
 """The datamodule of imitation: expert transitions and initial states, optionally the policy's own transitions."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +47,9 @@ _LARGE = 1 << 30
 
 # Transitions that are looked at to see what numbers observations hold.
 _LOOKED_AT = 2048
+
+# Numbers of the states that mean and deviation are taken from, at most.
+_STANDARDISED_BY = 1 << 25
 
 
 class ImitationData(LightningDataModule):
@@ -325,10 +329,14 @@ class ImitationData(LightningDataModule):
         return Path(path).is_file() and Path(path).stat().st_size >= _LARGE
 
     def served_observations(self) -> Tensor:
-        """(K, *shape) states of all transitions that are served, by which an agent may standardise what it sees."""
+        """(K, *shape) states of what is served, by which an agent may standardise what it sees.
+
+        Those of all transitions, or of pictures of as many as memory easily takes, spread evenly.
+        """
         training, kept = self.training, self._kept()
         numbers = torch.arange(training.num_transitions, device=training.starts.device) if kept is None else kept
-        return training.observations_at(training.locate(numbers)[0])
+        every = -(-len(numbers) * math.prod(training.observation_shape) // _STANDARDISED_BY)
+        return training.observations_at(training.locate(numbers[:: max(1, every)])[0])
 
     def some_observations(self) -> Tensor:
         """(K, *shape) states of at most some thousand transitions, spread evenly: what numbers they hold."""

@@ -4,7 +4,7 @@ import torch
 from gymnasium import spaces
 
 from iqlightning.agents.agent import agent_from_recipe
-from iqlightning.agents.observation_scale import observation_scale, scale_warning
+from iqlightning.agents.observation_scale import Standardised, observation_scale, scale_warning
 from iqlightning.agents.soft_q import SoftQ
 from iqlightning.errors import UserError
 from iqlightning.losses.values import SoftValue
@@ -86,15 +86,33 @@ def test_pictures_of_symbols_beside_other_numbers_stay_pictures_once_one_hot():
     assert SoftQ(of_both, mlp).q_values(torch.zeros(3, 10, dtype=torch.uint8)).shape == (3, 3)
 
 
-def test_pictures_are_standardised_by_channel():
+def test_pictures_are_standardised_by_pixel_so_that_what_moves_is_what_is_seen():
     found = observation_scale(of(spaces.Box(0, 255, (2, 4, 4), np.uint8)), "standardise")
-    pictures = torch.randint(0, 200, (50, 2, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    pictures = torch.full((50, 2, 4, 4), 87, dtype=torch.uint8)
+    pictures[:, 0] = torch.randint(0, 200, (50, 4, 4), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    pictures[7, 1, 2, 3] = 236  # of a pixel that is lit once, all of 149 is 7 deviations, and 5 are seen
+    pictures[::2, 1, 0, 0] = 88  # noise: its deviation of 1/2 counts as a tenth of the typical one
     module: torch.nn.Module | None = found.module
     assert module is not None
     module.fit(pictures)  # type: ignore[operator]
     seen = module(pictures)
-    assert torch.allclose(seen.mean((0, 2, 3)), torch.zeros(2), atol=1e-5)
-    assert torch.allclose(seen.std((0, 2, 3)), torch.ones(2), atol=1e-3)
+    assert torch.allclose(seen[:, 0].mean(0), torch.zeros(4, 4), atol=1e-5)
+    assert torch.allclose(seen[:, 0].std(0, correction=0), torch.ones(4, 4), atol=1e-3)
+    assert seen[7, 1, 2, 3] == 5
+    deviations = pictures.double().std(0, correction=0)
+    typical = float(deviations.square().mean().sqrt())
+    assert seen[::2, 1, 0, 0].tolist() == pytest.approx([0.5 / (typical / 10)] * 25, rel=1e-4)
+    assert not seen[:, 1, 1].any()
+
+
+def test_a_mean_of_each_channel_as_earlier_versions_had_it_is_read():
+    ours, theirs = Standardised((2, 4, 4)), Standardised((2, 1, 1))
+    theirs.mean.copy_(torch.tensor([1.0, 2.0]).view(2, 1, 1))
+    theirs.std.fill_(2.0)
+    theirs.limit.fill_(5.0)
+    ours.load_state_dict(theirs.state_dict())
+    pictures = torch.rand(3, 2, 4, 4)
+    assert torch.equal(ours(pictures), theirs(pictures))
 
 
 @pytest.mark.parametrize(
