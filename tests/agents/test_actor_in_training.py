@@ -24,7 +24,7 @@ from iqlightning.losses.divergences import Chi2Mixture
 from iqlightning.losses.iq import InitialStates
 
 PENDULUM = GymnasiumConfig("Pendulum-v1")
-ACTOR = partial(SoftActorCritic, hidden=(16,), actor_average=0.9)
+ACTOR = partial(SoftActorCritic, hidden=(16,), actor_average=0.9, exploration_noise=0.2)
 
 
 def demonstrations(folder: Path, *, online: bool) -> ImitationData:
