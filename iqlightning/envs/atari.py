@@ -33,11 +33,13 @@ _NEAR = 10
 
 
 class PongPlayer:
-    """The right paddle: goes to where the ball will come; while the ball flies away it now and then goes elsewhere.
+    """The right paddle: goes to where the ball will come, once it sees it; before that it now and then goes elsewhere.
 
-    Demonstrations then show, for any place of the paddle, how to come to the ball. A player that stays and waits is as
-    good, but finds places from which the same rally goes on by itself: 98% of its moves are none, and networks learn
-    that of it and nothing else (compare noise on demonstrations, Laskey et al. 2017, arXiv 1703.09327).
+    It sees the ball from some place of its way on, which is drawn, as is where it goes while the ball flies away.
+    Demonstrations then show for any place of paddle and ball how the two come together. A player that goes there at
+    once is as good, but 98% of its moves are none: it finds places from which the same rally goes on by itself, and
+    never shows what to do about a ball that is near and a paddle that is not there, so that a network which once was
+    too late stays there (compare noise on demonstrations, Laskey et al. 2017, arXiv 1703.09327).
 
     A step of four frames turns the dial by more than the paddle is high, and the paddle follows late, so that playing
     by what is seen of the paddle oscillates. Where the dial stands is estimated from the paddle's way: an action may
@@ -48,12 +50,14 @@ class PongPlayer:
     _TOP, _BOTTOM, _X, _MIDDLE = 46.0, 206.0, 190, 7
     _ENDS = (38.0, 203.0)  # of the dial
     _ELSEWHERE, _OFTEN = (53.0, 183.0), 0.5  # between where, and in which share of the ball's ways
+    _SEEN_FROM = (70, 140)  # of the ball's place; from the latest on it still comes in time
 
     def __init__(self) -> None:
         self._dial: float | None = None
         self._paddle = 0.0
         self._before = self._now = 0  # the last two moves: -1 up, 1 down
-        self._goal: float | None = None  # of the dial, while the ball flies away
+        self._goal: float | None = None  # of the dial, while the ball is not seen
+        self._seen_from = 0.0
 
     def __call__(self, memory: np.ndarray) -> Move:
         """The move for (128,) bytes; to be asked once a step."""
@@ -61,7 +65,7 @@ class PongPlayer:
         self._dial = paddle if self._dial is None else self._followed(paddle, self._dial)
         self._paddle = paddle
         aim = self._aim(memory)
-        if aim is not None:
+        if aim is not None and memory[49] >= self._seen_from:
             self._goal, goal = None, aim - self._MIDDLE
         else:
             self._goal = goal = self._elsewhere(memory, self._dial) if self._goal is None else self._goal
@@ -78,8 +82,9 @@ class PongPlayer:
         return _bounced(y + _signed(memory[56]) * (self._X - x) / across, self._TOP, self._BOTTOM)
 
     def _elsewhere(self, memory: np.ndarray, dial: float) -> float:
-        """Where to go while the ball flies away: drawn, with the memory as the seed."""
+        """Where to go until the ball is seen, and from where on it is: drawn, with the memory as the seed."""
         rng = np.random.default_rng(list(memory))
+        self._seen_from = rng.uniform(*self._SEEN_FROM)
         return rng.uniform(*self._ELSEWHERE) if rng.random() < self._OFTEN else dial
 
     def _followed(self, seen: float, dial: float) -> float:
