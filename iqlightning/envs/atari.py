@@ -37,9 +37,10 @@ class PongPlayer:
 
     It sees the ball from some place of its way on, which is drawn, as is where it goes while the ball flies away.
     Demonstrations then show for any place of paddle and ball how the two come together. A player that goes there at
-    once is as good, but 98% of its moves are none: it finds places from which the same rally goes on by itself, and
+    once is better, but 98% of its moves are none: it finds places from which the same rally goes on by itself, and
     never shows what to do about a ball that is near and a paddle that is not there, so that a network which once was
-    too late stays there (compare noise on demonstrations, Laskey et al. 2017, arXiv 1703.09327).
+    too late stays there (compare noise on demonstrations, Laskey et al. 2017, arXiv 1703.09327). Few balls it does not
+    see at all: who has lost a point gets the next ball served, and one that loses none would show no such ball.
 
     A step of four frames turns the dial by more than the paddle is high, and the paddle follows late, so that playing
     by what is seen of the paddle oscillates. Where the dial stands is estimated from the paddle's way: an action may
@@ -51,6 +52,7 @@ class PongPlayer:
     _ENDS = (38.0, 203.0)  # of the dial
     _ELSEWHERE, _OFTEN = (53.0, 183.0), 0.5  # between where, and in which share of the ball's ways
     _SEEN_FROM = (70, 140)  # of the ball's place; from the latest on it still comes in time
+    _NOT_SEEN = 0.025  # share of balls
 
     def __init__(self) -> None:
         self._dial: float | None = None
@@ -84,7 +86,7 @@ class PongPlayer:
     def _elsewhere(self, memory: np.ndarray, dial: float) -> float:
         """Where to go until the ball is seen, and from where on it is: drawn, with the memory as the seed."""
         rng = np.random.default_rng(list(memory))
-        self._seen_from = rng.uniform(*self._SEEN_FROM)
+        self._seen_from = self._X if rng.random() < self._NOT_SEEN else rng.uniform(*self._SEEN_FROM)
         return rng.uniform(*self._ELSEWHERE) if rng.random() < self._OFTEN else dial
 
     def _followed(self, seen: float, dial: float) -> float:
