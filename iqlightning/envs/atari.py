@@ -52,7 +52,7 @@ class PongPlayer:
     _ENDS = (38.0, 203.0)  # of the dial
     _ELSEWHERE, _OFTEN = (53.0, 183.0), 0.5  # between where, and in which share of the ball's ways
     _SEEN_FROM = (70, 140)  # of the ball's place; from the latest on it still comes in time
-    _NOT_SEEN = 0.025  # share of balls
+    _NOT_SEEN = 0.04  # share of balls
 
     def __init__(self) -> None:
         self._dial: float | None = None
@@ -60,6 +60,7 @@ class PongPlayer:
         self._before = self._now = 0  # the last two moves: -1 up, 1 down
         self._goal: float | None = None  # of the dial, while the ball is not seen
         self._seen_from = 0.0
+        self._comes = False
 
     def __call__(self, memory: np.ndarray) -> Move:
         """The move for (128,) bytes; to be asked once a step."""
@@ -67,8 +68,11 @@ class PongPlayer:
         self._dial = paddle if self._dial is None else self._followed(paddle, self._dial)
         self._paddle = paddle
         aim = self._aim(memory)
+        if self._comes and aim is None:
+            self._goal = None  # it has turned or is lost: another way begins
+        self._comes = aim is not None
         if aim is not None and memory[49] >= self._seen_from:
-            self._goal, goal = None, aim - self._MIDDLE
+            goal = aim - self._MIDDLE
         else:
             self._goal = goal = self._elsewhere(memory, self._dial) if self._goal is None else self._goal
         off = goal - self._dial

@@ -59,7 +59,16 @@ def test_pongs_paddle_goes_to_one_place_each_way_of_the_ball():
     assert player(pong(150, 100, down=0, paddle=93, towards=False)) == "LEFT"
     assert player(pong(160, 100, down=0, paddle=93, towards=False)) == "LEFT"
     player(pong(160, 100, down=0, paddle=93))
-    assert player._goal is None
+    assert player._goal == 173.0  # the way back is another one
+    player(pong(150, 100, down=0, paddle=93, towards=False))
+    assert player._goal != 173.0
+
+
+def test_pongs_player_sees_the_ball_from_a_place_on():
+    player = PongPlayer()
+    player._goal, player._seen_from = 93.0, 120.0
+    assert player(pong(119, 173, down=0, paddle=93)) == "NOOP"
+    assert player(pong(120, 173, down=0, paddle=93)) == "LEFT"
 
 
 @pytest.mark.parametrize(("sticky", "expected"), [(0, 24), (1, 18), (2, 12), (4, 0)])
