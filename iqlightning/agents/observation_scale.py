@@ -95,6 +95,7 @@ class Standardised(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("std", torch.ones(shape))
         self.register_buffer("limit", torch.tensor(math.inf))  # of what is not yet known nothing is cut
+        self.register_load_state_dict_pre_hook(_for_each_pixel)
 
     @property
     def known(self) -> bool:
@@ -112,17 +113,17 @@ class Standardised(nn.Module):
         self.std.copy_(torch.where(std > 1e-4, std, 1.0))
         self.limit.fill_(self._limit)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
-        """Torch's hook: checkpoints of earlier versions hold one number for each channel of a picture."""
-        for name in ("mean", "std"):
-            if prefix + name in state_dict and state_dict[prefix + name].ndim == self.mean.ndim:
-                state_dict[prefix + name] = state_dict[prefix + name].expand_as(self.mean)
-        super()._load_from_state_dict(state_dict, prefix, *others)
-
     def forward(self, observations: Tensor) -> Tensor:
         """(B, *shape) to the same shape."""
         dtype = self.mean.dtype
         return ((observations.to(dtype) - self.mean) / self.std).clamp(-self.limit, self.limit)
+
+
+def _for_each_pixel(module: Standardised, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Checkpoints of earlier versions hold one mean and deviation for each channel of a picture."""
+    for name in (prefix + "mean", prefix + "std"):
+        if name in state and state[name].ndim == module.mean.ndim:
+            state[name] = state[name].expand_as(module.mean)
 
 
 class _Ranged(nn.Module):
