@@ -108,7 +108,7 @@ class SoftActorCritic(Agent):
         if samples < 1:
             raise UserError(f"samples counts the actions drawn for V and must be at least 1, not {samples}")
         if not 0 <= exploration_noise < math.inf:
-            raise UserError(f"exploration_noise must be 0 or more, not {exploration_noise}")
+            raise UserError(f"exploration_noise must be a finite number of at least 0, not {exploration_noise}")
         if actor_average is not None and not 0 < actor_average < 1:
             raise UserError(f"actor_average must lie between 0 and 1, not {actor_average}")
         self.spaces = spaces

@@ -250,7 +250,7 @@ class SoftQ(Agent):
         if obs is None:
             raise UserError(
                 "model.scale standardise takes mean and deviation of observations from demonstrations, and this run "
-                "has none; valid: auto, none, space, one-hot"
+                "has none; leave it out"
             )
         self.scale.fit(obs)
 

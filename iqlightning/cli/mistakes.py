@@ -251,6 +251,11 @@ def _unknown_class(
     if name is None or len(name) > 80:
         return UserError(f"{key}{where} does not name a class that fits; valid: {listing(choices)}")
     short = name.rpartition(".")[2]
+    if not key and not choices:  # of help, which does not say whose
+        return UserError(
+            f"there is no help on '{short}' there: --model.help names an algorithm, and after --model NAME the help of "
+            "a part one of its classes, as in --model IQLearn --model.agent.help SoftActorCritic"
+        )
     return UserError(
         f"{key} names '{name}'{where}, but there is no such class that fits{suggestion(short, choices, listed=True)}"
     )

@@ -1,6 +1,7 @@
 """What to say of a setting that does not exist: the nearest that does, or the key by which it goes here."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from iqlightning.errors import nearest
 
@@ -9,8 +10,8 @@ __all__ = ["LISTED", "by_another_name", "listing", "suggestion"]
 #: Longer lists of valid names are left to ``--help all``.
 LISTED = 16
 
-# Letters of a word that is taken for another one misspelt.
-_SURE = 5
+# Letters of a word that is taken for another one misspelt, and the share of letters that these have in common.
+_SURE, _ALIKE = 5, 0.8
 
 _DEVICES = "--trainer.accelerator gpu, and --trainer.devices 2 for two of them"
 _RATE = "--model.optimizer.lr 0.001, after --model.optimizer Adam where the configuration names no optimizer"
@@ -71,6 +72,8 @@ _ELSEWHERE = {
     "clip": "--model.max_grad_norm",
     "gradclip": "--model.max_grad_norm",
     "clipgradnorm": "--model.max_grad_norm",
+    "explorationnoise": "--model.agent.exploration_noise, of the agent SoftActorCritic",
+    "actionnoise": "--model.agent.exploration_noise, of the agent SoftActorCritic",
     "buffersize": "--data.capacity of ReplayData, --data.online.capacity of ImitationData",
     "logdir": _FOLDER,
     "logs": _FOLDER,
@@ -120,8 +123,9 @@ def suggestion(name: str, choices: Iterable[str], prefix: str = "", *, listed: b
     hint = "" if near is None else f"; did you mean {prefix}{near}?"
     if listed and len(choices) <= LISTED:
         return f"{hint}{' Valid: ' if near else '; valid: '}{listing(choices)}"
-    if near is None and len(leaf) >= _SURE and (known := nearest(leaf.replace("_", ""), _ELSEWHERE)) is not None:
-        return f"; for {known} it is {_ELSEWHERE[known]}"
+    if near is None and len(leaf) >= _SURE:
+        for known in get_close_matches(leaf.replace("_", ""), _ELSEWHERE, 1, _ALIKE):
+            return f"; for {known} it is {_ELSEWHERE[known]}"
     return hint or "; --help all lists them all"
 
 

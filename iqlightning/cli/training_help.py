@@ -69,7 +69,8 @@ def training_help(command: str) -> str:
             "for example",
             *(f"  iqlightning {command} --config {example}" for example in _EXAMPLES[command]),
             "",
-            f"iqlightning {command} --help all lists every key; --model.help NAME a class's.",
+            f"iqlightning {command} --help all lists every key; --model.help NAME those of an",
+            "algorithm, --model IQLearn --model.agent.help SoftActorCritic those of a part.",
         ]
     )
 

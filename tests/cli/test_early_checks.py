@@ -144,3 +144,10 @@ def test_all_of_the_help_is_there_on_request(workplace):
     assert len(shown.splitlines()) > 100
     for key in ("--trainer.max_epochs", "--checkpoint.mode", "--threads", "--model.help"):
         assert key in shown
+
+
+def test_help_on_a_part_says_how_it_is_asked_for(workplace):
+    assert workplace.run("fit", "--model.help", "SoftActorCritic") == 2
+    assert "no help on 'SoftActorCritic' there" in workplace.shown()
+    assert workplace.run("fit", "--model", "IQLearn", "--model.agent.help", "SoftActorCritic") == 0
+    assert "exploration_noise" in workplace.shown()

@@ -41,4 +41,7 @@ def test_the_same_word_elsewhere_is_suggested_before_what_only_looks_alike():
 def test_where_nothing_is_near_few_choices_are_listed_and_many_are_left_to_the_help():
     assert suggestion("zzz", ["a", "b"], listed=True) == "; valid: a, b"
     assert suggestion("model.temprature", ["gamma", "encoder"]) == "; for temperature it is --model.value.temperature"
+    assert "--model.agent.exploration_noise" in suggestion("exploration_nois", ["gamma", "encoder"])
+    # these are no iterations misspelt
+    assert suggestion("expectations", ["gamma", "encoder"]) == "; --help all lists them all"
     assert "--help all" in suggestion("zzz", [f"name{number}" for number in range(99)], listed=True)
