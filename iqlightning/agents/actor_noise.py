@@ -48,9 +48,7 @@ class ActorNoise:
             at_random: take torch's own where there are neither keys nor a batch's.
         """
         if keys is not None:
-            *shared, step, row = keys
-            assert isinstance(row, Tensor)
-            return self._acting(*map(int, shared), step=int(step), rows=row)
+            return _keyed(self._acting, keys)
         if self.given is not None:
             own, self.given = self.given.split([rows, self.given.shape[1] - rows], dim=1)
             return own
@@ -60,9 +58,7 @@ class ActorNoise:
 
     def exploring(self, keys: Keys) -> Float[Tensor, "rows size"]:
         """What is added to the actions drawn with these keys."""
-        _, *shared, step, row = keys
-        assert isinstance(row, Tensor)
-        return self._exploring(Stream.EXPLORATION, *map(int, shared), step=int(step), rows=row)[0]
+        return _keyed(self._exploring, (Stream.EXPLORATION, *keys[1:]))[0]
 
     def of_update(
         self, batch: Batch, seed: int, update: int, rank: int, world_size: int
@@ -101,6 +97,12 @@ class ActorNoise:
             ]
             self._shape, self._rows = shape, torch.cat(each)
         return self._rows
+
+
+def _keyed(normals: NormalsAhead, keys: Keys) -> Float[Tensor, "samples rows size"]:
+    *shared, step, row = keys
+    assert isinstance(row, Tensor)
+    return normals(*map(int, shared), step=int(step), rows=row)
 
 
 def rows_before_actor(batch: Batch) -> int:

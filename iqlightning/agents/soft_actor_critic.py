@@ -236,10 +236,10 @@ class SoftActorCritic(Agent):
 
     def explore(self, obs: Tensor, keys: Keys) -> Tensor:
         """Drawn actions, with exploration noise on top, within their bounds."""
-        actions = self.act(obs, sample=True, keys=keys)
+        actions = super().explore(obs, keys)
         if not self.exploration_noise:
             return actions
-        units = self.distribution.to_units(actions) + self.exploration_noise * self.noise.exploring(keys).to(obs.device)
+        units = self.distribution.to_units(actions) + self.exploration_noise * self.noise.exploring(keys)
         return self.distribution.from_units(units.clamp(-1, 1).float())
 
     def squared_error(self, obs: Tensor, actions: Tensor) -> Float[Tensor, " batch"]:

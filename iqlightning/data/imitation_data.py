@@ -331,7 +331,7 @@ class ImitationData(LightningDataModule):
     def served_observations(self) -> Tensor:
         """(K, *shape) states of what is served, by which an agent may standardise what it sees.
 
-        Those of all transitions, or of pictures of as many as memory easily takes, spread evenly.
+        Those of all transitions, or, where these are more than memory easily takes, of some, spread evenly.
         """
         training, kept = self.training, self._kept()
         numbers = torch.arange(training.num_transitions, device=training.starts.device) if kept is None else kept

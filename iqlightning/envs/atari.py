@@ -74,7 +74,9 @@ class PongPlayer:
         if aim is not None and memory[49] >= self._seen_from:
             goal = aim - self._MIDDLE
         else:
-            self._goal = goal = self._elsewhere(memory, self._dial) if self._goal is None else self._goal
+            if self._goal is None:
+                self._goal, self._seen_from = self._drawn(memory, self._dial)
+            goal = self._goal
         off = goal - self._dial
         move = 0 if abs(off) <= _NEAR else (1 if off > 0 else -1)
         self._before, self._now = self._now, move
@@ -87,11 +89,11 @@ class PongPlayer:
             return None
         return _bounced(y + _signed(memory[56]) * (self._X - x) / across, self._TOP, self._BOTTOM)
 
-    def _elsewhere(self, memory: np.ndarray, dial: float) -> float:
+    def _drawn(self, memory: np.ndarray, dial: float) -> tuple[float, float]:
         """Where to go until the ball is seen, and from where on it is: drawn, with the memory as the seed."""
         rng = np.random.default_rng(list(memory))
-        self._seen_from = self._X if rng.random() < self._NOT_SEEN else rng.uniform(*self._SEEN_FROM)
-        return rng.uniform(*self._ELSEWHERE) if rng.random() < self._OFTEN else dial
+        seen_from = float(self._X) if rng.random() < self._NOT_SEEN else rng.uniform(*self._SEEN_FROM)
+        return rng.uniform(*self._ELSEWHERE) if rng.random() < self._OFTEN else dial, seen_from
 
     def _followed(self, seen: float, dial: float) -> float:
         """Where the dial stands after a step that brought the paddle to where it is seen."""
@@ -160,7 +162,7 @@ class AtariPlayer:
     label = "player that reads the console's memory"
 
     def __init__(self, game: str, actions: Sequence[str]) -> None:
-        self.recipe: dict[str, Any] = {"expert": f"{game}_by_memory", "version": 1}
+        self.recipe: dict[str, Any] = {"expert": f"{game}_by_memory", "version": 2}
         self._make, self._actions = PLAYERS[game], list(actions)
         self._playing: list[tuple[Any, Any]] = []
 

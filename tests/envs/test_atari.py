@@ -110,14 +110,16 @@ def test_breakouts_paddle_hits_elsewhere_where_no_brick_falls_for_long():
     assert moves == ["NOOP"] * 300 + ["RIGHT"] * 150
 
 
-@pytest.mark.parametrize(("game", "steps", "least"), [("Pong", 1200, 1), ("Breakout", 400, 10)])
-def test_they_win(game, steps, least):
+@pytest.mark.parametrize(
+    ("game", "steps", "figure", "least"), [("Pong", 1200, torch.mean, 1), ("Breakout", 400, torch.min, 10)]
+)
+def test_they_win(game, steps, figure, least):
     pytest.importorskip("ale_py")
     kwargs = {"obs_type": "ram", "frameskip": 4}
     config = GymnasiumConfig(f"ALE/{game}-v5", kwargs=kwargs, max_episode_steps=steps)
     assert config.expert is not None
     first, again = (next(config.expert.parts(4, 0)) for _ in range(2))
-    assert first.returns.mean() >= least
+    assert figure(first.returns) >= least
     assert torch.equal(first.actions, again.actions)
 
 
