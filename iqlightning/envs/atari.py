@@ -33,14 +33,12 @@ _NEAR = 10
 
 
 class PongPlayer:
-    """The right paddle: goes to where the ball will come, once it sees it; before that it now and then goes elsewhere.
+    """The right paddle: goes to where the ball will come, and to the middle while it flies away.
 
-    It sees the ball from some place of its way on, which is drawn, as is where it goes while the ball flies away.
-    Demonstrations then show for any place of paddle and ball how the two come together. A player that goes there at
-    once is better, but 98% of its moves are none: it finds places from which the same rally goes on by itself, and
-    never shows what to do about a ball that is near and a paddle that is not there, so that a network which once was
-    too late stays there (compare noise on demonstrations, Laskey et al. 2017, arXiv 1703.09327). Few balls it does not
-    see at all: who has lost a point gets the next ball served, and one that loses none would show no such ball.
+    It then has somewhere to go for each ball. One that stays where it hit the last one finds places from which the same
+    rally goes on by itself, and 98% of its moves are none. Now and then a move is any of the three, so that
+    demonstrations also show what to do about a paddle that is not where it should be (noise on demonstrations: Laskey et
+    al. 2017, arXiv 1703.09327). Which moves those are follows from the memory too.
 
     A step of four frames turns the dial by more than the paddle is high, and the paddle follows late, so that playing
     by what is seen of the paddle oscillates. Where the dial stands is estimated from the paddle's way: an action may
@@ -50,17 +48,12 @@ class PongPlayer:
     # the table's edges, where the paddle hits, and by how much its place is above the middle of what it hits
     _TOP, _BOTTOM, _X, _MIDDLE = 46.0, 206.0, 190, 7
     _ENDS = (38.0, 203.0)  # of the dial
-    _ELSEWHERE, _OFTEN = (53.0, 183.0), 0.5  # between where, and in which share of the ball's ways
-    _SEEN_FROM = (70, 140)  # of the ball's place; from the latest on it still comes in time
-    _NOT_SEEN = 0.04  # share of balls
+    _ANY, _LATEST = 0.1, 175  # share of moves that are any, and up to which place of a ball that comes
 
     def __init__(self) -> None:
         self._dial: float | None = None
         self._paddle = 0.0
         self._before = self._now = 0  # the last two moves: -1 up, 1 down
-        self._goal: float | None = None  # of the dial, while the ball is not seen
-        self._seen_from = 0.0
-        self._comes = False
 
     def __call__(self, memory: np.ndarray) -> Move:
         """The move for (128,) bytes; to be asked once a step."""
@@ -68,17 +61,11 @@ class PongPlayer:
         self._dial = paddle if self._dial is None else self._followed(paddle, self._dial)
         self._paddle = paddle
         aim = self._aim(memory)
-        if self._comes and aim is None:
-            self._goal = None  # it has turned or is lost: another way begins
-        self._comes = aim is not None
-        if aim is not None and memory[49] >= self._seen_from:
-            goal = aim - self._MIDDLE
-        else:
-            if self._goal is None:
-                self._goal, self._seen_from = self._drawn(memory, self._dial)
-            goal = self._goal
-        off = goal - self._dial
+        off = (sum(self._ENDS) / 2 if aim is None else aim - self._MIDDLE) - self._dial
         move = 0 if abs(off) <= _NEAR else (1 if off > 0 else -1)
+        rng = np.random.default_rng(list(memory))
+        if (aim is None or memory[49] < self._LATEST) and rng.random() < self._ANY:
+            move = int(rng.integers(-1, 2))
         self._before, self._now = self._now, move
         return ("NOOP", "LEFT", "RIGHT")[move]
 
@@ -88,12 +75,6 @@ class PongPlayer:
         if y == 0 or across <= 0 or x >= self._X:
             return None
         return _bounced(y + _signed(memory[56]) * (self._X - x) / across, self._TOP, self._BOTTOM)
-
-    def _drawn(self, memory: np.ndarray, dial: float) -> tuple[float, float]:
-        """Where to go until the ball is seen, and from where on it is: drawn, with the memory as the seed."""
-        rng = np.random.default_rng(list(memory))
-        seen_from = float(self._X) if rng.random() < self._NOT_SEEN else rng.uniform(*self._SEEN_FROM)
-        return rng.uniform(*self._ELSEWHERE) if rng.random() < self._OFTEN else dial, seen_from
 
     def _followed(self, seen: float, dial: float) -> float:
         """Where the dial stands after a step that brought the paddle to where it is seen."""
@@ -162,7 +143,7 @@ class AtariPlayer:
     label = "player that reads the console's memory"
 
     def __init__(self, game: str, actions: Sequence[str]) -> None:
-        self.recipe: dict[str, Any] = {"expert": f"{game}_by_memory", "version": 2}
+        self.recipe: dict[str, Any] = {"expert": f"{game}_by_memory", "version": 3}
         self._make, self._actions = PLAYERS[game], list(actions)
         self._playing: list[tuple[Any, Any]] = []
 
