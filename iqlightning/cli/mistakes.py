@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from omegaconf.errors import OmegaConfBaseException
 
-from iqlightning.cli.config_files import where_is
+from iqlightning.cli.config_files import keys_given, where_is
 from iqlightning.cli.signatures import classes_for, imported, names_of_arguments, types_of_arguments
 from iqlightning.cli.suggestions import listing, suggestion
 from iqlightning.errors import UserError, unknown
@@ -60,15 +60,18 @@ _WORDS = {
 }
 
 
-def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), given: Iterable[str] = ()) -> UserError:
+def explain(
+    message: str, parser: ArgumentParser, configs: Sequence[str] = (), arguments: Sequence[str] = ()
+) -> UserError:
     """The sentence for a message with which a parser refused its input.
 
     Args:
         message: from jsonargparse.
         parser: the parser that refused.
         configs: the configuration files that were read, to say which of them holds the culprit.
-        given: keys that the command line sets, which are then not looked for in files.
+        arguments: the command line; what it sets is not looked for in files.
     """
+    given = keys_given(arguments)
     files = _Files(configs, given)
     if match := re.search(r"unrecognized arguments: (.*)", message):
         return _unrecognized(match[1], parser, given)
@@ -80,7 +83,7 @@ def explain(message: str, parser: ArgumentParser, configs: Sequence[str] = (), g
             f"there is no {' and no '.join(missing)}: name a configuration, for example --config configs/cnn_iq.yaml"
         )
     if match := re.search(r"argument (\S+): expected (one argument|at least one argument)", message):
-        return UserError(f"{match[1].split('/')[-1]} needs a value after it")
+        return UserError(f"{_without_value(arguments, match[1].split('/')[-1])} needs a value after it")
     problem = _PROBLEMS.search(message)
     if problem is None:
         return UserError(_last_line(message))
@@ -169,6 +172,13 @@ def first_sentence(error: Exception) -> str:
     return text[:end] if end > 0 and text[:end].count("`") % 2 == 0 else text
 
 
+def _without_value(arguments: Sequence[str], option: str) -> str:
+    """The argument without a value: messages name the option of the class that its key is inside of."""
+    followed = zip(arguments, [*arguments[1:], "--"], strict=True)
+    forgotten = (each for each, after in followed if each.startswith(f"{option}.") and after.startswith("--"))
+    return next((each for each in forgotten if "=" not in each), option)
+
+
 def _unrecognized(arguments: str, parser: ArgumentParser, given: Iterable[str]) -> UserError:
     words = arguments.split()
     option = next((word for word in words if word.startswith("-")), None)
@@ -177,6 +187,8 @@ def _unrecognized(arguments: str, parser: ArgumentParser, given: Iterable[str]) 
     name = option.lstrip("-").partition("=")[0]
     # what was given inside a class is named without what it is inside of
     name = next((each for each in given if each.endswith(f".{name}")), name)
+    if re.match(r"trainer\.callbacks\.[^.]+\.", name):
+        return UserError(f"there is no setting --{name}: callbacks are set in a configuration")
     return UserError(f"there is no setting --{name}{suggestion(name, _all_keys(parser), '--')}")
 
 

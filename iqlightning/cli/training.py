@@ -28,7 +28,7 @@ from iqlightning.callbacks.best_and_last import BestAndLast
 from iqlightning.callbacks.stop_on_signal import StopOnSignal, short_path
 from iqlightning.checkpoint_files import read_checkpoint
 from iqlightning.checkpoint_io import VerifiedCheckpointIO
-from iqlightning.cli.config_files import base_config, find_configs, keys_given, run_name
+from iqlightning.cli.config_files import base_config, find_configs, run_name
 from iqlightning.cli.disk_trouble import disk_trouble, heard_once
 from iqlightning.cli.home import expand_homes
 from iqlightning.cli.linked_settings import join_log_intervals, link_settings, refuse_following
@@ -153,7 +153,7 @@ class TrainingCLI(LightningCLI):
             self.config = parser.parse_args(arguments)
         except argparse.ArgumentError as error:
             known = user_error_behind(error)
-            raise known or explain(str(error), parser, self.configs, keys_given(self.arguments)) from error
+            raise known or explain(str(error), parser, self.configs, self.arguments) from error
         except OmegaConfBaseException as error:
             raise explain_interpolation(error) from error
         except RecursionError as error:

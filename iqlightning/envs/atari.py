@@ -37,8 +37,8 @@ class PongPlayer:
 
     It then has somewhere to go for each ball. One that stays where it hit the last one finds places from which the same
     rally goes on by itself, and 98% of its moves are none. Now and then a move is any of the three, so that
-    demonstrations also show what to do about a paddle that is not where it should be (noise on demonstrations: Laskey et
-    al. 2017, arXiv 1703.09327). Which moves those are follows from the memory too.
+    demonstrations also show what to do about a paddle that is not where it should be (noise on demonstrations: Laskey
+    et al. 2017, arXiv 1703.09327). Which moves those are follows from the memory too.
 
     A step of four frames turns the dial by more than the paddle is high, and the paddle follows late, so that playing
     by what is seen of the paddle oscillates. Where the dial stands is estimated from the paddle's way: an action may

@@ -69,6 +69,8 @@ MISTAKES = {
     "--trainer.strategy foo": ["strategy='foo'"],
     "--trainer.max_steps": ["--trainer.max_steps needs a value"],
     "--model": ["--model needs a value"],
+    "--model.encoder.hidden --seed_everything 1": ["--model.encoder.hidden needs a value"],
+    "--trainer.callbacks.PolicyEvaluation.episodes 3": ["no setting", "callbacks are set in a configuration"],
     "extra": ["unexpected argument 'extra'"],
     "--config": ["--config needs the name of a file"],
     "--config tinny.yaml": ["there is no configuration 'tinny.yaml'", "did you mean 'tiny.yaml'?"],
