@@ -198,7 +198,10 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, recording: Rec
                 f"{what} are rows of {math.prod(own)} numbers: they are taken as arrays of shape {shape}"
             )
         return array.reshape(len(array), *shape)
-    raise UserError(f"{what} of '{recording.name}' have shape {own}, and the environment's have {shape}")
+    raise UserError(
+        f"{what} of '{recording.name}' have shape {own}, and the environment's have {shape}; its wrappers and arguments "
+        "(--gym_kwargs) may decide that"
+    )
 
 
 def _finite(array: np.ndarray, what: str, name: str) -> np.ndarray:
