@@ -199,8 +199,8 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...], what: str, recording: Rec
             )
         return array.reshape(len(array), *shape)
     raise UserError(
-        f"{what} of '{recording.name}' have shape {own}, and the environment's have {shape}; its wrappers and arguments "
-        "(--gym_kwargs) may decide that"
+        f"{what} of '{recording.name}' have shape {own}, and the environment's have {shape}; its wrappers and "
+        "arguments (--gym_kwargs) may decide that"
     )
 
 
